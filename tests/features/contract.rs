@@ -1,0 +1,164 @@
+//! The contract's promise: any driver of contract 1.x runs in any host of 1.y, both ways.
+
+use busway_tests::workspace::{cargo, root, target};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Contract 1.1 as it would be made: behind the last field and behind each last method, one more.
+const GROWTH: [(&str, &str, &str); 3] = [
+    (
+        "module.rs",
+        "    pub control: extern \"C\" fn(op: RStr<'_>, json: RStr<'_>) -> Reply,\n",
+        "    pub news: extern \"C\" fn(text: RStr<'_>) -> Reply,\n",
+    ),
+    ("source.rs", "    fn control(&self, op: RStr<'_>, json: RStr<'_>) -> Reply;\n", NEWS),
+    ("host.rs", "    fn control(&self, op: RStr<'_>, json: RStr<'_>) -> Reply;\n", NEWS),
+];
+const NEWS: &str = "    fn news(&self, _text: RStr<'_>) -> Reply {\n        Reply { status: crate::Status::NOT_IMPLEMENTED, \
+                    body: Default::default() }\n    }\n";
+
+/// A change that no 1.x may make: a method before the last one.
+const BREAK: (&str, &str, &str) = (
+    "source.rs",
+    "    fn tables(&self) -> Reply;\n",
+    "    fn intruder(&self) -> Reply {\n        Reply::ok()\n    }\n",
+);
+
+struct Built {
+    host: PathBuf,
+    plugin: PathBuf,
+}
+
+/// Builds fixture host and driver against a changed copy of the contract, in a workspace of its own. Each needs a
+/// version of its own too: cargo tells packages of different workspaces in one target folder by name and version alone.
+fn build(name: &str, version: &str, changes: &[(&str, &str, &str)], grown: bool) -> Built {
+    let folder = target().join("contract").join(name);
+    let abi = folder.join("abi/src");
+    let fixtures = root().join("tests/fixtures/contract");
+    fs::create_dir_all(&abi).unwrap();
+    for kind in ["plugin", "host"] {
+        fs::create_dir_all(folder.join(kind)).unwrap();
+    }
+    let manifest = fs::read_to_string(root().join("plugin-api/abi/Cargo.toml")).unwrap();
+    let manifest = manifest.replacen("version = \"1.0.0\"", &format!("version = \"{version}\""), 1);
+    write(&folder.join("abi/Cargo.toml"), &manifest.replace("publish.workspace = true", "publish = false"));
+    for entry in fs::read_dir(root().join("plugin-api/abi/src")).unwrap() {
+        let path = entry.unwrap().path();
+        let file = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let mut text = fs::read_to_string(&path).unwrap();
+        for (_, anchor, addition) in changes.iter().filter(|(of, ..)| *of == file) {
+            assert_eq!(text.matches(anchor).count(), 1, "{file} holds {anchor:?} once");
+            text = text.replace(anchor, &format!("{anchor}{addition}"));
+        }
+        write(&abi.join(file), &text);
+    }
+    let whole = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let profile = &whole[whole.find("[profile.dev]").unwrap()..];
+    write(
+        &folder.join("Cargo.toml"),
+        &format!(
+            "[workspace]\nresolver = \"3\"\nmembers = [\"abi\", \"plugin\", \"host\"]\n[workspace.package]\nlicense = \
+             \"MIT\"\n[workspace.dependencies]\nabi_stable = {{ version = \"=0.11.3\", default-features = false \
+             }}\n[workspace.lints.rust]\n{profile}"
+        ),
+    );
+    fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+    let cfg = if grown { "println!(\"cargo::rustc-cfg=grown\");" } else { "" };
+    let script = format!("fn main() {{ println!(\"cargo::rustc-check-cfg=cfg(grown)\"); {cfg} }}");
+    for (kind, target, dependency) in [
+        ("plugin", "[lib]\ncrate-type = [\"cdylib\"]".to_owned(), ""),
+        ("host", format!("[[bin]]\nname = \"contract-host-{name}\""), "libloading = \"0.9\"\n"),
+    ] {
+        write(
+            &folder.join(kind).join("Cargo.toml"),
+            &format!(
+                "[package]\nname = \"contract-{kind}-{name}\"\nversion = \"0.0.0\"\nedition = \"2021\"\n{target}\npath = \
+                 \"src.rs\"\n[dependencies]\nbusway-abi = {{ path = \"../abi\" }}\nabi_stable.workspace = \
+                 true\n{dependency}"
+            ),
+        );
+        write(&folder.join(kind).join("build.rs"), &script);
+        write(&folder.join(kind).join("src.rs"), &fs::read_to_string(fixtures.join(format!("{kind}.rs"))).unwrap());
+    }
+    cargo(&folder, &["build", "--offline", "--quiet"]);
+    let debug = target().join("debug");
+    Built {
+        host: debug.join(format!("contract-host-{name}")),
+        plugin: debug.join(format!("libcontract_plugin_{}.so", name.replace('-', "_"))),
+    }
+}
+
+/// Only when it differs, so that an unchanged contract is not built again.
+fn write(path: &Path, text: &str) {
+    if fs::read_to_string(path).ok().as_deref() != Some(text) {
+        fs::write(path, text).unwrap();
+    }
+}
+
+fn plain() -> &'static Built {
+    static BUILT: OnceLock<Built> = OnceLock::new();
+    BUILT.get_or_init(|| build("plain", "1.0.0", &[], false))
+}
+
+fn grown() -> &'static Built {
+    static BUILT: OnceLock<Built> = OnceLock::new();
+    BUILT.get_or_init(|| build("grown", "1.1.0", &GROWTH, true))
+}
+
+fn run(host: &Built, plugins: &[&Built]) -> Vec<String> {
+    let output = Command::new(&host.host).args(plugins.iter().map(|p| &p.plugin)).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+const PLAIN_IN_PLAIN: &str =
+    "contract-plugin-plain: poll[published=rows/7 news=-1] module.news[unknown] source.news[unknown] control[2]";
+const GROWN_IN_PLAIN: &str =
+    "contract-plugin-grown: poll[published=rows/7 news=2] module.news[unknown] source.news[unknown] control[2]";
+const PLAIN_IN_GROWN: &str =
+    "contract-plugin-plain: poll[published=rows/7 news=-1] module.news[absent] source.news[2] control[2]";
+const GROWN_IN_GROWN: &str = "contract-plugin-grown: poll[published=rows/7 news=77] module.news[module heard host] \
+                              source.news[0] control[2]";
+
+#[test]
+fn a_host_of_1_0_runs_drivers_of_1_0_and_1_1_in_any_order() {
+    assert_eq!(run(plain(), &[plain()]), [PLAIN_IN_PLAIN]);
+    assert_eq!(run(plain(), &[grown()]), [GROWN_IN_PLAIN]);
+    assert_eq!(run(plain(), &[plain(), grown()]), [PLAIN_IN_PLAIN, GROWN_IN_PLAIN]);
+    assert_eq!(run(plain(), &[grown(), plain()]), [GROWN_IN_PLAIN, PLAIN_IN_PLAIN]);
+}
+
+#[test]
+fn a_host_of_1_1_runs_drivers_of_1_0_and_1_1_in_any_order() {
+    assert_eq!(run(grown(), &[plain()]), [PLAIN_IN_GROWN]);
+    assert_eq!(run(grown(), &[grown()]), [GROWN_IN_GROWN]);
+    assert_eq!(run(grown(), &[plain(), grown()]), [PLAIN_IN_GROWN, GROWN_IN_GROWN]);
+    assert_eq!(run(grown(), &[grown(), plain()]), [GROWN_IN_GROWN, PLAIN_IN_GROWN]);
+}
+
+#[test]
+fn a_driver_of_another_major_is_refused_in_one_line() {
+    let next = build("major", "2.0.0", &[], false);
+    assert_eq!(
+        run(plain(), &[&next, plain()]),
+        [
+            "refused: built with contract 2.0.0, this host speaks 1.0.0: rebuild the driver with busway-abi 1.x",
+            PLAIN_IN_PLAIN
+        ]
+    );
+}
+
+#[test]
+fn a_method_slipped_in_before_the_last_is_refused_in_one_line() {
+    let broken = build("broken", "1.2.0", &[BREAK], false);
+    let said = run(plain(), &[&broken, plain()]);
+    assert_eq!(said.len(), 2, "{said:#?}");
+    assert!(
+        said[0].starts_with("refused: its types differ from contract 1.0.0 (it was built with 1.2.0): "),
+        "{said:#?}"
+    );
+    assert!(said[0].len() < 420, "{}", said[0]);
+    assert_eq!(said[1], PLAIN_IN_PLAIN);
+}

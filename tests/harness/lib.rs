@@ -1,0 +1,4 @@
+//! What the feature tests share.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+pub mod workspace;
