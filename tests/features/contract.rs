@@ -7,11 +7,18 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Contract 1.1 as it would be made: behind the last field and behind each last method, one more.
-const GROWTH: [(&str, &str, &str); 3] = [
+const GROWTH: [(&str, &str, &str); 5] = [
     (
         "module.rs",
         "    pub control: extern \"C\" fn(op: RStr<'_>, json: RStr<'_>) -> Reply,\n",
         "    pub news: extern \"C\" fn(text: RStr<'_>) -> Reply,\n",
+    ),
+    ("module.rs", "        Self { ", "news: no_news, "),
+    (
+        "module.rs",
+        "impl Module {\n",
+        "    pub const fn with_news(mut self, news: extern \"C\" fn(RStr<'_>) -> Reply) -> Self {\n        self.news = \
+         news;\n        self\n    }\n",
     ),
     ("source.rs", "    fn control(&self, op: RStr<'_>, json: RStr<'_>) -> Reply;\n", NEWS),
     ("host.rs", "    fn control(&self, op: RStr<'_>, json: RStr<'_>) -> Reply;\n", NEWS),
@@ -19,10 +26,21 @@ const GROWTH: [(&str, &str, &str); 3] = [
 const NEWS: &str = "    fn news(&self, _text: RStr<'_>) -> Reply {\n        Reply { status: crate::Status::NOT_IMPLEMENTED, \
                     body: Default::default() }\n    }\n";
 
+/// What `Module::new` fills in for drivers that don't know the new field.
+const NO_NEWS: &str = "\nextern \"C\" fn no_news(_: RStr<'_>) -> Reply {\n    Reply { status: \
+                       crate::Status::NOT_IMPLEMENTED, body: Default::default() }\n}\n";
+
+/// Another 1.1, which grew another way: `news` takes a number.
+const OTHER: (&str, &str, &str) = (
+    "source.rs",
+    "    fn control(&self, op: RStr<'_>, json: RStr<'_>) -> Reply;\n",
+    "    fn news(&self, _number: u64) -> Reply {\n        Reply::ok()\n    }\n",
+);
+
 /// A change that no 1.x may make: a method before the last one.
 const BREAK: (&str, &str, &str) = (
     "source.rs",
-    "    fn tables(&self) -> Reply;\n",
+    "    fn tables(&self, request: RStr<'_>) -> Reply;\n",
     "    fn intruder(&self) -> Reply {\n        Reply::ok()\n    }\n",
 );
 
@@ -51,6 +69,9 @@ fn build(name: &str, version: &str, changes: &[(&str, &str, &str)], grown: bool)
         for (_, anchor, addition) in changes.iter().filter(|(of, ..)| *of == file) {
             assert_eq!(text.matches(anchor).count(), 1, "{file} holds {anchor:?} once");
             text = text.replace(anchor, &format!("{anchor}{addition}"));
+        }
+        if grown && file == "module.rs" {
+            text.push_str(NO_NEWS);
         }
         write(&abi.join(file), &text);
     }
@@ -136,6 +157,14 @@ fn a_host_of_1_1_runs_drivers_of_1_0_and_1_1_in_any_order() {
     assert_eq!(run(grown(), &[grown()]), [GROWN_IN_GROWN]);
     assert_eq!(run(grown(), &[plain(), grown()]), [PLAIN_IN_GROWN, GROWN_IN_GROWN]);
     assert_eq!(run(grown(), &[grown(), plain()]), [GROWN_IN_GROWN, PLAIN_IN_GROWN]);
+}
+
+#[test]
+fn drivers_that_grew_the_contract_apart_do_not_depend_on_who_came_first() {
+    let other = build("other", "1.3.0", &[OTHER], false);
+    let other_in_plain = PLAIN_IN_PLAIN.replace("-plain", "-other");
+    assert_eq!(run(plain(), &[grown(), &other]), [GROWN_IN_PLAIN, &other_in_plain]);
+    assert_eq!(run(plain(), &[&other, grown()]), [&other_in_plain, GROWN_IN_PLAIN]);
 }
 
 #[test]

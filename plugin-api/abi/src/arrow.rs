@@ -1,15 +1,17 @@
-//! The structs of the [Arrow C data interface](https://arrow.apache.org/docs/format/CDataInterface.html), field for field.
+//! The structs of the [Arrow C data interface](https://arrow.apache.org/docs/format/CDataInterface.html), field for
+//! field, and owners over them that release what they hold.
+//!
+//! The layout check compares sizes of `children`, `dictionary` and `release`, not what they point to: those are fixed by
+//! the interface's own specification.
 
 use abi_stable::StableAbi;
 use core::ffi::c_void;
 use std::os::raw::c_char;
 
-/// A table's columns: names, types, flags. Owned: dropping it calls `release`.
-///
-/// For a table the format is `+s`, a struct whose children are the columns.
+/// `struct ArrowSchema`. Plain data: nothing is released when it goes.
 #[repr(C)]
-#[derive(Debug, StableAbi)]
-pub struct ArrowSchema {
+#[derive(Debug, Clone, Copy, StableAbi)]
+pub struct RawSchema {
     /// The type, in Arrow's format strings.
     pub format: *const c_char,
     /// The column's name, or null.
@@ -22,21 +24,21 @@ pub struct ArrowSchema {
     pub n_children: i64,
     /// The children, or null when there are none.
     #[sabi(unsafe_opaque_field)]
-    pub children: *mut *mut ArrowSchema,
+    pub children: *mut *mut RawSchema,
     /// The dictionary's value type, or null.
     #[sabi(unsafe_opaque_field)]
-    pub dictionary: *mut ArrowSchema,
+    pub dictionary: *mut RawSchema,
     /// Frees what the producer allocated; none once released.
     #[sabi(unsafe_opaque_field)]
-    pub release: Option<unsafe extern "C" fn(*mut ArrowSchema)>,
+    pub release: Option<unsafe extern "C" fn(*mut RawSchema)>,
     /// The producer's own.
     pub private_data: *mut c_void,
 }
 
-/// One batch of rows. Owned: dropping it calls `release`.
+/// `struct ArrowArray`. Plain data: nothing is released when it goes.
 #[repr(C)]
-#[derive(Debug, StableAbi)]
-pub struct ArrowArray {
+#[derive(Debug, Clone, Copy, StableAbi)]
+pub struct RawArray {
     /// How many rows, from `offset` on.
     pub length: i64,
     /// How many nulls, -1 when not counted.
@@ -51,68 +53,69 @@ pub struct ArrowArray {
     pub buffers: *mut *const c_void,
     /// The children, or null when there are none.
     #[sabi(unsafe_opaque_field)]
-    pub children: *mut *mut ArrowArray,
+    pub children: *mut *mut RawArray,
     /// The dictionary's values, or null.
     #[sabi(unsafe_opaque_field)]
-    pub dictionary: *mut ArrowArray,
+    pub dictionary: *mut RawArray,
     /// Frees what the producer allocated; none once released.
     #[sabi(unsafe_opaque_field)]
-    pub release: Option<unsafe extern "C" fn(*mut ArrowArray)>,
+    pub release: Option<unsafe extern "C" fn(*mut RawArray)>,
     /// The producer's own.
     pub private_data: *mut c_void,
 }
 
-macro_rules! owned {
-    ($name:ident, { $($field:ident: $zero:expr),* $(,)? }) => {
+macro_rules! owner {
+    ($(#[$doc:meta])* $name:ident, $raw:ident) => {
+        $(#[$doc])*
+        #[repr(transparent)]
+        #[derive(Debug, StableAbi)]
+        pub struct $name($raw);
+
         impl $name {
-            /// One that holds nothing and is already released.
-            pub const fn empty() -> Self {
-                Self { $($field: $zero),* }
+            /// Takes ownership.
+            ///
+            /// # Safety
+            ///
+            /// The structure keeps the C data interface's promises, may be released on any thread, and nobody else
+            /// releases it.
+            pub const unsafe fn from_raw(raw: $raw) -> Self {
+                Self(raw)
             }
 
-            /// Whether it was released, or never held anything.
-            pub const fn is_released(&self) -> bool {
-                self.release.is_none()
+            /// Gives up ownership: whoever takes the structure releases it.
+            pub fn into_raw(self) -> $raw {
+                core::mem::ManuallyDrop::new(self).0
+            }
+
+            /// A look at the structure.
+            pub const fn as_raw(&self) -> &$raw {
+                &self.0
             }
         }
 
         impl Drop for $name {
             fn drop(&mut self) {
-                if let Some(release) = self.release {
-                    // SAFETY: the interface demands that the consumer call `release` once with the base structure's
-                    // own address; `release` sets itself to none, and a moved struct is forgotten by Rust's moves.
-                    unsafe { release(self) }
+                if let Some(release) = self.0.release {
+                    // SAFETY: `from_raw` promised a structure of the interface that only this owner releases; the
+                    // interface has the consumer call `release` once, with the base structure's address.
+                    unsafe { release(&mut self.0) }
                 }
             }
         }
 
-        // SAFETY: the interface has the structures and their buffers usable and releasable on any thread, one at a
-        // time; nothing in them is tied to the thread that made them.
+        // SAFETY: `from_raw` promised that the structure may be used and released on any thread; the owner lets one
+        // thread at a time do so.
         unsafe impl Send for $name {}
     };
 }
 
-owned!(ArrowSchema, {
-    format: core::ptr::null(),
-    name: core::ptr::null(),
-    metadata: core::ptr::null(),
-    flags: 0,
-    n_children: 0,
-    children: core::ptr::null_mut(),
-    dictionary: core::ptr::null_mut(),
-    release: None,
-    private_data: core::ptr::null_mut(),
-});
-
-owned!(ArrowArray, {
-    length: 0,
-    null_count: 0,
-    offset: 0,
-    n_buffers: 0,
-    n_children: 0,
-    buffers: core::ptr::null_mut(),
-    children: core::ptr::null_mut(),
-    dictionary: core::ptr::null_mut(),
-    release: None,
-    private_data: core::ptr::null_mut(),
-});
+owner!(
+    /// A table's columns: names, types, flags. For a table the format is `+s`, a struct whose children are the columns.
+    ArrowSchema,
+    RawSchema
+);
+owner!(
+    /// One batch of rows.
+    ArrowArray,
+    RawArray
+);

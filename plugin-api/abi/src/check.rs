@@ -2,14 +2,16 @@
 
 use crate::{ModuleRef, VERSION};
 use abi_stable::{
-    abi_stability::abi_checking::check_layout_compatibility,
+    abi_stability::abi_checking::{check_layout_compatibility_with_globals, CheckingGlobals},
     library::{AbiHeaderRef, LibraryError},
+    type_layout::TypeLayout,
     StableAbi,
 };
 use core::fmt;
 
 /// Why a plugin was refused. [`Display`](fmt::Display) is short enough for a table's cell; `detail` holds the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Incompatible {
     /// What differs, in one line.
     pub reason: String,
@@ -35,7 +37,8 @@ fn refused(reason: impl Into<String>) -> Incompatible {
 /// have at least what we have, which would refuse an older driver; it is enough that one side's layout is a prefix of
 /// the other's, since what is missing reads as absent or runs its default body.
 ///
-/// This runs code of the plugin: the C calling-convention tests and the module's constructor.
+/// This runs code of the plugin, some of it before it is accepted: the C calling-convention tests, the functions that
+/// describe its types, and the module's constructor.
 ///
 /// # Errors
 ///
@@ -58,6 +61,10 @@ pub unsafe fn root_module(header: AbiHeaderRef) -> Result<ModuleRef, Incompatibl
             Incompatible { detail: other.to_string(), ..refused("its C calling convention differs from the host's") }
         }
     })?;
+    let name = library.root_mod_consts().name();
+    if name.as_str() != crate::MODULE_NAME {
+        return Err(refused(format!("it is a library of {name:?}, not a Busway driver")));
+    }
     let theirs = library.version_strings().version.to_string();
     let with_version = |mut error: Incompatible| {
         error.theirs = Some(theirs.clone());
@@ -73,9 +80,9 @@ pub unsafe fn root_module(header: AbiHeaderRef) -> Result<ModuleRef, Incompatibl
         .layout()
         .ok_or_else(|| with_version(refused("it carries no layout of its types, so it can't be checked")))?;
     let ours = <ModuleRef as StableAbi>::LAYOUT;
-    if let Err(newer) = check_layout_compatibility(ours, layout) {
-        if check_layout_compatibility(layout, ours).is_err() {
-            let detail = newer.to_string();
+    if let Err(newer) = fits(ours, layout) {
+        if fits(layout, ours).is_err() {
+            let detail = newer;
             return Err(with_version(Incompatible {
                 reason: format!(
                     "its types differ from contract {VERSION} (it was built with {theirs}): {}",
@@ -89,8 +96,22 @@ pub unsafe fn root_module(header: AbiHeaderRef) -> Result<ModuleRef, Incompatibl
     // SAFETY: one of the two layouts is a prefix of the other, checked above; prefix types keep track of how many
     // fields the library has, so fields beyond them are never read.
     let module = unsafe { library.init_root_module_with_unchecked_layout::<ModuleRef>() };
-    module
-        .map_err(|error| with_version(Incompatible { detail: error.to_string(), ..refused("its entry point failed") }))
+    module.map_err(|error| {
+        with_version(Incompatible {
+            detail: error.to_string(),
+            ..refused(format!("its root module can't be had: {error}"))
+        })
+    })
+}
+
+/// Whether a library of layout `library` has all that one of layout `needed` has.
+///
+/// The checker remembers every layout it accepts and holds later ones against the union of them, so that two drivers
+/// which grew the contract in different ways would depend on who came first. A memory of its own for each question
+/// keeps the answer a function of the two; it is leaked, since it holds references into the library.
+fn fits(needed: &'static TypeLayout, library: &'static TypeLayout) -> Result<(), String> {
+    let globals = Box::leak(Box::new(CheckingGlobals::new()));
+    check_layout_compatibility_with_globals(needed, library, globals).map_err(|errors| errors.to_string())
 }
 
 fn major(version: &str) -> &str {

@@ -20,7 +20,8 @@
 //! The crate's version is the contract's version. Any driver of contract 1.x runs in any host of 1.y. That holds because
 //!
 //! 1. [`Module`], [`Source`] and [`Host`] are prefix types: later versions append fields and methods behind
-//!    `last_prefix_field`, fields as options, methods with default bodies. Nothing before it is ever touched;
+//!    `last_prefix_field`, fields as options, methods with default bodies. Nothing before it is ever touched, names of
+//!    functions' parameters included;
 //! 2. types passed by value ([`Reply`], [`Opened`], [`TableUpdate`], [`TableData`], [`PollReply`], the Arrow structs)
 //!    never change: what they have to say more they say in JSON;
 //! 3. statuses are integers: one that the reader does not know is a general failure;
@@ -39,12 +40,31 @@
 //! `message` is always there. `code` is a short stable word, `place` says where in the driver's source, `transient` that
 //! trying again may help, `problems` lists several findings at once.
 //!
+//! # JSON
+//!
+//! Requests are objects and never empty. `…_ms` are durations from the beginning of the call. Whole numbers stay below
+//! 2^53; NaN and infinities do not occur. A request that is no JSON of the documented shape answers [`Status::INVALID`].
+//! `control` looks at its operation before its JSON.
+//!
+//! # Ownership
+//!
+//! * What is passed by value is consumed, whatever the answer.
+//! * An `RStr` is good for the call alone.
+//! * `RString`, `RVec`, trait objects and Arrow structures are freed by the code of whoever made them, on any thread, at
+//!   any later time, even after `close`. That code must not block, panic or call the other side.
+//! * A library once mapped stays mapped until the process ends.
+//!
 //! # Threads
 //!
 //! Methods of a source take `&self` and may run at once on several threads, except: one `poll` at a time, and nothing
 //! after `close`. `cancel` always comes on another thread than the call it ends. A call back into one's own source
-//! through [`Host::call`] is refused. No panic may leave a method: an unwinding `extern "C"` function ends the process,
-//! so the driver's side catches it and answers [`Status::PANICKED`].
+//! through [`Host::call`] is refused. No panic may leave a method or a `Drop`: an unwinding `extern "C"` function ends
+//! the process, so the driver's side catches it and answers [`Status::PANICKED`].
+//!
+//! # Other languages
+//!
+//! The root module and the two trait objects are `abi_stable`'s, so this contract is for Rust. A contract in C carries
+//! the same messages.
 //!
 //! [Arrow C data interface]: https://arrow.apache.org/docs/format/CDataInterface.html
 
@@ -63,7 +83,7 @@ mod source;
 
 pub use abi_stable;
 
-pub use crate::arrow::{ArrowArray, ArrowSchema};
+pub use crate::arrow::{ArrowArray, ArrowSchema, RawArray, RawSchema};
 pub use crate::check::{root_module, Incompatible};
 pub use crate::host::{Host, HostObject};
 pub use crate::message::{Opened, PollReply, Reply, Status, TableData, TableUpdate};
@@ -79,6 +99,9 @@ pub mod object {
 
 /// The contract's version, `major.minor.patch`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How a Busway driver's root module is named, so that it is not taken for another host's library.
+pub const MODULE_NAME: &str = "busway_driver";
 
 /// The version of `abi_stable` that the contract is made of.
 pub const ABI_STABLE: &str = "0.11.3";

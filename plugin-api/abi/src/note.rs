@@ -16,57 +16,45 @@ pub const NOTE_SECTION: &str = ".busway";
 pub const NOTE_MAGIC: [u8; 8] = *b"BUSWAY\0\x01";
 
 const HEAD: usize = NOTE_MAGIC.len() + 4;
-const KEYS: [&str; 7] = [
-    "{\"id\":\"",
-    "\",\"version\":\"",
-    "\",\"contract\":\"",
-    "\",\"sdk\":\"",
-    "\",\"abi_stable\":\"",
-    "\",\"target\":\"",
-    "\",\"panic\":\"",
-];
-const END: &str = "\"}";
 
-/// How many bytes the note of these values takes: id, version, contract, sdk, abi_stable, target, panic.
-pub const fn note_len(values: [&str; 7]) -> usize {
-    let mut len = HEAD + END.len();
+/// How many bytes the note of these keys and values takes.
+pub const fn note_len(pairs: &[(&str, &str)]) -> usize {
+    // {"k":"v","k":"v"}: six characters of punctuation a pair, one less for the missing comma, two braces.
+    let mut len = HEAD + 1;
     let mut i = 0;
-    while i < KEYS.len() {
-        len += KEYS[i].len() + values[i].len();
+    while i < pairs.len() {
+        len += pairs[i].0.len() + pairs[i].1.len() + 6;
         i += 1;
     }
     len
 }
 
-/// The note of these values, to be put into section [`NOTE_SECTION`].
+/// The note of these keys and values, to be put into section [`NOTE_SECTION`].
 ///
 /// # Panics
 ///
-/// At compile time, when `N` is not [`note_len`] of the values or a value holds a character that JSON would escape.
-pub const fn note_bytes<const N: usize>(values: [&str; 7]) -> [u8; N] {
-    assert!(N == note_len(values), "the note's length is not that of its values");
+/// At compile time, when `N` is not [`note_len`] of the pairs, there is no pair, or a text holds a character that JSON
+/// would escape.
+pub const fn note_bytes<const N: usize>(pairs: &[(&str, &str)]) -> [u8; N] {
+    assert!(N == note_len(pairs) && !pairs.is_empty(), "the note's length is not that of its values");
+    let json = (N - HEAD) as u32;
     let mut out = [0; N];
     let mut at = 0;
-    while at < NOTE_MAGIC.len() {
-        out[at] = NOTE_MAGIC[at];
+    while at < HEAD {
+        out[at] = if at < NOTE_MAGIC.len() { NOTE_MAGIC[at] } else { (json >> (8 * (at - NOTE_MAGIC.len()))) as u8 };
         at += 1;
     }
-    let json = (N - HEAD) as u32;
-    out[at] = json as u8;
-    out[at + 1] = (json >> 8) as u8;
-    out[at + 2] = (json >> 16) as u8;
-    out[at + 3] = (json >> 24) as u8;
-    at = HEAD;
     let mut i = 0;
-    while i < KEYS.len() {
-        let pieces = [KEYS[i].as_bytes(), values[i].as_bytes()];
+    while i < pairs.len() {
+        let pieces: [&[u8]; 5] =
+            [if i == 0 { b"{\"" } else { b",\"" }, pairs[i].0.as_bytes(), b"\":\"", pairs[i].1.as_bytes(), b"\""];
         let mut which = 0;
         while which < pieces.len() {
             let mut j = 0;
             while j < pieces[which].len() {
                 let byte = pieces[which][j];
-                let plain = byte >= 0x20 && byte < 0x7f && byte != b'\\' && (which == 0 || byte != b'"');
-                assert!(plain, "a driver's id and version are plain ASCII without quotes or backslashes");
+                let plain = byte >= 0x20 && byte < 0x7f && byte != b'\\' && byte != b'"';
+                assert!(plain || which % 2 == 0, "a note's texts are plain ASCII without quotes or backslashes");
                 out[at] = byte;
                 at += 1;
                 j += 1;
@@ -75,12 +63,7 @@ pub const fn note_bytes<const N: usize>(values: [&str; 7]) -> [u8; N] {
         }
         i += 1;
     }
-    let mut j = 0;
-    while j < END.len() {
-        out[at] = END.as_bytes()[j];
-        at += 1;
-        j += 1;
-    }
+    out[at] = b'}';
     out
 }
 
@@ -128,14 +111,13 @@ pub fn read_note(section: &[u8]) -> Result<&str, NoteError> {
 mod tests {
     use super::*;
 
-    const VALUES: [&str; 7] = ["files", "1.2.0", "1.0.0", "0.1.0", "0.11.3", "x86_64-unknown-linux-gnu", "unwind"];
-    static NOTE: [u8; note_len(VALUES)] = note_bytes(VALUES);
+    const PAIRS: &[(&str, &str)] = &[("id", "files"), ("version", "1.2.0"), ("panic", "unwind")];
+    static NOTE: [u8; note_len(PAIRS)] = note_bytes(PAIRS);
 
     #[test]
     fn a_note_reads_back() {
         let json = read_note(&NOTE).unwrap_or_else(|e| panic!("{e}"));
-        assert!(json.starts_with(r#"{"id":"files","version":"1.2.0""#), "{json}");
-        assert!(json.ends_with(r#","panic":"unwind"}"#), "{json}");
+        assert_eq!(json, r#"{"id":"files","version":"1.2.0","panic":"unwind"}"#);
     }
 
     #[test]

@@ -6,51 +6,67 @@ use abi_stable::{
     std_types::{RBox, RStr},
 };
 
-/// The instance of a datasource. Life: open (standby), first poll, `activate`, polls and calls, perhaps `pause` and
-/// `resume`, `close`.
+/// The instance of a datasource. Every request is a JSON object with at least `call`, the number of the call within the
+/// source, and `deadline_ms`, after which the host gives up waiting; those are left out of the shapes below.
+///
+/// # Life
+///
+/// | state | what may come | then |
+/// |---|---|---|
+/// | standby (after `open`) | `tables`, `poll`, `import_state` before the first poll, `activate`, `close` | `activate`: active |
+/// | active | everything but `import_state`, `activate`, `resume` | `pause`: paused |
+/// | paused | `export_state`, `tables`, `resume`, `close` | `resume`: active |
+/// | closed | nothing; the object is dropped, or leaked when a call never came back | |
+///
+/// A method that does not answer OK leaves the state as it was: after a failed or overdue `pause` the host calls
+/// `resume`, which an active source takes as a wish already granted. After `POISONED` or `PANICKED` only `close` comes.
+/// Dropping a closed source does nothing that can fail or take time.
 ///
 /// Methods added later have default bodies that answer [`Status::NOT_IMPLEMENTED`](crate::Status::NOT_IMPLEMENTED).
 #[sabi_trait]
 pub trait Source: Send + Sync {
     /// The tables this source has now: `[{"name": …, "key": …, "columns": …}]`, as in
     /// [`Module::describe`](crate::Module). It may do I/O.
-    fn tables(&self) -> Reply;
+    fn tables(&self, request: RStr<'_>) -> Reply;
 
-    /// Reads the data: `{"tables": ["a", "b"]}`, or without the key all of them. At most one runs at a time. A table
-    /// asked for by name is answered by a snapshot. A table that exists and was not asked for by name is answered too
-    /// when `tables` is absent; one result for each table, errors table by table.
+    /// Reads the data: `{"tables": ["a", "b"], "snapshot": true}`. Without `tables` all of them; with `snapshot`
+    /// `unchanged` is no legal answer. At most one runs at a time.
     fn poll(&self, request: RStr<'_>) -> PollReply;
 
-    /// Which tables have subscribers now, and which topics: `{"tables": {"a": null, "b": ["north"]}}`. A hint.
+    /// Which tables have subscribers now, and which topics: `{"tables": {"a": null, "b": ["north"]}}`. It replaces what
+    /// was said before. A hint: a source that polls expensive things may leave out what nobody watches.
     fn subscribed(&self, request: RStr<'_>) -> Reply;
 
     /// Runs an action: `{"action": "kill", "positional": [], "named": {"pid": 7}, "request_id": "…"}`. The body of the
-    /// reply is the result.
+    /// reply is the result. Each try of one request carries the same `request_id`.
     fn execute(&self, request: RStr<'_>) -> Reply;
 
-    /// Stop having effects: no more publications, release what only one may hold. `{"deadline_ms": 2000}`. Afterwards
-    /// `export_state`, then `resume` or `close`.
+    /// Stop having effects: no more publications, release what only one may hold. Afterwards `export_state`, then
+    /// `resume` or `close`.
     fn pause(&self, request: RStr<'_>) -> Reply;
 
     /// Undo `pause`.
-    fn resume(&self) -> Reply;
+    fn resume(&self, request: RStr<'_>) -> Reply;
 
-    /// Leave standby: publish, start threads, have effects.
-    fn activate(&self) -> Reply;
+    /// Leave standby: publish, start threads, have effects. Publications are accepted from the beginning of this call.
+    fn activate(&self, request: RStr<'_>) -> Reply;
 
-    /// What the next generation's source should go on from: `{"version": 2, "state": …}`, or `null` for none.
-    fn export_state(&self) -> Reply;
+    /// What the next generation's source should go on from: `{"version": 2, "state": …}`, or `null` for none. The
+    /// request says what the next one reads, if that is known: `{"reads": [1, 2]}`. Binary state is JSON text too
+    /// (base64).
+    fn export_state(&self, request: RStr<'_>) -> Reply;
 
-    /// Takes an earlier generation's state, in the same form, before the first poll. A version it can't read:
-    /// [`Status::INVALID`](crate::Status::INVALID), and nothing was changed.
-    fn import_state(&self, state: RStr<'_>) -> Reply;
+    /// Takes an earlier generation's state, `{"version": 2, "state": …}`, before the first poll. A version it can't
+    /// read: [`Status::INVALID`](crate::Status::INVALID), and nothing was changed.
+    fn import_state(&self, request: RStr<'_>) -> Reply;
 
-    /// End the calls in flight as soon as possible; they answer [`Status::CANCELLED`](crate::Status::CANCELLED) or
-    /// whatever they still can. Comes on a thread of its own and must return at once.
+    /// End calls in flight: `{"calls": [17]}`, or without the key all of them. They answer
+    /// [`Status::CANCELLED`](crate::Status::CANCELLED) or whatever they still can. It comes on a thread of its own, must
+    /// return at once, may come twice, and may name calls that have ended.
     fn cancel(&self, request: RStr<'_>) -> Reply;
 
     /// The last call: stop threads, release everything.
-    fn close(&self) -> Reply;
+    fn close(&self, request: RStr<'_>) -> Reply;
 
     /// Anything later contracts add without a method of its own.
     #[sabi(last_prefix_field)]
