@@ -80,7 +80,7 @@ fn build(name: &str, version: &str, changes: &[(&str, &str, &str)], grown: bool)
     write(
         &folder.join("Cargo.toml"),
         &format!(
-            "[workspace]\nresolver = \"3\"\nmembers = [\"abi\", \"plugin\", \"host\"]\n[workspace.package]\nlicense = \
+            "[workspace]\nresolver = \"2\"\nmembers = [\"abi\", \"plugin\", \"host\"]\n[workspace.package]\nlicense = \
              \"MIT\"\n[workspace.dependencies]\nabi_stable = {{ version = \"=0.11.3\", default-features = false \
              }}\n[workspace.lints.rust]\n{profile}"
         ),

@@ -87,7 +87,7 @@ pub use crate::arrow::{ArrowArray, ArrowSchema, RawArray, RawSchema};
 pub use crate::check::{root_module, Incompatible};
 pub use crate::host::{Host, HostObject};
 pub use crate::message::{Opened, PollReply, Reply, Status, TableData, TableUpdate};
-pub use crate::module::{Module, ModuleRef, ModuleVal};
+pub use crate::module::{header, Module, ModuleRef, ModuleVal, Root};
 pub use crate::note::{note_bytes, note_len, read_note, NoteError, NOTE_MAGIC, NOTE_SECTION};
 pub use crate::source::{Source, SourceObject};
 
@@ -100,8 +100,19 @@ pub mod object {
 /// The contract's version, `major.minor.patch`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The symbol by which a plugin exports its [`header`]: `abi_stable`'s own name for it.
+pub const ROOT_SYMBOL: &str = "_1as_0lib_1header_0root_bmodule_bloader";
+
 /// How a Busway driver's root module is named, so that it is not taken for another host's library.
 pub const MODULE_NAME: &str = "busway_driver";
 
 /// The version of `abi_stable` that the contract is made of.
 pub const ABI_STABLE: &str = "0.11.3";
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_symbol_is_the_one_that_abi_stable_looks_for() {
+        assert_eq!(crate::ROOT_SYMBOL, abi_stable::library::ROOT_MODULE_LOADER_NAME);
+    }
+}

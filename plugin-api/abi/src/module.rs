@@ -2,7 +2,12 @@
 
 use crate::{HostObject, Opened, Reply};
 use abi_stable::{
-    library::RootModule, package_version_strings, sabi_types::VersionStrings, std_types::RStr, StableAbi,
+    library::{__call_root_module_loader, CheckTypeLayout, LibHeader, RootModule, RootModuleResult},
+    package_version_strings,
+    prefix_type::PrefixTypeTrait,
+    sabi_types::VersionStrings,
+    std_types::RStr,
+    StableAbi,
 };
 
 /// The functions of a driver. A prefix type: later contracts append fields behind `last_prefix_field`, which are absent
@@ -75,6 +80,22 @@ impl Module {
     ) -> Self {
         Self { describe, attach, open, set_log_filter, self_test, control }
     }
+}
+
+/// A library's way to its [`Module`].
+pub trait Root {
+    /// Called once. A panic in it is caught and refused.
+    fn module() -> Module;
+}
+
+/// The static that a plugin exports under the name [`ROOT_SYMBOL`](crate::ROOT_SYMBOL).
+pub const fn header<R: Root>() -> LibHeader {
+    // SAFETY: `construct` answers nothing but a `PrefixRef` made of a `ModuleRef`.
+    unsafe { LibHeader::from_constructor::<ModuleRef>(construct::<R>, CheckTypeLayout::Yes) }
+}
+
+extern "C" fn construct<R: Root>() -> RootModuleResult {
+    __call_root_module_loader(|| R::module().leak_into_prefix())
 }
 
 impl RootModule for ModuleRef {

@@ -1,0 +1,498 @@
+//! Tables: what a driver declares, the rows it gives, and their way across the contract without a copy.
+//!
+//! Every `unsafe` of this crate is here.
+#![allow(unsafe_code, reason = "tables cross the contract here")]
+
+use crate::Error;
+use crate::abi::abi_stable::std_types::RVec;
+use crate::abi::{ArrowArray, ArrowSchema, RawArray, TableData, TableUpdate};
+use crate::info::{ColumnInfo, TableInfo};
+use crate::message::{ErrorBody, UpdateHeader, decode, encode};
+use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type};
+use arrow_array::{Array, RecordBatch, RecordBatchOptions, StructArray};
+use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_arrow::schema::{SchemaLike, TracingOptions};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The largest batch that crosses, in bytes of its buffers.
+pub const MAX_BATCH_BYTES: usize = 64 << 20;
+
+/// The key of a column's description in its field's metadata.
+const DESCRIPTION: &str = "description";
+
+/// A table as its driver declares it: name, columns, key.
+///
+/// ```
+/// # use busway_plugin_api::TableSpec;
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Mount { path: String, used_bytes: u64, label: Option<String> }
+///
+/// let mounts = TableSpec::of::<Mount>("mounts").key(["path"]).describe("Mounted file systems");
+/// assert_eq!(mounts.schema.fields().len(), 3);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableSpec {
+    /// Unique within the source.
+    pub name: String,
+    /// One line for consumers.
+    pub description: String,
+    /// The columns that make a row's identity; none: the table is a set of rows.
+    pub key: Vec<String>,
+    /// The column by which subscribers may choose rows.
+    pub topic: Option<String>,
+    /// The columns.
+    pub schema: SchemaRef,
+}
+
+impl TableSpec {
+    /// A table whose rows are `T`s: an `Option` field is a nullable column, a struct or `Vec` field a nested one.
+    ///
+    /// # Panics
+    ///
+    /// When the type's columns can't be known without data (untagged enums, flattened maps): give
+    /// [`with_schema`](Self::with_schema) a schema instead. A driver's own test finds that out.
+    #[must_use]
+    #[allow(clippy::panic, reason = "a mistake in the driver's source, not in its input")]
+    pub fn of<T: DeserializeOwned>(name: impl Into<String>) -> Self {
+        let options = TracingOptions::default()
+            .strings_as_large_utf8(false)
+            .sequence_as_large_list(false)
+            .allow_null_fields(true)
+            .enums_without_data_as_strings(true);
+        match Vec::<Arc<Field>>::from_type::<T>(options) {
+            Ok(fields) => Self::with_schema(name, Arc::new(Schema::new(fields))),
+            Err(error) => panic!("the columns of {} can't be known: {error}", std::any::type_name::<T>()),
+        }
+    }
+
+    /// A table with these columns.
+    #[must_use]
+    pub fn with_schema(name: impl Into<String>, schema: SchemaRef) -> Self {
+        Self { name: name.into(), description: String::new(), key: Vec::new(), topic: None, schema }
+    }
+
+    /// With the columns that make a row's identity.
+    #[must_use]
+    pub fn key<I: IntoIterator<Item: Into<String>>>(mut self, columns: I) -> Self {
+        self.key = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// With the column by which subscribers may choose rows.
+    #[must_use]
+    pub fn topic(mut self, column: impl Into<String>) -> Self {
+        self.topic = Some(column.into());
+        self
+    }
+
+    /// With one line for consumers.
+    #[must_use]
+    pub fn describe(mut self, text: impl Into<String>) -> Self {
+        self.description = text.into();
+        self
+    }
+
+    /// With one line about a column. A column that isn't there is left alone.
+    #[must_use]
+    pub fn column(mut self, name: &str, text: impl Into<String>) -> Self {
+        let text = text.into();
+        let fields: Vec<Arc<Field>> = (self.schema.fields().iter())
+            .map(|field| {
+                if field.name() != name {
+                    return Arc::clone(field);
+                }
+                let mut metadata = field.metadata().clone();
+                metadata.insert(DESCRIPTION.to_owned(), text.clone());
+                Arc::new(field.as_ref().clone().with_metadata(metadata))
+            })
+            .collect();
+        self.schema = Arc::new(Schema::new(fields));
+        self
+    }
+
+    /// As `describe` and `tables` say it.
+    #[must_use]
+    pub fn info(&self) -> TableInfo {
+        TableInfo {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            key: self.key.clone(),
+            topic: self.topic.clone(),
+            columns: columns(&self.schema),
+        }
+    }
+
+    /// These rows as batches of this table's columns.
+    ///
+    /// # Errors
+    ///
+    /// When a row does not fit a column.
+    pub fn rows<T: Serialize>(&self, rows: &[T]) -> Result<Batches, Error> {
+        if rows.is_empty() {
+            return Ok(Batches::empty(Arc::clone(&self.schema)));
+        }
+        let batch = serde_arrow::to_record_batch(self.schema.fields(), &rows)
+            .map_err(|e| Error::new(format!("rows of table {:?} do not fit its columns: {e}", self.name)))?;
+        // serde_arrow makes a schema of its own; ours carries the descriptions.
+        Ok(Batches { schema: Arc::clone(&self.schema), batches: vec![batch.with_schema(Arc::clone(&self.schema))?] })
+    }
+
+    /// A snapshot of this table.
+    #[must_use]
+    pub fn snapshot(&self, rows: Batches) -> Update {
+        self.update(Change::Snapshot(rows))
+    }
+
+    /// An update of this table.
+    #[must_use]
+    pub fn update(&self, change: Change) -> Update {
+        Update {
+            table: self.name.clone(),
+            key: self.key.clone(),
+            topic: self.topic.clone(),
+            description: self.description.clone(),
+            change,
+        }
+    }
+}
+
+/// A schema's columns as `describe` and `tables` say them.
+#[must_use]
+pub fn columns(schema: &Schema) -> Vec<ColumnInfo> {
+    schema.fields().iter().map(|field| column(field)).collect()
+}
+
+fn column(field: &Field) -> ColumnInfo {
+    // The dictionary's encoding is no part of the type that consumers see.
+    let kind = match field.data_type() {
+        DataType::Dictionary(_, values) => values.as_ref(),
+        other => other,
+    };
+    let children: Vec<ColumnInfo> = match kind {
+        DataType::Struct(fields) => fields.iter().map(|f| column(f)).collect(),
+        DataType::List(f) | DataType::LargeList(f) | DataType::FixedSizeList(f, _) | DataType::Map(f, _) => {
+            vec![column(f)]
+        }
+        _ => Vec::new(),
+    };
+    ColumnInfo {
+        name: field.name().clone(),
+        // A type without a C form can't cross; that is said when it tries.
+        kind: FFI_ArrowSchema::try_from(kind).map(|c| c.format().to_owned()).unwrap_or_default(),
+        nullable: field.is_nullable(),
+        description: field.metadata().get(DESCRIPTION).cloned().unwrap_or_default(),
+        children,
+    }
+}
+
+/// Rows of one schema, in batches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batches {
+    /// The columns of each batch.
+    pub schema: SchemaRef,
+    /// The rows, in order.
+    pub batches: Vec<RecordBatch>,
+}
+
+impl Batches {
+    /// No rows.
+    #[must_use]
+    pub fn empty(schema: SchemaRef) -> Self {
+        Self { schema, batches: Vec::new() }
+    }
+
+    /// How many rows.
+    #[must_use]
+    pub fn num_rows(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// All rows as `T`s.
+    ///
+    /// # Errors
+    ///
+    /// When a column's type does not fit the field.
+    pub fn to_vec<T: DeserializeOwned>(&self) -> Result<Vec<T>, Error> {
+        let mut all = Vec::with_capacity(self.num_rows());
+        for batch in &self.batches {
+            all.extend(serde_arrow::from_record_batch::<Vec<T>>(batch)?);
+        }
+        Ok(all)
+    }
+
+    /// Checks every buffer of every batch: lengths, offsets, UTF-8. Costs a pass over the data.
+    ///
+    /// # Errors
+    ///
+    /// What contradicts itself.
+    pub fn validate(&self) -> Result<(), ArrowError> {
+        self.batches.iter().flat_map(RecordBatch::columns).try_for_each(|column| column.to_data().validate_full())
+    }
+}
+
+impl From<RecordBatch> for Batches {
+    fn from(batch: RecordBatch) -> Self {
+        Self { schema: batch.schema(), batches: vec![batch] }
+    }
+}
+
+/// What happened to one table: what a poll answers for it, and what a source publishes.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// The table's name.
+    pub table: String,
+    /// Its key; none: a set of rows.
+    pub key: Vec<String>,
+    /// The column by which subscribers may choose rows.
+    pub topic: Option<String>,
+    /// One line for consumers.
+    pub description: String,
+    /// What happened.
+    pub change: Change,
+}
+
+/// See [`Update`].
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// These are all its rows now.
+    Snapshot(Batches),
+    /// As at the last poll.
+    Unchanged,
+    /// The table is no more.
+    Gone,
+    /// Of a poll: its rows went, or will go, through [`Context::publish`](crate::Context::publish). A table that its
+    /// source publishes is never answered with rows.
+    Published,
+    /// It could not be read; the others were. It stays as it was.
+    Failed(ErrorBody),
+    /// Keyed tables: rows to insert or replace, and keys to remove. Others: rows added, rows removed.
+    Delta {
+        /// Inserted, replaced or added.
+        added: Batches,
+        /// Removed rows; of a keyed table only the key columns.
+        removed: Batches,
+    },
+}
+
+impl Update {
+    /// A result that carries no rows.
+    pub fn bare(table: impl Into<String>, change: Change) -> Self {
+        Self { table: table.into(), key: Vec::new(), topic: None, description: String::new(), change }
+    }
+
+    /// As it crosses. The rows are shared, not copied: they live until the other side lets go of them.
+    ///
+    /// # Errors
+    ///
+    /// When a column's type has no Arrow C form.
+    pub fn export(self) -> Result<TableUpdate, ArrowError> {
+        let mut header = UpdateHeader {
+            table: self.table,
+            key: self.key,
+            topic: self.topic,
+            description: self.description,
+            ..UpdateHeader::default()
+        };
+        let (kind, parts) = match self.change {
+            Change::Snapshot(rows) => ("snapshot", vec![export(rows)?]),
+            Change::Unchanged => ("unchanged", Vec::new()),
+            Change::Gone => ("gone", Vec::new()),
+            Change::Published => ("published", Vec::new()),
+            Change::Failed(error) => {
+                header.error = Some(error);
+                ("error", Vec::new())
+            }
+            Change::Delta { added, removed } => ("delta", vec![export(added)?, export(removed)?]),
+        };
+        kind.clone_into(&mut header.kind);
+        Ok(TableUpdate { header: encode(&header).into(), parts: RVec::from(parts) })
+    }
+
+    /// As it came across. The rows are the other side's memory; `import` has compared counts and types, but looked into
+    /// no buffer: [`Batches::validate`] does.
+    ///
+    /// # Errors
+    ///
+    /// When header and parts contradict each other or the schema, or the kind is unknown.
+    pub fn import(update: TableUpdate) -> Result<Self, ErrorBody> {
+        let header: UpdateHeader = decode(&update.header)?;
+        let kind = header.kind.as_str();
+        let expected = match kind {
+            "snapshot" => 1,
+            "delta" => 2,
+            "unchanged" | "gone" | "published" | "error" => 0,
+            _ => return Err(ErrorBody::new(format!("table {:?}: unknown kind of update {kind:?}", header.table))),
+        };
+        if update.parts.len() != expected {
+            let found = update.parts.len();
+            return Err(ErrorBody::new(format!(
+                "table {:?}: a {kind} has {expected} parts, not {found}",
+                header.table
+            )));
+        }
+        let refused = |e: ArrowError| ErrorBody::new(format!("table {:?}: {e}", header.table));
+        let parts: Vec<Batches> = update.parts.into_iter().map(import).collect::<Result<_, _>>().map_err(refused)?;
+        let mut parts = parts.into_iter();
+        let change = match (kind, parts.next(), parts.next()) {
+            ("snapshot", Some(rows), None) => Change::Snapshot(rows),
+            ("delta", Some(added), Some(removed)) => Change::Delta { added, removed },
+            ("unchanged", ..) => Change::Unchanged,
+            ("gone", ..) => Change::Gone,
+            ("published", ..) => Change::Published,
+            _ => Change::Failed(header.error.unwrap_or_else(|| ErrorBody::new("no reason given"))),
+        };
+        Ok(Self { table: header.table, key: header.key, topic: header.topic, description: header.description, change })
+    }
+}
+
+// The contract's structs and arrow's are the same C structs; so much can be checked when this is compiled.
+const _: () = {
+    assert!(size_of::<ArrowArray>() == size_of::<FFI_ArrowArray>());
+    assert!(align_of::<ArrowArray>() == align_of::<FFI_ArrowArray>());
+    assert!(size_of::<ArrowSchema>() == size_of::<FFI_ArrowSchema>());
+    assert!(align_of::<ArrowSchema>() == align_of::<FFI_ArrowSchema>());
+};
+
+/// Rows on their way out, split into batches that may cross.
+fn export(rows: Batches) -> Result<TableData, ArrowError> {
+    let schema = FFI_ArrowSchema::try_from(rows.schema.as_ref())?;
+    // SAFETY: both are the C data interface's `struct ArrowSchema`, `#[repr(C)]` with the same fields in the same order
+    // (sizes compared above; `ArrowSchema` is transparent over its raw form); arrow's structures may be released on any
+    // thread; ownership moves with the value, and both call `release` on drop.
+    let schema = unsafe { std::mem::transmute::<FFI_ArrowSchema, ArrowSchema>(schema) };
+    let batches = (rows.batches.iter().flat_map(split))
+        .map(|batch| {
+            let array = FFI_ArrowArray::new(&StructArray::from(batch).into_data());
+            // SAFETY: as above, for `struct ArrowArray`.
+            unsafe { std::mem::transmute::<FFI_ArrowArray, ArrowArray>(array) }
+        })
+        .collect();
+    Ok(TableData { schema, batches })
+}
+
+fn split(batch: &RecordBatch) -> Vec<RecordBatch> {
+    let bytes: usize = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or(0)).sum();
+    if bytes <= MAX_BATCH_BYTES || batch.num_rows() < 2 {
+        return vec![batch.clone()];
+    }
+    let half = batch.num_rows() / 2;
+    let mut pieces = split(&batch.slice(0, half));
+    pieces.extend(split(&batch.slice(half, batch.num_rows() - half)));
+    pieces
+}
+
+/// Rows on their way in, without a copy.
+fn import(data: TableData) -> Result<Batches, ArrowError> {
+    // SAFETY: as in `export`, the other way round.
+    let schema = unsafe { std::mem::transmute::<ArrowSchema, FFI_ArrowSchema>(data.schema) };
+    let schema = Schema::try_from(&schema)?;
+    // Metadata of the whole schema is nobody's business here and would make equal tables differ.
+    let schema = Arc::new(schema.with_metadata(HashMap::new()));
+    let mut names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+    names.sort_unstable();
+    if names.first() == Some(&"") || names.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(ArrowError::SchemaError("a column without a name, or two of one name".to_owned()));
+    }
+    let whole = DataType::Struct(schema.fields().clone());
+    let batches = (data.batches.into_iter())
+        .map(|array| {
+            // SAFETY: `array` is live and its producer keeps the interface's promise that counted pointers are there.
+            unsafe { check(array.as_raw(), &whole)? };
+            let rows = usize::try_from(array.as_raw().length).map_err(|_| invalid("a negative length"))?;
+            // SAFETY: as in `export`, the other way round.
+            let array = unsafe { std::mem::transmute::<ArrowArray, FFI_ArrowArray>(array) };
+            // SAFETY: counts agree with the type (`check`); that buffers are as long as they say is the producer's
+            // promise, which the SDK keeps and which the interface gives no means to verify.
+            let array = unsafe { from_ffi_and_data_type(array, whole.clone())? };
+            if array.nulls().is_some_and(|nulls| nulls.null_count() > 0) {
+                return Err(invalid("a row that is null as a whole"));
+            }
+            let columns = StructArray::from(array).columns().to_vec();
+            let options = RecordBatchOptions::new().with_row_count(Some(rows));
+            RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Batches { schema, batches })
+}
+
+fn invalid(what: &str) -> ArrowError {
+    ArrowError::CDataInterface(format!("the batch has {what}"))
+}
+
+/// Refuses what arrow's import would take at its word: negative counts, counts that don't fit the type, missing
+/// pointers, children shorter than their parent.
+///
+/// # Safety
+///
+/// Where a count says that pointers are there, they are.
+unsafe fn check(array: &RawArray, kind: &DataType) -> Result<(), ArrowError> {
+    let layout = arrow_data::layout(kind);
+    let children: Vec<&DataType> = match kind {
+        DataType::Struct(fields) => fields.iter().map(|f| f.data_type()).collect(),
+        DataType::List(f) | DataType::LargeList(f) | DataType::FixedSizeList(f, _) | DataType::Map(f, _) => {
+            vec![f.data_type()]
+        }
+        DataType::Union(..) | DataType::RunEndEncoded(..) | DataType::ListView(_) | DataType::LargeListView(_) => {
+            return Err(ArrowError::NotYetImplemented(format!("columns of type {kind} do not cross")));
+        }
+        _ => Vec::new(),
+    };
+    let length = array.length.checked_add(array.offset).filter(|_| array.length >= 0 && array.offset >= 0);
+    let length = length.ok_or_else(|| invalid("a negative or overflowing length or offset"))?;
+    if array.null_count < -1 || array.null_count > array.length {
+        return Err(invalid("an impossible null count"));
+    }
+    if array.release.is_none() {
+        return Err(invalid("already been released"));
+    }
+    let validity = usize::from(layout.can_contain_null_mask);
+    let buffers = validity + layout.buffers.len();
+    // Views carry any number of data buffers and their lengths behind the fixed ones.
+    let enough = if layout.variadic { array.n_buffers > buffers as i64 } else { array.n_buffers == buffers as i64 };
+    if !enough {
+        return Err(invalid(&format!("{} buffers where {kind} has {buffers}", array.n_buffers)));
+    }
+    if buffers > 0 && array.buffers.is_null() {
+        return Err(invalid("no buffers"));
+    }
+    for i in validity..buffers {
+        // SAFETY: `buffers` is not null and holds `n_buffers` pointers, of which `i` is one.
+        let missing = unsafe { (*array.buffers.add(i)).is_null() };
+        let bytes = !matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary);
+        // The characters of a text column may be absent when all texts are empty.
+        if missing && length > 0 && (bytes || i == validity) {
+            return Err(invalid(&format!("no buffer {i} in a column of type {kind}")));
+        }
+    }
+    if array.n_children != children.len() as i64 || (!children.is_empty() && array.children.is_null()) {
+        return Err(invalid(&format!("{} children where {kind} has {}", array.n_children, children.len())));
+    }
+    for (i, child_kind) in children.into_iter().enumerate() {
+        // SAFETY: `children` is not null and holds `n_children` pointers, of which `i` is one.
+        let child = unsafe { (*array.children.add(i)).as_ref() }.ok_or_else(|| invalid("a child that is not there"))?;
+        if matches!(kind, DataType::Struct(_)) && child.length < length {
+            return Err(invalid("a column shorter than the table"));
+        }
+        // SAFETY: the caller's promise holds for the children too.
+        unsafe { check(child, child_kind)? };
+    }
+    match (kind, array.dictionary.is_null()) {
+        (DataType::Dictionary(_, values), false) => {
+            // SAFETY: not null, and the caller's promise holds for the dictionary too.
+            unsafe { check(&*array.dictionary, values) }
+        }
+        (DataType::Dictionary(..), true) => Err(invalid("no dictionary")),
+        (_, false) => Err(invalid("a dictionary that its type does not have")),
+        (_, true) => Ok(()),
+    }
+}
+
+/// A schema of these columns: name, type, nullable.
+#[must_use]
+pub fn schema<'a, I: IntoIterator<Item = (&'a str, DataType, bool)>>(columns: I) -> SchemaRef {
+    let fields: Fields = columns.into_iter().map(|(name, kind, null)| Field::new(name, kind, null)).collect();
+    Arc::new(Schema::new(fields))
+}
