@@ -1,0 +1,3 @@
+//! Busway: a plugin host that turns driver libraries into live tables on a bus.
+
+pub mod cli;

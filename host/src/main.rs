@@ -1,0 +1,5 @@
+//! The `busway` program.
+
+fn main() -> std::process::ExitCode {
+    busway::cli::main()
+}
