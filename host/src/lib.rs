@@ -1,4 +1,7 @@
 //! Busway: a plugin host that turns driver libraries into live tables on a bus.
 
+pub mod bus;
 pub mod cli;
+pub mod logging;
+pub mod plugin;
 pub mod table;
