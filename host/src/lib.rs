@@ -2,6 +2,8 @@
 
 pub mod bus;
 pub mod cli;
+pub mod config;
+pub mod datasource;
 pub mod logging;
 pub mod plugin;
 pub mod table;

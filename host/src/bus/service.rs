@@ -78,6 +78,12 @@ impl Service {
         Ok(applied?)
     }
 
+    /// Whether the table is there.
+    #[must_use]
+    pub fn has(&self, table: &str) -> bool {
+        self.slot(table).is_ok_and(|slot| slot.is_there())
+    }
+
     /// The table was read and is what it was.
     pub fn confirm(&self, table: &str) {
         if let Ok(slot) = self.slot(table) {

@@ -79,6 +79,12 @@ impl Slot {
         cell.state.as_ref().map(|state| self.view_of(&cell, state))
     }
 
+    /// Whether the table is there.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.cell().state.is_some()
+    }
+
     /// Why the last attempt to read the table failed, there or not.
     #[must_use]
     pub fn error(&self) -> Option<String> {

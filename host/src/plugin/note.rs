@@ -260,7 +260,7 @@ fn satisfied(needs: &Needs, beside: &Path, installed: impl Fn(&str) -> bool) -> 
 /// Whether the system's loader would find a library: it is in one of the places where systems keep them, or where
 /// `LD_LIBRARY_PATH` points.
 #[must_use]
-pub fn installed(library: &str) -> bool {
+pub(super) fn installed(library: &str) -> bool {
     const PLACES: [&str; 8] = [
         "/lib64",
         "/usr/lib64",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// So many threads a driver has.
-pub const THREADS: usize = 8;
+const THREADS: usize = 8;
 /// So many abandoned threads are replaced.
 const REPLACED: usize = 4;
 /// A thread that had nothing to do for so long ends.
