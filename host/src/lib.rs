@@ -4,6 +4,8 @@ pub mod bus;
 pub mod cli;
 pub mod config;
 pub mod datasource;
+pub mod http;
 pub mod logging;
+pub mod node;
 pub mod plugin;
 pub mod table;

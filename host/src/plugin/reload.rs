@@ -84,7 +84,7 @@ struct Seen {
 
 #[derive(Debug, Clone)]
 enum Verdict {
-    Claims(Claim, Note),
+    Claims(Claim, Box<Note>),
     Refused(String),
 }
 
@@ -388,7 +388,7 @@ fn examine(path: &Path) -> Verdict {
     match note::read(&bytes.bytes, beside, note::installed) {
         Ok(note) => {
             let claim = Claim { path: path.to_owned(), id: note.id.clone(), sha256: bytes.sha256 };
-            Verdict::Claims(claim, note)
+            Verdict::Claims(claim, Box::new(note))
         }
         Err(error) => Verdict::Refused(error.to_string()),
     }
