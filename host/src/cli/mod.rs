@@ -1,9 +1,164 @@
 //! The command line: one file a subcommand, no logic of the host.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod address;
+mod cell;
+mod client;
+mod event_stream;
+mod exit;
+mod failure;
+mod follow;
+mod grid;
+mod host_arguments;
+#[cfg(all(test, unix))]
+mod mock;
+mod output;
+mod plugin;
+mod replica;
+mod rows;
+mod snapshot;
+mod table_name;
+mod tables;
+mod watch;
+
+use std::future::Future;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use address::{Origin, candidates};
+use client::Client;
+use failure::Failure;
+use output::{ColorChoice, Format, Output};
+
+/// The program's version and the contract's: a driver built for another minor version of that one is welcome, too.
+static VERSION: LazyLock<String> =
+    LazyLock::new(|| format!("{} (driver contract {})", env!("CARGO_PKG_VERSION"), busway_plugin_api::abi::VERSION));
+
+/// Live tables from driver libraries: drop a driver into a directory, name a datasource, and its tables are on the bus
+#[derive(Debug, Parser)]
+#[command(name = "busway", version = VERSION.as_str(), after_help = exit::HELP, max_term_width = 110)]
+struct Program {
+    #[command(flatten)]
+    global: GlobalArguments,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct GlobalArguments {
+    /// The host to speak to: an URL (http://127.0.0.1:1789) or a socket's path. Without it: the configuration's socket,
+    /// $XDG_RUNTIME_DIR/busway.sock, then /run/busway/busway.sock
+    #[arg(long, global = true, value_name = "URL|PATH", env = "BUSWAY_HOST", help_heading = "Global options")]
+    host: Option<String>,
+    /// What data looks like on stdout
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "FORMAT",
+        env = "BUSWAY_OUTPUT",
+        default_value = "table",
+        hide_possible_values = false,
+        help_heading = "Global options"
+    )]
+    output: Format,
+    /// When there is colour; NO_COLOR and CLICOLOR_FORCE are heeded
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        env = "BUSWAY_COLOR",
+        default_value = "auto",
+        help_heading = "Global options"
+    )]
+    color: ColorChoice,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Tables(tables::TablesArguments),
+    Rows(rows::RowsArguments),
+    Watch(watch::WatchArguments),
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
+}
 
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let matches = Program::command().get_matches();
+    let host_origin = match matches.value_source("host") {
+        Some(ValueSource::EnvVariable) => Origin::Environment,
+        _ => Origin::Argument,
+    };
+    let program = Program::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let mut output = Output::of_process(program.global.output, program.global.color);
+    let named = program.global.host.as_deref().map(|host| (host, host_origin));
+    let done = on_one_thread(async {
+        let client = find(named, None).await?;
+        match &program.command {
+            Command::Tables(arguments) => tables::run(&client, arguments, &mut output).await,
+            Command::Rows(arguments) => rows::run(&client, arguments, &mut output).await,
+            Command::Watch(arguments) => watch::run(&client, arguments, &mut output).await,
+            Command::Plugin(command) => plugin::run(&client, command, &mut output).await,
+        }
+    });
+    let done = done.and_then(|()| output.flush());
+    match done {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// The host that the user named, or the first that answers. `configured` is the socket of the configuration.
+async fn find(named: Option<(&str, Origin)>, configured: Option<PathBuf>) -> Result<Client, Failure> {
+    Client::find(candidates(named, configured)?).await
+}
+
+/// A client waits for one host: one thread is enough.
+fn on_one_thread(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    // A name that is still being looked up must not hold up the end.
+    runtime.shutdown_background();
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Program::command().debug_assert();
+    }
+
+    #[test]
+    fn every_argument_is_documented() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Program::command());
+    }
+
+    #[test]
+    fn the_version_names_the_contract() {
+        let version = Program::command().render_version();
+        assert_eq!(
+            version,
+            format!("busway {} (driver contract {})\n", env!("CARGO_PKG_VERSION"), busway_plugin_api::abi::VERSION)
+        );
+    }
 }

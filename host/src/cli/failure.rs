@@ -1,0 +1,188 @@
+//! What can go wrong on the client's side, and the words for it.
+
+use std::io;
+
+use thiserror::Error;
+
+use super::address::Attempt;
+use super::exit;
+use super::table_name::TableName;
+
+/// Why a command ended early.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    /// No address led to a host.
+    #[error("no host answers")]
+    NotReachable(Vec<Attempt>),
+    /// An address that is none.
+    #[error("{text:?} is not a host's address: {why}")]
+    BadAddress {
+        /// As it was written.
+        text: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The connection broke in the middle of an answer.
+    #[error("the host went away: {0}")]
+    Lost(String),
+    /// An answer that was a refusal.
+    #[error("{message}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The host's own words.
+        message: String,
+    },
+    /// An answer that could not be read.
+    #[error("the host's answer could not be read: {0}")]
+    Unreadable(String),
+    /// No table of that name.
+    #[error("no table {asked}")]
+    NoTable {
+        /// What was asked for.
+        asked: String,
+        /// What was probably meant.
+        nearest: Option<String>,
+    },
+    /// A table's name alone, and several services have it.
+    #[error("{} services have a table {table}", services.len())]
+    Ambiguous {
+        /// The table's name.
+        table: String,
+        /// Those who have it.
+        services: Vec<String>,
+    },
+    /// No column of that name.
+    #[error("{table} has no column {column}")]
+    NoColumn {
+        /// The table.
+        table: TableName,
+        /// What was asked for.
+        column: String,
+        /// The columns it has.
+        known: Vec<String>,
+    },
+    /// Output could not be written.
+    #[error("cannot write: {0}")]
+    Output(#[from] io::Error),
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Failure {
+    /// The code that the program ends with.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::BadAddress { .. } => exit::USAGE,
+            Self::NotReachable(_) | Self::Lost(_) => exit::NOT_REACHABLE,
+            Self::NoTable { .. } | Self::Ambiguous { .. } | Self::NoColumn { .. } => exit::NOT_FOUND,
+            Self::Refused { status: 404, .. } => exit::NOT_FOUND,
+            Self::Refused { .. } | Self::Unreadable(_) => exit::FAILED,
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::OK,
+            Self::Output(_) => exit::FAILED,
+            Self::Interrupted => exit::INTERRUPTED,
+        }
+    }
+
+    /// What is said of it on stderr: `error: …`, then why, then what to do. Nothing for an end that the user made.
+    pub(crate) fn report(&self) -> Option<String> {
+        match self {
+            Self::Interrupted => return None,
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return None,
+            _ => {}
+        }
+        let mut lines = vec![format!("error: {self}")];
+        lines.extend(self.why().into_iter().map(|why| format!("  why: {why}")));
+        lines.extend(self.remedy().map(|remedy| format!("  try: {remedy}")));
+        Some(lines.join("\n"))
+    }
+
+    fn why(&self) -> Vec<String> {
+        match self {
+            Self::NotReachable(attempts) => attempts.iter().map(Attempt::to_string).collect(),
+            Self::Refused { status, .. } => vec![format!("the host answered with HTTP status {status}")],
+            Self::Ambiguous { services, .. } => vec![format!("they are {}", services.join(", "))],
+            Self::NoColumn { known, .. } => vec![format!("its columns are {}", known.join(", "))],
+            _ => Vec::new(),
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::NotReachable(attempts) if attempts.iter().any(Attempt::was_asked_for) => {
+                Some("check the address, or start a host with `busway run`".to_owned())
+            }
+            Self::NotReachable(_) => {
+                Some("start a host with `busway run`, or name one: --host URL|PATH, or BUSWAY_HOST".to_owned())
+            }
+            Self::BadAddress { .. } => {
+                Some("a socket's path (/run/busway/busway.sock) or an URL (http://127.0.0.1:1789)".to_owned())
+            }
+            Self::Lost(_) => Some("see that host's log".to_owned()),
+            Self::Unreadable(_) => Some("check that the address is a Busway host's, and of this version".to_owned()),
+            Self::NoTable { nearest: Some(nearest), .. } => Some(format!("{nearest}, which is a near name")),
+            Self::NoTable { nearest: None, .. } => Some("`busway tables --all` lists what there is".to_owned()),
+            Self::Ambiguous { table, services } => services.first().map(|service| format!("{service}/{table}")),
+            Self::NoColumn { column, known, .. } => {
+                let known = known.iter().map(String::as_str);
+                busway_plugin_api::options::nearest(column, known).map(|near| format!("{near}, which is a near name"))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_who_refused() {
+        let failure = Failure::Refused { status: 503, message: "the node is stopping".to_owned() };
+        assert_eq!(
+            failure.report().unwrap(),
+            "error: the node is stopping\n  why: the host answered with HTTP status 503"
+        );
+        assert_eq!(failure.code(), exit::FAILED);
+    }
+
+    #[test]
+    fn an_unknown_table_names_the_nearest() {
+        let failure = Failure::NoTable { asked: "sytem/load".to_owned(), nearest: Some("system/load".to_owned()) };
+        assert_eq!(failure.report().unwrap(), "error: no table sytem/load\n  try: system/load, which is a near name");
+        assert_eq!(failure.code(), exit::NOT_FOUND);
+        let failure = Failure::NoTable { asked: "x/y".to_owned(), nearest: None };
+        assert_eq!(failure.report().unwrap(), "error: no table x/y\n  try: `busway tables --all` lists what there is");
+    }
+
+    #[test]
+    fn a_bare_name_that_two_services_have_is_explained() {
+        let services = vec!["east".to_owned(), "west".to_owned()];
+        let failure = Failure::Ambiguous { table: "orders".to_owned(), services };
+        assert_eq!(
+            failure.report().unwrap(),
+            "error: 2 services have a table orders\n  why: they are east, west\n  try: east/orders"
+        );
+    }
+
+    #[test]
+    fn an_unknown_column_lists_those_there_are() {
+        let failure = Failure::NoColumn {
+            table: TableName::new("system", "load"),
+            column: "load1".to_owned(),
+            known: vec!["load_1".to_owned(), "cpus".to_owned()],
+        };
+        assert_eq!(
+            failure.report().unwrap(),
+            "error: system/load has no column load1\n  why: its columns are load_1, cpus\n  try: load_1, which is a near name"
+        );
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_failure() {
+        let failure = Failure::Output(io::ErrorKind::BrokenPipe.into());
+        assert_eq!((failure.report(), failure.code()), (None, exit::OK));
+        assert_eq!((Failure::Interrupted.report(), Failure::Interrupted.code()), (None, 130));
+    }
+}

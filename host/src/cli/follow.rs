@@ -1,0 +1,172 @@
+//! Following a table through lost connections and restarts of the host.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::time::sleep;
+
+use super::client::{Client, TableStream};
+use super::event_stream::StreamEvent;
+use super::failure::Failure;
+use super::snapshot::{Snapshot, Step};
+use super::table_name::TableName;
+
+/// The wait before the first new attempt; each further one waits twice as long.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// The longest wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// What a follower hears.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// The whole table: forget what was before.
+    Snapshot(Snapshot),
+    /// What happened since.
+    Step(Step),
+    /// The table is no longer; it may come back as a snapshot.
+    Gone,
+    /// The connection is lost, or could not be made. The next call waits that long and tries anew.
+    Lost {
+        /// Why.
+        failure: Failure,
+        /// The wait to come.
+        wait: Duration,
+    },
+}
+
+/// Who follows a table.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    client: Client,
+    name: TableName,
+    stream: Option<TableStream>,
+    /// Epoch and number of the state that was reached on this stream.
+    position: Option<(u64, u64)>,
+    wait: Option<Duration>,
+}
+
+impl Follower {
+    /// Follows that table from the next call of [`Follower::next`] on.
+    pub(crate) fn new(client: Client, name: TableName) -> Self {
+        Self { client, name, stream: None, position: None, wait: None }
+    }
+
+    /// What comes next. Steps come without a gap and none twice.
+    pub(crate) async fn next(&mut self) -> News {
+        loop {
+            match self.hear().await {
+                Ok(Some(news)) => {
+                    self.wait = None;
+                    return news;
+                }
+                Ok(None) => {}
+                Err(failure) => {
+                    self.stream = None;
+                    self.position = None;
+                    let wait = self.wait.map_or(FIRST_WAIT, |wait| (wait * 2).min(LONGEST_WAIT));
+                    self.wait = Some(wait);
+                    return News::Lost { failure, wait };
+                }
+            }
+        }
+    }
+
+    async fn hear(&mut self) -> Result<Option<News>, Failure> {
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            empty => {
+                if let Some(wait) = self.wait {
+                    sleep(wait).await;
+                }
+                empty.insert(self.client.stream(&self.name).await?)
+            }
+        };
+        let event = stream.next().await?;
+        match event.event.as_str() {
+            "snapshot" => {
+                let snapshot: Snapshot = read(&event)?;
+                self.position = Some((snapshot.epoch, snapshot.to));
+                Ok(Some(News::Snapshot(snapshot)))
+            }
+            "step" => self.place(read(&event)?),
+            "gone" => {
+                self.position = None;
+                Ok(Some(News::Gone))
+            }
+            // A newer host may say more than this program knows.
+            _ => Ok(None),
+        }
+    }
+
+    /// A step that continues where this follower stands is news; one that is behind it is not; any other shows a gap,
+    /// which a new stream heals.
+    fn place(&mut self, step: Step) -> Result<Option<News>, Failure> {
+        match self.position {
+            Some((epoch, to)) if epoch == step.epoch && step.to <= to => Ok(None),
+            Some((epoch, to)) if epoch == step.epoch && step.from == to => {
+                self.position = Some((epoch, step.to));
+                Ok(Some(News::Step(step)))
+            }
+            _ => Err(Failure::Lost("steps are missing, so the table is read anew".to_owned())),
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(event: &StreamEvent) -> Result<T, Failure> {
+    serde_json::from_str(&event.data).map_err(|error| Failure::Unreadable(format!("event {}: {error}", event.event)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mock::MockHost;
+    use super::*;
+    use serde_json::json;
+
+    fn orders() -> TableName {
+        TableName::new("files", "orders")
+    }
+
+    fn step(from: u64, to: u64) -> serde_json::Value {
+        json!({"epoch":1,"from":from,"to":to,"added":[],"removed":[],"updated":[]})
+    }
+
+    #[tokio::test]
+    async fn steps_come_once_and_in_order() {
+        let host = MockHost::start().await;
+        let mut follower = Follower::new(Client::new(host.socket()), orders());
+        assert!(matches!(follower.next().await, News::Snapshot(snapshot) if snapshot.to == 7));
+        host.send(&orders(), "step", &step(6, 7));
+        host.send(&orders(), "novelty", &json!({}));
+        host.send(&orders(), "step", &step(7, 9));
+        assert!(matches!(follower.next().await, News::Step(step) if step.to == 9));
+        host.send(&orders(), "gone", &json!({}));
+        assert!(matches!(follower.next().await, News::Gone));
+    }
+
+    #[tokio::test]
+    async fn a_gap_is_healed_by_a_snapshot() {
+        let host = MockHost::start().await;
+        let mut follower = Follower::new(Client::new(host.socket()), orders());
+        assert!(matches!(follower.next().await, News::Snapshot(_)));
+        host.send(&orders(), "step", &step(8, 9));
+        assert!(matches!(follower.next().await, News::Lost { .. }));
+        assert!(matches!(follower.next().await, News::Snapshot(_)));
+    }
+
+    #[tokio::test]
+    async fn a_host_that_went_away_is_found_again() {
+        let mut host = MockHost::start().await;
+        let mut follower = Follower::new(Client::new(host.socket()), orders());
+        assert!(matches!(follower.next().await, News::Snapshot(_)));
+        host.stop().await;
+        let mut waits = Vec::new();
+        for _ in 0..2 {
+            let News::Lost { wait, .. } = follower.next().await else { panic!("the host is away") };
+            waits.push(wait);
+        }
+        assert_eq!(waits, [FIRST_WAIT, FIRST_WAIT * 2]);
+        host.restart().await;
+        assert!(matches!(follower.next().await, News::Snapshot(_)));
+        assert_eq!(follower.wait, None);
+    }
+}

@@ -1,0 +1,182 @@
+//! `busway rows`: a table as it is now.
+
+use clap::Args;
+use serde_json::json;
+
+use super::client::Client;
+use super::failure::Failure;
+use super::grid::Grid;
+use super::output::{Format, Output};
+use super::snapshot::Snapshot;
+use super::table_name::{TableName, explain, resolve};
+
+/// Print the rows of a table as they are now
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  busway rows system/processes --columns pid,name,memory_bytes --limit 20
+  busway rows orders                       the only table of that name
+  busway rows files/orders --output jsonl | jq .total
+
+JSON: {\"schema_version\":1,\"service\",\"table\",\"epoch\",\"to\",\"as_of\",\"key\",\"columns\",\"total_rows\",\"rows\":[{COLUMN:VALUE,…}]}
+JSON lines: one row's object a line")]
+pub(crate) struct RowsArguments {
+    /// The table, SERVICE/TABLE; TABLE alone if only one service has it
+    #[arg(value_name = "SERVICE/TABLE")]
+    table: String,
+    /// Only these columns, in this order
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    columns: Vec<String>,
+    /// No more rows than this
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+/// Prints the rows of a table.
+pub(crate) async fn run(client: &Client, arguments: &RowsArguments, output: &mut Output) -> Result<(), Failure> {
+    let name = resolve(client, &arguments.table).await?;
+    let mut snapshot = match client.rows(&name).await {
+        Ok(snapshot) => snapshot,
+        Err(failure) => return Err(explain(client, &name, failure).await),
+    };
+    let total = snapshot.rows.len();
+    choose(&mut snapshot, arguments)?;
+    print(&snapshot, total, output)
+}
+
+fn choose(snapshot: &mut Snapshot, arguments: &RowsArguments) -> Result<(), Failure> {
+    snapshot.rows.truncate(arguments.limit.unwrap_or(usize::MAX));
+    if arguments.columns.is_empty() {
+        return Ok(());
+    }
+    let known = snapshot.column_names();
+    if let Some(column) = arguments.columns.iter().find(|column| !known.contains(column)) {
+        let table = TableName::new(&snapshot.service, &snapshot.table);
+        return Err(Failure::NoColumn { table, column: column.clone(), known });
+    }
+    let columns = &arguments.columns;
+    snapshot.columns = columns
+        .iter()
+        .filter_map(|name| snapshot.columns.iter().find(|column| column.name == *name))
+        .cloned()
+        .collect();
+    for row in &mut snapshot.rows {
+        *row = columns.iter().filter_map(|column| row.remove_entry(column)).collect();
+    }
+    Ok(())
+}
+
+fn print(snapshot: &Snapshot, total: usize, output: &mut Output) -> Result<(), Failure> {
+    match output.format() {
+        Format::Json => {
+            let Snapshot { service, table, epoch, to, as_of, key, columns, rows } = snapshot;
+            output.json_document(&json!({
+                "service": service, "table": table, "epoch": epoch, "to": to, "as_of": as_of,
+                "key": key, "columns": columns, "total_rows": total, "rows": rows,
+            }))
+        }
+        Format::Jsonl => snapshot.rows.iter().try_for_each(|row| output.json_line(row)),
+        Format::Table => {
+            let grid = Grid::new(&snapshot.column_names(), &snapshot.rows);
+            let drawn = grid.lines(output.width(), &|_, text| text.to_owned(), output.paint());
+            drawn.lines.iter().try_for_each(|line| output.line(line))?;
+            if output.is_terminal() {
+                output.flush()?;
+                output.note(&footer(snapshot, total, &drawn.left_out));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn footer(snapshot: &Snapshot, total: usize, left_out: &[String]) -> String {
+    let mut text = match (snapshot.rows.len(), total) {
+        (1, 1) => "1 row".to_owned(),
+        (shown, total) if shown == total => format!("{total} rows"),
+        (shown, total) => format!("{shown} of {total} rows"),
+    };
+    text.push_str(&format!(", step {}", snapshot.to));
+    if !left_out.is_empty() {
+        text.push_str(&format!("; no room for {} (choose with --columns)", left_out.join(", ")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mock::MockHost;
+    use super::super::output::tests::pages;
+    use super::*;
+    use serde_json::Value;
+
+    async fn told(
+        format: Format,
+        width: Option<usize>,
+        table: &str,
+        columns: &[&str],
+        limit: Option<usize>,
+    ) -> (String, String) {
+        let host = MockHost::start().await;
+        let (mut output, data, diagnostics) = pages(format, width);
+        let columns = columns.iter().map(|column| (*column).to_owned()).collect();
+        let arguments = RowsArguments { table: table.to_owned(), columns, limit };
+        if let Err(failure) = run(&Client::new(host.socket()), &arguments, &mut output).await {
+            output.failure(&failure);
+        }
+        (data.text(), diagnostics.text())
+    }
+
+    #[tokio::test]
+    async fn rows_are_printed_for_people() {
+        let (data, diagnostics) = told(Format::Table, Some(80), "files/orders", &[], None).await;
+        assert_eq!(
+            data,
+            "id  customer         total  size_bytes  tags\n \
+             1  Ada               12.5     2.0 KiB  [\"new\"]\n \
+             2  Grace\\nHopper        7           -  []\n\
+             10  Edsger         1200.25    12.4 MiB  {\"a\":1}\n"
+        );
+        assert_eq!(diagnostics, "3 rows, step 7\n");
+    }
+
+    #[tokio::test]
+    async fn what_has_no_room_is_named() {
+        let (data, diagnostics) = told(Format::Table, Some(24), "orders", &[], Some(1)).await;
+        assert_eq!(data, "id  customer  total\n 1  Ada        12.5\n");
+        assert_eq!(diagnostics, "1 of 3 rows, step 7; no room for size_bytes, tags (choose with --columns)\n");
+    }
+
+    #[tokio::test]
+    async fn columns_are_chosen_and_ordered() {
+        let (data, diagnostics) = told(Format::Jsonl, None, "orders", &["total", "id"], Some(2)).await;
+        assert_eq!((data.as_str(), diagnostics.as_str()), ("{\"total\":12.5,\"id\":1}\n{\"total\":7,\"id\":2}\n", ""));
+        let (data, diagnostics) = told(Format::Table, None, "orders", &["totl"], None).await;
+        assert_eq!(data, "");
+        assert_eq!(
+            diagnostics,
+            "error: files/orders has no column totl\n  why: its columns are id, customer, total, size_bytes, tags\n  \
+             try: total, which is a near name\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_document_tells_which_state_it_is() {
+        let (data, _) = told(Format::Json, None, "files/orders", &["id"], Some(1)).await;
+        let document: Value = serde_json::from_str(&data).unwrap();
+        assert_eq!(
+            document,
+            json!({"schema_version":1,"service":"files","table":"orders","epoch":1,"to":7,
+                "as_of":"2026-11-22T01:00:00Z","key":["id"],
+                "columns":[{"name":"id","type":"string","nullable":true,"description":null}],
+                "total_rows":3,"rows":[{"id":1}]})
+        );
+    }
+
+    #[tokio::test]
+    async fn a_table_that_is_not_there_is_named_with_the_nearest() {
+        let (_, diagnostics) = told(Format::Table, None, "file/orders", &[], None).await;
+        assert_eq!(diagnostics, "error: no table file/orders\n  try: files/orders, which is a near name\n");
+        let (_, diagnostics) = told(Format::Table, None, "ordres", &[], None).await;
+        assert_eq!(diagnostics, "error: no table ordres\n  try: files/orders, which is a near name\n");
+    }
+}
