@@ -5,29 +5,40 @@
 
 mod load;
 mod memory;
+mod mounts;
 mod rates;
 
 use busway_plugin_api::prelude::*;
 
 /// What a datasource may set.
 #[derive(Deserialize, JsonSchema)]
-struct Options {}
+struct Options {
+    /// Whether `mounts` lists pseudo file systems too: proc, sysfs, cgroup and the like.
+    #[serde(default)]
+    all_mounts: bool,
+    /// Whether the usage of network and FUSE mounts is read. A server that is gone can block that, and the poll, for
+    /// good.
+    #[serde(default)]
+    stat_network_mounts: bool,
+}
 
 struct System;
 
 impl Driver for System {
     const ID: &'static str = "system";
-    const DESCRIPTION: &'static str = "This Linux machine: load, memory";
+    const DESCRIPTION: &'static str = "This Linux machine: mounts, load, memory";
     type Options = Options;
     type Source = PollSource;
 
     fn tables() -> Vec<TableSpec> {
-        vec![load::spec(), memory::spec()]
+        vec![mounts::spec(), load::spec(), memory::spec()]
     }
 
-    fn open(_: Options, context: Context) -> Result<PollSource, Error> {
+    fn open(options: Options, context: Context) -> Result<PollSource, Error> {
+        let wanted = mounts::Wanted { all: options.all_mounts, stat_network: options.stat_network_mounts };
         let load = load::Reader::default();
         let source = PollSource::new(context)
+            .table(mounts::spec(), move |context| mounts::read(wanted, context))
             .table(load::spec(), move |_| load.read())
             .table(memory::spec(), |_| memory::read());
         Ok(source)
