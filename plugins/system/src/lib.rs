@@ -3,6 +3,7 @@
 //! It is also an example to copy: each table has a file of its own, with its row, its `spec` and its `read`; what a
 //! table must remember between polls lives in the source, in the closure that reads it.
 
+mod interfaces;
 mod load;
 mod memory;
 mod mounts;
@@ -26,19 +27,21 @@ struct System;
 
 impl Driver for System {
     const ID: &'static str = "system";
-    const DESCRIPTION: &'static str = "This Linux machine: mounts, load, memory";
+    const DESCRIPTION: &'static str = "This Linux machine: mounts, interfaces, load, memory";
     type Options = Options;
     type Source = PollSource;
 
     fn tables() -> Vec<TableSpec> {
-        vec![mounts::spec(), load::spec(), memory::spec()]
+        vec![mounts::spec(), interfaces::spec(), load::spec(), memory::spec()]
     }
 
     fn open(options: Options, context: Context) -> Result<PollSource, Error> {
         let wanted = mounts::Wanted { all: options.all_mounts, stat_network: options.stat_network_mounts };
+        let interfaces = interfaces::Reader::default();
         let load = load::Reader::default();
         let source = PollSource::new(context)
             .table(mounts::spec(), move |context| mounts::read(wanted, context))
+            .table(interfaces::spec(), move |_| interfaces.read())
             .table(load::spec(), move |_| load.read())
             .table(memory::spec(), |_| memory::read());
         Ok(source)
