@@ -4,10 +4,12 @@
 //! table must remember between polls lives in the source, in the closure that reads it.
 
 mod interfaces;
+mod listeners;
 mod load;
 mod memory;
 mod mounts;
 mod rates;
+mod users;
 
 use busway_plugin_api::prelude::*;
 
@@ -27,12 +29,12 @@ struct System;
 
 impl Driver for System {
     const ID: &'static str = "system";
-    const DESCRIPTION: &'static str = "This Linux machine: mounts, interfaces, load, memory";
+    const DESCRIPTION: &'static str = "This Linux machine: mounts, interfaces, listeners, load, memory";
     type Options = Options;
     type Source = PollSource;
 
     fn tables() -> Vec<TableSpec> {
-        vec![mounts::spec(), interfaces::spec(), load::spec(), memory::spec()]
+        vec![mounts::spec(), interfaces::spec(), listeners::spec(), load::spec(), memory::spec()]
     }
 
     fn open(options: Options, context: Context) -> Result<PollSource, Error> {
@@ -42,6 +44,7 @@ impl Driver for System {
         let source = PollSource::new(context)
             .table(mounts::spec(), move |context| mounts::read(wanted, context))
             .table(interfaces::spec(), move |_| interfaces.read())
+            .table(listeners::spec(), listeners::read)
             .table(load::spec(), move |_| load.read())
             .table(memory::spec(), |_| memory::read());
         Ok(source)
