@@ -8,7 +8,10 @@ mod listeners;
 mod load;
 mod memory;
 mod mounts;
+mod processes;
 mod rates;
+#[cfg(test)]
+mod tests;
 mod users;
 
 use busway_plugin_api::prelude::*;
@@ -23,16 +26,27 @@ struct Options {
     /// good.
     #[serde(default)]
     stat_network_mounts: bool,
+    /// Whether there is a table `processes`.
+    #[serde(default = "yes")]
+    processes: bool,
+    /// Whether `processes` tells command lines, which may hold passwords.
+    #[serde(default = "yes")]
+    command_lines: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 struct System;
 
 impl Driver for System {
     const ID: &'static str = "system";
-    const DESCRIPTION: &'static str = "This Linux machine: mounts, interfaces, listeners, load, memory";
+    const DESCRIPTION: &'static str = "This Linux machine: processes, mounts, interfaces, listeners, load, memory";
     type Options = Options;
     type Source = PollSource;
 
+    /// Without `processes`, which an option can turn off.
     fn tables() -> Vec<TableSpec> {
         vec![mounts::spec(), interfaces::spec(), listeners::spec(), load::spec(), memory::spec()]
     }
@@ -47,7 +61,11 @@ impl Driver for System {
             .table(listeners::spec(), listeners::read)
             .table(load::spec(), move |_| load.read())
             .table(memory::spec(), |_| memory::read());
-        Ok(source)
+        if !options.processes {
+            return Ok(source);
+        }
+        let processes = processes::Reader::new(options.command_lines);
+        Ok(source.table(processes::spec(), move |context| processes.read(context)))
     }
 }
 
