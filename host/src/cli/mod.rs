@@ -3,6 +3,7 @@
 
 mod address;
 mod cell;
+mod check;
 mod client;
 mod event_stream;
 mod exit;
@@ -16,6 +17,7 @@ mod output;
 mod plugin;
 mod replica;
 mod rows;
+mod run;
 mod snapshot;
 mod table_name;
 mod tables;
@@ -81,6 +83,8 @@ struct GlobalArguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::RunArguments),
+    Check(check::CheckArguments),
     Tables(tables::TablesArguments),
     Rows(rows::RowsArguments),
     Watch(watch::WatchArguments),
@@ -99,15 +103,10 @@ pub fn main() -> ExitCode {
     let program = Program::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let mut output = Output::of_process(program.global.output, program.global.color);
     let named = program.global.host.as_deref().map(|host| (host, host_origin));
-    let done = on_one_thread(async {
-        let client = find(named, None).await?;
-        match &program.command {
-            Command::Tables(arguments) => tables::run(&client, arguments, &mut output).await,
-            Command::Rows(arguments) => rows::run(&client, arguments, &mut output).await,
-            Command::Watch(arguments) => watch::run(&client, arguments, &mut output).await,
-            Command::Plugin(command) => plugin::run(&client, command, &mut output).await,
-        }
-    });
+    let done = match &program.command {
+        Command::Run(arguments) => run::run(arguments),
+        command => on_one_thread(ask(command, named, &mut output)),
+    };
     let done = done.and_then(|()| output.flush());
     match done {
         Ok(()) => ExitCode::from(exit::OK),
@@ -115,6 +114,23 @@ pub fn main() -> ExitCode {
             output.failure(&failure);
             ExitCode::from(failure.code())
         }
+    }
+}
+
+/// What needs no host is done first; the rest asks one.
+async fn ask(command: &Command, named: Option<(&str, Origin)>, output: &mut Output) -> Result<(), Failure> {
+    match command {
+        Command::Check(arguments) => return check::run(arguments, output).await,
+        Command::Plugin(plugin::PluginCommand::Inspect(arguments)) => return plugin::inspect(arguments, output),
+        _ => {}
+    }
+    let client = find(named, None).await?;
+    match command {
+        Command::Tables(arguments) => tables::run(&client, arguments, output).await,
+        Command::Rows(arguments) => rows::run(&client, arguments, output).await,
+        Command::Watch(arguments) => watch::run(&client, arguments, output).await,
+        Command::Plugin(command) => plugin::run(&client, command, output).await,
+        Command::Run(_) | Command::Check(_) => Ok(()),
     }
 }
 

@@ -23,7 +23,7 @@ struct Plugin {
     driver: Option<String>,
     version: Option<String>,
     state: String,
-    reason: String,
+    reason: Option<String>,
     generation: Option<u64>,
     sha256: Option<String>,
     size_bytes: u64,
@@ -45,14 +45,14 @@ struct Datasource {
     name: String,
     driver: String,
     state: String,
-    error: String,
+    error: Option<String>,
     generation: Option<u64>,
     poll_seconds: f64,
     polls: u64,
     failures: u64,
     last_poll: Option<String>,
     rows: u64,
-    status: String,
+    status: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -115,7 +115,7 @@ fn publish(service: &Service, bus: &Bus, catalog: &Catalog, datasources: &Dataso
         driver: f.driver,
         version: f.version,
         state: f.state.as_str().to_owned(),
-        reason: f.reason,
+        reason: Some(f.reason).filter(|r| !r.is_empty()),
         generation: f.generation,
         sha256: f.sha256,
         size_bytes: f.size,
@@ -143,13 +143,13 @@ fn publish(service: &Service, bus: &Bus, catalog: &Catalog, datasources: &Dataso
         name,
         driver: record.driver,
         state: status.phase.as_str().to_owned(),
-        error: status.error,
+        error: Some(status.error).filter(|e| !e.is_empty()),
         generation: status.generation,
         poll_seconds: record.poll.as_secs_f64(),
         polls: status.polls,
         failures: status.failures,
         last_poll: status.last_poll.map(text),
-        status: status.text,
+        status: Some(status.text).filter(|t| !t.is_empty()),
     });
     put(service, "datasources", &["name"], "Datasources and how they are", sources.collect());
     // Its own tables are listed, but not their numbers: each look would change them.

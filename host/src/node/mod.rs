@@ -1,8 +1,10 @@
 //! The life of a host process: builds the rooms in order, and stops them in reverse.
 
+mod check;
 mod introspection;
 mod lock;
 
+pub use check::{Finding, check};
 pub use lock::{Lock, LockError};
 
 use crate::bus::{AlreadyExists, Bus};

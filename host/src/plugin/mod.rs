@@ -18,7 +18,7 @@ mod watch;
 pub use catalog::{Catalog, FileState, FileView, Generation, GenerationView};
 pub use driver::{Call, CallError, Driver, HostCalls, Source};
 pub use load::{LoadError, load};
-pub use note::{Needs, Note, NoteError, read as read_note};
+pub use note::{Needs, Note, NoteError, inspect_file, read as read_note};
 pub use plan::{Claim, Decision, Serving, plan};
 pub use pool::{Pool, PoolError};
 pub use reload::{Executor, SwitchError, Tenants};

@@ -1,6 +1,7 @@
 //! What a plugin's bytes say of it, without one of them being run: that they are a whole object file for this machine,
 //! their note, and what they need.
 
+use super::stage::Bytes;
 use busway_plugin_api::abi::{self, NOTE_SECTION, read_note};
 use busway_plugin_api::info::is_driver_id;
 use object::elf;
@@ -136,6 +137,17 @@ pub fn read(bytes: &[u8], beside: &Path, installed: impl Fn(&str) -> bool) -> Re
     check(&note)?;
     satisfied(&needs, beside, installed)?;
     Ok(note)
+}
+
+/// Reads a file and its note, as the host would.
+///
+/// # Errors
+///
+/// What is wrong, and what to do.
+pub fn inspect_file(path: &Path) -> Result<(Bytes, Note), String> {
+    let bytes = Bytes::read(path).map_err(|e| e.to_string())?;
+    let note = read(&bytes.bytes, path.parent().unwrap_or(Path::new("/")), installed).map_err(|e| e.to_string())?;
+    Ok((bytes, note))
 }
 
 fn not_a_library(bytes: &[u8], error: &str) -> NoteError {

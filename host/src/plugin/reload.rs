@@ -4,7 +4,7 @@
 use super::catalog::{Catalog, FileState, FileView, Generation};
 use super::driver::{CallError, Driver, HostCalls};
 use super::load::{LoadError, load};
-use super::note::{self, Note};
+use super::note::{Note, inspect_file};
 use super::plan::{Claim, Decision, Serving, plan};
 use super::pool::{Pool, PoolError};
 use super::scan::{Found, ScanError, scan};
@@ -129,6 +129,13 @@ impl<T: Tenants> Executor<T> {
             held_back: HashMap::new(),
             generations: 0,
         }
+    }
+
+    /// Nothing is written to the history: for a look without consequences.
+    #[must_use]
+    pub fn forgetful(mut self) -> Self {
+        self.history.forgetful = true;
+        self
     }
 
     /// Looks at the directories once and does what is to be done. Answers when to look again at the latest, if files are
@@ -380,17 +387,12 @@ fn age(found: &Found) -> Duration {
 }
 
 fn examine(path: &Path) -> Verdict {
-    let bytes = match Bytes::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) => return Verdict::Refused(error.to_string()),
-    };
-    let beside = path.parent().unwrap_or(Path::new("/"));
-    match note::read(&bytes.bytes, beside, note::installed) {
-        Ok(note) => {
+    match inspect_file(path) {
+        Ok((bytes, note)) => {
             let claim = Claim { path: path.to_owned(), id: note.id.clone(), sha256: bytes.sha256 };
             Verdict::Claims(claim, Box::new(note))
         }
-        Err(error) => Verdict::Refused(error.to_string()),
+        Err(reason) => Verdict::Refused(reason),
     }
 }
 
@@ -399,17 +401,18 @@ fn examine(path: &Path) -> Verdict {
 struct History {
     file: PathBuf,
     served: BTreeMap<String, PathBuf>,
+    forgetful: bool,
 }
 
 impl History {
     fn read(file: &Path) -> Self {
         let text = std::fs::read_to_string(file).unwrap_or_default();
         // A history that can't be read is none: then a conflict stays one until an operator resolves it.
-        Self { file: file.to_owned(), served: serde_json::from_str(&text).unwrap_or_default() }
+        Self { file: file.to_owned(), served: serde_json::from_str(&text).unwrap_or_default(), forgetful: false }
     }
 
     fn remember(&mut self, id: &str, path: &Path) {
-        if self.served.get(id).is_some_and(|p| p == path) {
+        if self.forgetful || self.served.get(id).is_some_and(|p| p == path) {
             return;
         }
         self.served.insert(id.to_owned(), path.to_owned());
