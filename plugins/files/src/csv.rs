@@ -131,13 +131,12 @@ impl<'a> Records<'a, '_> {
     }
 
     fn quoted(&mut self) -> Result<Cow<'a, str>, Error> {
-        let opened = self.line;
         let rest: &'a str = &self.input.text[self.at + 1..];
         let mut end = 0;
         let mut doubled = false;
         loop {
             let Some(quote) = rest[end..].find('"') else {
-                return Err(self.input.bad(opened, "a quote is opened here and never closed"));
+                return Err(self.input.bad(self.line, "a quote is opened here and never closed"));
             };
             end += quote;
             if !rest[end + 1..].starts_with('"') {
@@ -181,6 +180,15 @@ mod tests {
         assert_eq!(texts(&rows, 0), [Some("x,\n\"y\""), None, Some("z")]);
         assert_eq!(texts(&rows, 1), [Some("5\" pipe"), None, Some("w")]);
         assert_eq!(rows.lines, [4, 7, 8]);
+    }
+
+    #[test]
+    fn carriage_returns_belong_to_line_ends_alone() {
+        let rows = run("a,b\r\n1\r,x\r\n\r\n2,y\r", ',', true).unwrap();
+        assert_eq!(texts(&rows, 0), [Some("1\r"), Some("2")]);
+        assert_eq!(texts(&rows, 1), [Some("x"), Some("y")]);
+        assert_eq!((rows.schema.field(1).name().as_str(), &rows.lines[..]), ("b", &[2, 4][..]));
+        assert_eq!(run("a\r", ',', true).unwrap().lines.len(), 0);
     }
 
     #[test]

@@ -144,5 +144,6 @@ mod tests {
         assert_eq!(poll(Some(&["a"]), false, false).unwrap(), ["a: Unchanged"]);
         assert_eq!(poll(None, false, false).unwrap(), ["a: Unchanged", "b: Gone"]);
         assert_eq!(poll(None, false, false).unwrap(), ["a: Unchanged"]);
+        assert!(poll(None, false, true).is_err());
     }
 }

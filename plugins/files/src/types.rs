@@ -77,10 +77,7 @@ fn date(cell: &str) -> Option<i32> {
 /// Either all cells have an offset or none: those without one have no order among the others.
 fn timestamps(cells: &StringArray) -> Option<ArrayRef> {
     let utc: Tz = "+00:00".parse().ok()?;
-    let instant = |cell: &str, zoned: bool| {
-        let shaped = cell.is_ascii() && has_offset(cell) == zoned;
-        shaped.then(|| string_to_datetime(&utc, cell).ok())?
-    };
+    let instant = |cell: &str, zoned: bool| (has_offset(cell) == zoned).then(|| string_to_datetime(&utc, cell).ok())?;
     for zoned in [false, true] {
         let zone = zoned.then_some("UTC");
         let micros = |cell: &str| {
