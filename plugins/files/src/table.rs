@@ -89,15 +89,10 @@ impl Table {
             self.failure = None;
             self.waiting = None;
         }
-        if self.serves(hash, look.snapshot) {
-            self.read = Some(read);
-            return Ok(());
+        self.read = Some(read);
+        if !self.serves(hash, look.snapshot) {
+            self.waiting = Some(parse(name, file, &content, look)?);
         }
-        let parsed = parse(name, file, &content, look);
-        if !matches!(&parsed, Err(error) if error.status() == Status::CANCELLED) {
-            self.read = Some(read);
-        }
-        self.waiting = Some(parsed?);
         Ok(())
     }
 
