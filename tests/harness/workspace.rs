@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// The project's root folder.
+#[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_path_buf()
 }
 
-/// Where this test run's artifacts are: the profile's folder within `target`.
+/// Where this test run's artifacts are: the project's target folder.
+#[must_use]
 pub fn target() -> PathBuf {
     let exe = std::env::current_exe().expect("a test has a program");
     exe.ancestors().nth(3).expect("target/<profile>/deps/<test>").to_path_buf()
@@ -31,4 +34,27 @@ pub fn cargo(folder: &Path, arguments: &[&str]) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "cargo {arguments:?} in {}:\n{said}", folder.display());
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The folder of the program and the drivers, built.
+pub fn built() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let packages = ["busway", "busway-fixture", "busway-system", "busway-files"];
+        let named = packages.iter().flat_map(|p| ["-p", p]);
+        cargo(&root(), &["build", "--quiet"].into_iter().chain(named).collect::<Vec<_>>());
+        target().join("debug")
+    })
+}
+
+/// The program.
+#[must_use]
+pub fn program() -> PathBuf {
+    built().join("busway")
+}
+
+/// A driver's library.
+#[must_use]
+pub fn driver(name: &str) -> PathBuf {
+    built().join(format!("libbusway_{name}.so"))
 }
