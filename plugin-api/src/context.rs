@@ -33,6 +33,8 @@ struct Inner {
 struct Life {
     active: bool,
     closed: bool,
+    /// How often it has been left: threads started before the last time are to end.
+    pauses: u64,
 }
 
 impl Context {
@@ -136,17 +138,19 @@ impl Context {
         life.active && !life.closed
     }
 
-    /// Sleeps, unless cancelled or closed before; answers whether it slept to the end.
+    /// Sleeps, unless cancelled, paused or closed before; answers whether it slept to the end. On a thread of
+    /// [`spawn`](Self::spawn) that was started before the last pause it does not sleep at all.
     #[must_use]
     pub fn sleep(&self, time: Duration) -> bool {
-        let end = Instant::now() + time;
+        // None: longer than the clock can count.
+        let end = Instant::now().checked_add(time);
         let mut life = self.inner.life.lock().unwrap_or_else(PoisonError::into_inner);
-        let began = *life;
+        let pauses = log::pauses_at_start().unwrap_or(life.pauses);
         loop {
-            if life.closed || *life != began || self.cancelled() {
+            if life.closed || life.pauses != pauses || self.cancelled() {
                 return false;
             }
-            let left = end.saturating_duration_since(Instant::now());
+            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return true;
             }
@@ -164,7 +168,7 @@ impl Context {
     }
 
     pub(crate) fn enter_call(&self, call: u64) -> log::Entered {
-        log::enter(Arc::clone(&self.inner.host), call)
+        log::enter(Arc::clone(&self.inner.host), call, None)
     }
 
     /// Starts a thread of the source's own, named after the datasource. It must end soon after
@@ -172,17 +176,26 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// When the system has no thread to give.
+    /// When the system has no thread to give, or the source is closed.
     pub fn spawn(&self, name: &str, work: impl FnOnce(&Self) + Send + 'static) -> Result<(), Error> {
         let context = self.clone();
         let name = format!("{}:{name}", self.inner.datasource);
+        let mut threads = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let life = self.life();
+        if life.closed {
+            return Err(Error::with_status(Status::CLOSED, "the source is closed"));
+        }
+        threads.retain(|thread| !thread.is_finished());
         let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
-            let _entered = context.enter();
-            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&context))).is_err() {
+            let _entered = log::enter(Arc::clone(&context.inner.host), 0, Some(life.pauses));
+            let work = std::panic::AssertUnwindSafe(|| work(&context));
+            if let Err(payload) = std::panic::catch_unwind(work) {
+                // Dropping it may panic as well.
+                std::mem::forget(payload);
                 context.status(&format!("thread {name} panicked"));
             }
         })?;
-        self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        threads.push(thread);
         Ok(())
     }
 
@@ -222,7 +235,10 @@ impl Context {
     }
 
     pub(crate) fn set_active(&self, active: bool) {
-        self.change(|life| life.active = active);
+        self.change(|life| {
+            life.pauses += u64::from(life.active && !active);
+            life.active = active;
+        });
     }
 
     /// Wakes sleepers, so that they see the host's flag.
@@ -240,7 +256,7 @@ impl Context {
     }
 
     pub(crate) fn close(&self) {
-        self.change(|life| *life = Life { active: false, closed: true });
+        self.change(|life| *life = Life { active: false, closed: true, ..*life });
         self.join();
         #[cfg(feature = "tokio")]
         if let Some(runtime) = self.inner.runtime.lock().unwrap_or_else(PoisonError::into_inner).take() {

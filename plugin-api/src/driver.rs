@@ -78,7 +78,7 @@ pub trait Source: Send + Sync + 'static {
     ///
     /// Why it failed.
     fn execute(&self, action: &str, _args: &Args) -> Result<Value, Error> {
-        Err(Error::with_status(Status::NOT_IMPLEMENTED, format!("no action {action:?}")))
+        Err(Error::with_status(Status::NOT_FOUND, format!("no action {action:?}")))
     }
 
     /// Stop having effects; release what only one source may hold. Threads of [`Context::spawn`] see

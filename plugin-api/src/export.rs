@@ -4,18 +4,19 @@ use crate::abi::abi_stable::library::LibHeader;
 use crate::abi::abi_stable::sabi_trait::TD_Opaque;
 use crate::abi::abi_stable::std_types::{RNone, RSome, RStr, RVec};
 use crate::abi::object::Source_TO;
-use crate::abi::{self, HostObject, Module, Opened, PollReply, Reply, Root, Status};
+use crate::abi::{self, HostObject, Module, Opened, PollReply, Reply, Root, Status, TableUpdate};
 use crate::driver::{Args, Driver, Source};
 use crate::info::{DriverInfo, TableInfo, is_driver_id};
 use crate::message::{
-    AttachRequest, ExecuteRequest, Headed, LogFilterRequest, OpenRequest, PollRequest, SelfTestRequest, StateBody,
-    SubscribedRequest, decode, failure, success,
+    AttachRequest, ErrorBody, ExecuteRequest, Headed, LogFilterRequest, OpenRequest, PollRequest, SelfTestRequest,
+    StateBody, SubscribedRequest, decode, failure, success,
 };
-use crate::table::TableSpec;
+use crate::table::{Change, TableSpec, Update};
 use crate::{Context, Error, guard, log, options};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -44,6 +45,26 @@ use std::time::Duration;
 ///             Ok(vec![Tick { seconds: std::time::UNIX_EPOCH.elapsed()?.as_secs() }])
 ///         }))
 ///     }
+/// }
+///
+/// busway_plugin_api::export_driver!(Clock);
+/// # fn main() {}
+/// ```
+///
+/// An ID that breaks the rules does not compile:
+///
+/// ```compile_fail,E0080
+/// # use busway_plugin_api::prelude::*;
+/// # #[derive(Deserialize, JsonSchema)]
+/// # struct NoOptions {}
+/// struct Clock;
+///
+/// impl Driver for Clock {
+///     const ID: &'static str = "My Clock";
+/// #   type Options = NoOptions;
+/// #   type Source = PollSource;
+/// #   fn open(_: NoOptions, context: Context) -> Result<PollSource, Error> { Ok(PollSource::new(context)) }
+///     // …
 /// }
 ///
 /// busway_plugin_api::export_driver!(Clock);
@@ -129,6 +150,11 @@ fn reply<T: Serialize>(result: Result<T, Error>) -> Reply {
 }
 
 fn read<T: DeserializeOwned>(request: RStr<'_>) -> Result<T, Error> {
+    // Serde would read a struct from a list, too.
+    if !request.trim_start().starts_with('{') {
+        let error = ErrorBody::new("not the JSON that was expected: a request is an object");
+        return Err(Error::from_parts(Status::INVALID, error));
+    }
     decode(&request).map_err(|body| Error::from_parts(Status::INVALID, body))
 }
 
@@ -190,13 +216,8 @@ extern "C" fn open<E: Export>(request: RStr<'_>, host: HostObject) -> Opened {
     let opened = guard::run(|| {
         let request: OpenRequest = read(request)?;
         let context = Context::new(host, &request);
-        let _entered = context.enter_call(request.call);
-        let options = options::parse(&request.options).map_err(|problems| {
-            let message = format!("the options of datasource {:?} are wrong", request.datasource);
-            Error::with_status(Status::INVALID, message).problems(problems)
-        })?;
-        let source = E::Driver::open(options, context.clone()).inspect_err(|_| context.close())?;
-        Ok(Served::<E::Driver> { source, context, poisoned: AtomicBool::new(false) })
+        // Guarded by itself: what was started before a panic is ended, too.
+        guard::run(|| start::<E>(&request, &context)).inspect_err(|_| context.close())
     });
     match opened {
         Ok(served) => Opened { reply: Reply::ok(), source: RSome(Source_TO::from_value(served, TD_Opaque)) },
@@ -204,11 +225,34 @@ extern "C" fn open<E: Export>(request: RStr<'_>, host: HostObject) -> Opened {
     }
 }
 
+fn start<E: Export>(request: &OpenRequest, context: &Context) -> Result<Served<E::Driver>, Error> {
+    let _entered = context.enter_call(request.call);
+    let options = options::parse(&request.options).map_err(|problems| {
+        let message = format!("the options of datasource {:?} are wrong", request.datasource);
+        Error::with_status(Status::INVALID, message).problems(problems)
+    })?;
+    let source = ManuallyDrop::new(E::Driver::open(options, context.clone())?);
+    Ok(Served { source, context: context.clone(), poisoned: AtomicBool::new(false) })
+}
+
 /// A source with the guard around each of its methods.
 struct Served<D: Driver> {
-    source: D::Source,
+    source: ManuallyDrop<D::Source>,
     context: Context,
     poisoned: AtomicBool,
+}
+
+impl<D: Driver> Drop for Served<D> {
+    #[allow(unsafe_code, reason = "no panic may leave a drop: the source's own must run within the guard")]
+    fn drop(&mut self) {
+        // There is nobody to answer; a panic was logged.
+        let _ = guard::run(|| {
+            let _entered = self.context.enter();
+            // SAFETY: this is the drop of the only owner; the source is not touched afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.source) };
+            Ok(())
+        });
+    }
 }
 
 impl<D: Driver> Served<D> {
@@ -245,6 +289,19 @@ impl<D: Driver> Served<D> {
     }
 }
 
+/// An update in answer to a poll. One that can't cross is its own table's error.
+fn answer(update: Update) -> Result<TableUpdate, Error> {
+    let table = update.table.clone();
+    let refused = match update.change {
+        Change::Delta { .. } => "changes are published, a poll answers all rows".to_owned(),
+        _ => match update.export() {
+            Ok(exported) => return Ok(exported),
+            Err(error) => error.to_string(),
+        },
+    };
+    Ok(Update::bare(table, Change::Failed(ErrorBody::new(refused))).export()?)
+}
+
 /// A request that carries nothing of its own.
 type Nothing = std::collections::BTreeMap<String, serde::de::IgnoredAny>;
 
@@ -256,7 +313,7 @@ impl<D: Driver> abi::Source for Served<D> {
     fn poll(&self, request: RStr<'_>) -> PollReply {
         let polled = self.guarded(request, |request: PollRequest, _| {
             let updates = self.source.poll(&request)?;
-            updates.into_iter().map(|update| Ok(update.export()?)).collect::<Result<RVec<_>, Error>>()
+            updates.into_iter().map(answer).collect::<Result<RVec<_>, Error>>()
         });
         match polled {
             Ok(updates) => PollReply { reply: Reply::ok(), updates },
@@ -282,8 +339,10 @@ impl<D: Driver> abi::Source for Served<D> {
 
     fn pause(&self, request: RStr<'_>) -> Reply {
         reply(self.guarded(request, |_: Nothing, deadline| {
+            // It stays so when the pause fails: its threads have been told to end, and the host's `resume`, which comes
+            // then, starts them again.
             self.context.set_active(false);
-            self.source.pause(deadline).inspect_err(|_| self.context.set_active(true))
+            self.source.pause(deadline)
         }))
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -23,40 +24,66 @@ type Reload = Box<dyn Fn(Targets) -> Result<(), String> + Send + Sync>;
 static UNOWNED: RwLock<Option<HostObject>> = RwLock::new(None);
 static RELOAD: OnceLock<Option<Reload>> = OnceLock::new();
 
+/// What a thread is working on.
+struct Work {
+    id: u64,
+    host: Arc<HostObject>,
+    call: u64,
+    /// Of a source's own thread: how often the source had been paused when it was started.
+    pauses: Option<u64>,
+}
+
 thread_local! {
-    /// The hosts of the sources this thread works for, and the number of the call it is in; innermost last.
-    static CURRENT: RefCell<Vec<(Arc<HostObject>, u64)>> = const { RefCell::new(Vec::new()) };
+    /// The sources this thread works for; innermost last.
+    static CURRENT: RefCell<Vec<Work>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Marks a thread as working for a source; see [`Context::enter`](crate::Context::enter).
 #[derive(Debug)]
-pub struct Entered(PhantomData<*const ()>);
+pub struct Entered(u64, PhantomData<*const ()>);
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        // Dropped outside the borrow: dropping the host's last clone runs its code.
-        let left = CURRENT.with_borrow_mut(Vec::pop);
+        // By its number: guards may be dropped in any order. What is removed is dropped outside the borrow: dropping the
+        // host's last clone runs its code.
+        let left = CURRENT.try_with(|work| {
+            let mut work = work.borrow_mut();
+            work.iter().rposition(|w| w.id == self.0).map(|i| work.remove(i))
+        });
         drop(left);
     }
 }
 
-pub(crate) fn enter(host: Arc<HostObject>, call: u64) -> Entered {
-    CURRENT.with_borrow_mut(|hosts| hosts.push((host, call)));
-    Entered(PhantomData)
+pub(crate) fn enter(host: Arc<HostObject>, call: u64, pauses: Option<u64>) -> Entered {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    CURRENT.with_borrow_mut(|work| work.push(Work { id, host, call, pauses }));
+    Entered(id, PhantomData)
 }
 
 /// The number of the call this thread is in; 0 on a thread of the driver's own.
 pub(crate) fn current_call() -> u64 {
-    CURRENT.with_borrow(|hosts| hosts.last().map_or(0, |(_, call)| *call))
+    CURRENT.with_borrow(|work| work.last().map_or(0, |w| w.call))
+}
+
+/// How often the source had been paused when it started this thread, if it did.
+pub(crate) fn pauses_at_start() -> Option<u64> {
+    CURRENT.with_borrow(|work| work.last().and_then(|w| w.pauses))
+}
+
+/// Whether this thread works for a source.
+pub(crate) fn owned() -> bool {
+    CURRENT.try_with(|work| work.try_borrow().is_ok_and(|work| !work.is_empty())).unwrap_or(false)
 }
 
 #[cfg(feature = "tokio")]
 pub(crate) fn enter_for_good(host: Arc<HostObject>) {
-    std::mem::forget(enter(host, 0));
+    std::mem::forget(enter(host, 0, None));
 }
 
 /// Installs the subscriber, once in the plugin's life, and sets where unowned records go.
 pub(crate) fn attach(host: HostObject, filter: &str) -> Result<(), String> {
+    let targets = parse(filter)?;
     *UNOWNED.write().unwrap_or_else(PoisonError::into_inner) = Some(host);
     RELOAD.get_or_init(|| {
         let (filter, handle) = reload::Layer::new(Targets::new());
@@ -65,12 +92,19 @@ pub(crate) fn attach(host: HostObject, filter: &str) -> Result<(), String> {
         tracing::subscriber::set_global_default(subscriber).ok()?;
         Some(Box::new(move |targets| handle.reload(targets).map_err(|e| e.to_string())))
     });
-    set_filter(filter)
+    apply(targets)
 }
 
 /// Which records cross, from now on.
 pub(crate) fn set_filter(filter: &str) -> Result<(), String> {
-    let targets: Targets = filter.parse().map_err(|e| format!("log filter {filter:?}: {e}"))?;
+    apply(parse(filter)?)
+}
+
+fn parse(filter: &str) -> Result<Targets, String> {
+    filter.parse().map_err(|e| format!("log filter {filter:?}: {e}"))
+}
+
+fn apply(targets: Targets) -> Result<(), String> {
     match RELOAD.get() {
         Some(Some(reload)) => reload(targets),
         _ => Ok(()),
@@ -81,8 +115,8 @@ pub(crate) fn set_filter(filter: &str) -> Result<(), String> {
 pub(crate) fn send(record: &LogRecord) {
     let json = encode(record);
     let sent = CURRENT
-        .try_with(|hosts| {
-            let (host, _) = hosts.try_borrow().ok()?.last()?.clone();
+        .try_with(|work| {
+            let host = Arc::clone(&work.try_borrow().ok()?.last()?.host);
             let _ = host.log(json.as_str().into());
             Some(())
         })
@@ -124,8 +158,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Forward {
         }
         let mut fields = Fields::default();
         event.record(&mut fields);
-        if let Some(Value::String(message)) = fields.map.shift_remove("message") {
-            record.message = message;
+        match fields.map.shift_remove("message") {
+            Some(Value::String(message)) => record.message = message,
+            Some(other) => record.message = other.to_string(),
+            None => {}
         }
         record.fields.extend(fields.map);
         let about = event.metadata();
@@ -152,11 +188,12 @@ impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.put(field, value);
     }
+    // The contract's whole numbers stay below 2^53: greater ones cross as text.
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value);
+        if value.unsigned_abs() < 1 << 53 { self.put(field, value) } else { self.put(field, value.to_string()) }
     }
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value);
+        if value < 1 << 53 { self.put(field, value) } else { self.put(field, value.to_string()) }
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.put(field, value);

@@ -4,7 +4,9 @@ use crate::info::OptionInfo;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
+use serde::de::value::MapDeserializer;
 use serde_json::{Map, Value};
+use std::cell::RefCell;
 
 /// A driver's options: any struct that derives `Deserialize` and [`JsonSchema`]. Doc comments become descriptions,
 /// `#[serde(default)]` makes an option optional, [`Secret`](crate::Secret) makes it secret.
@@ -152,7 +154,22 @@ pub fn parse<T: Options>(given: &Map<String, Value>) -> Result<T, Vec<String>> {
     // Null means "not set": serde would take it for a value where there is a default.
     let given: Map<String, Value> =
         given.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
-    serde_json::from_value(Value::Object(given)).map_err(|e| vec![e.to_string()])
+    // Serde's errors don't say which option they are about: that is the one it was handed last.
+    let at = RefCell::new(None);
+    let known = given.into_iter().inspect(|(name, _)| *at.borrow_mut() = Some(name.clone())).map(Some);
+    // Behind the last one, it is about none of them.
+    let ended = std::iter::once_with(|| {
+        at.take();
+        None
+    });
+    let map = MapDeserializer::new(known.chain(ended).flatten());
+    T::deserialize(map).map_err(|e: serde_json::Error| {
+        vec![match at.borrow().as_ref().and_then(|name| declared.iter().find(|option| &option.name == name)) {
+            Some(option) if option.secret => format!("option {:?} has an unfit value", option.name),
+            Some(option) => format!("option {:?}: {e}", option.name),
+            None => e.to_string(),
+        }]
+    })
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use crate::{Context, Error, TableInfo};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-type Read = Box<dyn Fn(&Context) -> Result<Change, Error> + Send + Sync>;
+type Read = Box<dyn Fn(&Context, bool) -> Result<Change, Error> + Send + Sync>;
 type Act = Box<dyn Fn(&Context, &Args) -> Result<Value, Error> + Send + Sync>;
 type Run = std::sync::Arc<dyn Fn(&Context) + Send + Sync>;
 type Export = Box<dyn Fn() -> Result<StateBody, Error> + Send + Sync>;
@@ -54,7 +55,7 @@ impl PollSource {
         read: impl Fn(&Context) -> Result<Vec<T>, Error> + Send + Sync + 'static,
     ) -> Self {
         let columns = spec.clone();
-        self.changes(spec, move |context| Ok(Change::Snapshot(columns.rows(&read(context)?)?)))
+        self.snapshots(spec, move |context| columns.rows(&read(context)?))
     }
 
     /// With a table of Arrow batches.
@@ -64,16 +65,41 @@ impl PollSource {
         spec: TableSpec,
         read: impl Fn(&Context) -> Result<Batches, Error> + Send + Sync + 'static,
     ) -> Self {
-        self.changes(spec, move |context| Ok(Change::Snapshot(read(context)?)))
+        self.snapshots(spec, read)
     }
 
-    /// With a table whose closure says itself what happened: [`Change::Unchanged`], say, when it can tell cheaply.
+    fn snapshots(
+        mut self,
+        spec: TableSpec,
+        read: impl Fn(&Context) -> Result<Batches, Error> + Send + Sync + 'static,
+    ) -> Self {
+        self.tables.push((spec, Box::new(move |context, _| Ok(Change::Snapshot(read(context)?)))));
+        self
+    }
+
+    /// With a table whose closure says itself what happened: [`Change::Unchanged`], say, when it can tell cheaply. Where
+    /// the host wants all rows nevertheless, it gets those that the closure gave last.
     #[must_use]
     pub fn changes(
         mut self,
         spec: TableSpec,
         read: impl Fn(&Context) -> Result<Change, Error> + Send + Sync + 'static,
     ) -> Self {
+        // A poll that wants all rows takes no "unchanged" for an answer; what was said last is at hand, and the host has
+        // the same memory.
+        let last = Mutex::new(None);
+        let read = move |context: &Context, snapshot: bool| {
+            let change = read(context)?;
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            match (&change, &*last) {
+                (Change::Snapshot(rows), _) => *last = Some(rows.clone()),
+                (Change::Unchanged, Some(rows)) if snapshot => return Ok(Change::Snapshot(rows.clone())),
+                (Change::Unchanged, Some(_)) => {}
+                (Change::Unchanged, None) => return Err(Error::new("unchanged, but it never gave rows")),
+                _ => *last = None,
+            }
+            Ok(change)
+        };
         self.tables.push((spec, Box::new(read)));
         self
     }
@@ -99,7 +125,7 @@ impl PollSource {
     }
 
     /// With state that the next generation goes on from, in the version that [`Driver::state`](crate::Driver::state)
-    /// says. `import` gets states of each version it says it reads.
+    /// says. States of other versions are refused: a source that reads those too implements [`Source`] itself.
     #[must_use]
     pub fn state<S: Serialize + DeserializeOwned>(
         mut self,
@@ -130,12 +156,16 @@ impl Source for PollSource {
 
     fn poll(&self, request: &PollRequest) -> Result<Vec<Update>, Error> {
         let wanted = self.tables.iter().filter(|(spec, _)| request.wants(&spec.name));
-        let mut updates = Vec::new();
+        // Tables that were asked for and are not there: the host knew them from somewhere.
+        let known = |name: &String| self.tables.iter().any(|(spec, _)| &spec.name == name);
+        let gone = request.tables.iter().flatten().filter(|name| !known(name));
+        let mut updates: Vec<Update> = gone.map(|name| Update::bare(name, Change::Gone)).collect();
         for (spec, read) in wanted {
             if self.context.cancelled() {
                 return Err(Error::cancelled());
             }
-            let change = read(&self.context).unwrap_or_else(|error| Change::Failed(error.body().clone()));
+            let change =
+                read(&self.context, request.snapshot).unwrap_or_else(|error| Change::Failed(error.body().clone()));
             updates.push(spec.update(change));
         }
         Ok(updates)

@@ -56,7 +56,7 @@ impl Retry {
     /// The last attempt's.
     pub fn run<T>(self, context: &Context, mut work: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
         let mut pauses = ExponentialBuilder::default()
-            .with_min_delay(self.first)
+            .with_min_delay(self.first.min(self.longest))
             .with_max_delay(self.longest)
             .with_max_times(self.attempts.saturating_sub(1))
             .with_jitter()
@@ -67,7 +67,8 @@ impl Retry {
                 done => return done,
             };
             match pauses.next() {
-                Some(pause) if context.sleep(pause) => tracing::debug!(%error, "trying again"),
+                // The jitter comes on top of the longest.
+                Some(pause) if context.sleep(pause.min(self.longest)) => tracing::debug!(%error, "trying again"),
                 _ => return Err(error),
             }
         }

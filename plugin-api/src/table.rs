@@ -1,24 +1,20 @@
-//! Tables: what a driver declares, the rows it gives, and their way across the contract without a copy.
-//!
-//! Every `unsafe` of this crate is here.
-#![allow(unsafe_code, reason = "tables cross the contract here")]
+//! Tables: what a driver declares, the rows it gives, and what happened to them.
 
 use crate::Error;
+use crate::abi::TableUpdate;
 use crate::abi::abi_stable::std_types::RVec;
-use crate::abi::{ArrowArray, ArrowSchema, RawArray, TableData, TableUpdate};
+use crate::cross::{export, import};
 use crate::info::{ColumnInfo, TableInfo};
 use crate::message::{ErrorBody, UpdateHeader, decode, encode};
-use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type};
-use arrow_array::{Array, RecordBatch, RecordBatchOptions, StructArray};
+use arrow_array::RecordBatch;
+use arrow_array::ffi::FFI_ArrowSchema;
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_arrow::schema::{SchemaLike, TracingOptions};
-use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The largest batch that crosses, in bytes of its buffers.
-pub const MAX_BATCH_BYTES: usize = 64 << 20;
+pub use crate::cross::MAX_BATCH_BYTES;
 
 /// The key of a column's description in its field's metadata.
 const DESCRIPTION: &str = "description";
@@ -287,7 +283,8 @@ impl Update {
     ///
     /// # Errors
     ///
-    /// When a column's type has no Arrow C form.
+    /// When a column's type or name has no Arrow C form, a batch has other columns than its schema says, or a single row
+    /// is larger than [`MAX_BATCH_BYTES`].
     pub fn export(self) -> Result<TableUpdate, ArrowError> {
         let mut header = UpdateHeader {
             table: self.table,
@@ -312,7 +309,7 @@ impl Update {
     }
 
     /// As it came across. The rows are the other side's memory; `import` has compared counts and types, but looked into
-    /// no buffer: [`Batches::validate`] does.
+    /// hardly any buffer: [`Batches::validate`] does.
     ///
     /// # Errors
     ///
@@ -344,149 +341,47 @@ impl Update {
             ("published", ..) => Change::Published,
             _ => Change::Failed(header.error.unwrap_or_else(|| ErrorBody::new("no reason given"))),
         };
-        Ok(Self { table: header.table, key: header.key, topic: header.topic, description: header.description, change })
-    }
-}
-
-// The contract's structs and arrow's are the same C structs; so much can be checked when this is compiled.
-const _: () = {
-    assert!(size_of::<ArrowArray>() == size_of::<FFI_ArrowArray>());
-    assert!(align_of::<ArrowArray>() == align_of::<FFI_ArrowArray>());
-    assert!(size_of::<ArrowSchema>() == size_of::<FFI_ArrowSchema>());
-    assert!(align_of::<ArrowSchema>() == align_of::<FFI_ArrowSchema>());
-};
-
-/// Rows on their way out, split into batches that may cross.
-fn export(rows: Batches) -> Result<TableData, ArrowError> {
-    let schema = FFI_ArrowSchema::try_from(rows.schema.as_ref())?;
-    // SAFETY: both are the C data interface's `struct ArrowSchema`, `#[repr(C)]` with the same fields in the same order
-    // (sizes compared above; `ArrowSchema` is transparent over its raw form); arrow's structures may be released on any
-    // thread; ownership moves with the value, and both call `release` on drop.
-    let schema = unsafe { std::mem::transmute::<FFI_ArrowSchema, ArrowSchema>(schema) };
-    let batches = (rows.batches.iter().flat_map(split))
-        .map(|batch| {
-            let array = FFI_ArrowArray::new(&StructArray::from(batch).into_data());
-            // SAFETY: as above, for `struct ArrowArray`.
-            unsafe { std::mem::transmute::<FFI_ArrowArray, ArrowArray>(array) }
-        })
-        .collect();
-    Ok(TableData { schema, batches })
-}
-
-fn split(batch: &RecordBatch) -> Vec<RecordBatch> {
-    let bytes: usize = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or(0)).sum();
-    if bytes <= MAX_BATCH_BYTES || batch.num_rows() < 2 {
-        return vec![batch.clone()];
-    }
-    let half = batch.num_rows() / 2;
-    let mut pieces = split(&batch.slice(0, half));
-    pieces.extend(split(&batch.slice(half, batch.num_rows() - half)));
-    pieces
-}
-
-/// Rows on their way in, without a copy.
-fn import(data: TableData) -> Result<Batches, ArrowError> {
-    // SAFETY: as in `export`, the other way round.
-    let schema = unsafe { std::mem::transmute::<ArrowSchema, FFI_ArrowSchema>(data.schema) };
-    let schema = Schema::try_from(&schema)?;
-    // Metadata of the whole schema is nobody's business here and would make equal tables differ.
-    let schema = Arc::new(schema.with_metadata(HashMap::new()));
-    let mut names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-    names.sort_unstable();
-    if names.first() == Some(&"") || names.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(ArrowError::SchemaError("a column without a name, or two of one name".to_owned()));
-    }
-    let whole = DataType::Struct(schema.fields().clone());
-    let batches = (data.batches.into_iter())
-        .map(|array| {
-            // SAFETY: `array` is live and its producer keeps the interface's promise that counted pointers are there.
-            unsafe { check(array.as_raw(), &whole)? };
-            let rows = usize::try_from(array.as_raw().length).map_err(|_| invalid("a negative length"))?;
-            // SAFETY: as in `export`, the other way round.
-            let array = unsafe { std::mem::transmute::<ArrowArray, FFI_ArrowArray>(array) };
-            // SAFETY: counts agree with the type (`check`); that buffers are as long as they say is the producer's
-            // promise, which the SDK keeps and which the interface gives no means to verify.
-            let array = unsafe { from_ffi_and_data_type(array, whole.clone())? };
-            if array.nulls().is_some_and(|nulls| nulls.null_count() > 0) {
-                return Err(invalid("a row that is null as a whole"));
+        let update =
+            Self { table: header.table, key: header.key, topic: header.topic, description: header.description, change };
+        match update.problems() {
+            problems if problems.is_empty() => Ok(update),
+            problems => {
+                let message = format!("table {:?}: its header contradicts its columns", update.table);
+                Err(ErrorBody { problems, ..ErrorBody::new(message) })
             }
-            let columns = StructArray::from(array).columns().to_vec();
-            let options = RecordBatchOptions::new().with_row_count(Some(rows));
-            RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(Batches { schema, batches })
-}
+        }
+    }
 
-fn invalid(what: &str) -> ArrowError {
-    ArrowError::CDataInterface(format!("the batch has {what}"))
-}
-
-/// Refuses what arrow's import would take at its word: negative counts, counts that don't fit the type, missing
-/// pointers, children shorter than their parent.
-///
-/// # Safety
-///
-/// Where a count says that pointers are there, they are.
-unsafe fn check(array: &RawArray, kind: &DataType) -> Result<(), ArrowError> {
-    let layout = arrow_data::layout(kind);
-    let children: Vec<&DataType> = match kind {
-        DataType::Struct(fields) => fields.iter().map(|f| f.data_type()).collect(),
-        DataType::List(f) | DataType::LargeList(f) | DataType::FixedSizeList(f, _) | DataType::Map(f, _) => {
-            vec![f.data_type()]
+    /// Where key, topic and columns contradict each other.
+    fn problems(&self) -> Vec<String> {
+        let (rows, removed) = match &self.change {
+            Change::Snapshot(rows) => (rows, None),
+            Change::Delta { added, removed } => (added, Some(removed)),
+            _ => return Vec::new(),
+        };
+        let info = TableInfo {
+            name: self.table.clone(),
+            description: String::new(),
+            key: self.key.clone(),
+            topic: self.topic.clone(),
+            columns: columns(&rows.schema),
+        };
+        let mut found = info.problems();
+        if let Some(removed) = removed
+            && found.is_empty()
+        {
+            let kind = |name: &str| rows.schema.field_with_name(name).ok().map(Field::data_type);
+            let all = || rows.schema.fields().iter().map(|f| f.name().as_str()).collect();
+            let names: Vec<&str> =
+                if self.key.is_empty() { all() } else { self.key.iter().map(String::as_str).collect() };
+            let same = removed.schema.fields().len() == names.len()
+                && (removed.schema.fields().iter().zip(&names))
+                    .all(|(field, name)| field.name() == name && kind(name) == Some(field.data_type()));
+            if !same {
+                found.push(format!("the removed rows' columns are not {}, in this order", names.join(", ")));
+            }
         }
-        DataType::Union(..) | DataType::RunEndEncoded(..) | DataType::ListView(_) | DataType::LargeListView(_) => {
-            return Err(ArrowError::NotYetImplemented(format!("columns of type {kind} do not cross")));
-        }
-        _ => Vec::new(),
-    };
-    let length = array.length.checked_add(array.offset).filter(|_| array.length >= 0 && array.offset >= 0);
-    let length = length.ok_or_else(|| invalid("a negative or overflowing length or offset"))?;
-    if array.null_count < -1 || array.null_count > array.length {
-        return Err(invalid("an impossible null count"));
-    }
-    if array.release.is_none() {
-        return Err(invalid("already been released"));
-    }
-    let validity = usize::from(layout.can_contain_null_mask);
-    let buffers = validity + layout.buffers.len();
-    // Views carry any number of data buffers and their lengths behind the fixed ones.
-    let enough = if layout.variadic { array.n_buffers > buffers as i64 } else { array.n_buffers == buffers as i64 };
-    if !enough {
-        return Err(invalid(&format!("{} buffers where {kind} has {buffers}", array.n_buffers)));
-    }
-    if buffers > 0 && array.buffers.is_null() {
-        return Err(invalid("no buffers"));
-    }
-    for i in validity..buffers {
-        // SAFETY: `buffers` is not null and holds `n_buffers` pointers, of which `i` is one.
-        let missing = unsafe { (*array.buffers.add(i)).is_null() };
-        let bytes = !matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary);
-        // The characters of a text column may be absent when all texts are empty.
-        if missing && length > 0 && (bytes || i == validity) {
-            return Err(invalid(&format!("no buffer {i} in a column of type {kind}")));
-        }
-    }
-    if array.n_children != children.len() as i64 || (!children.is_empty() && array.children.is_null()) {
-        return Err(invalid(&format!("{} children where {kind} has {}", array.n_children, children.len())));
-    }
-    for (i, child_kind) in children.into_iter().enumerate() {
-        // SAFETY: `children` is not null and holds `n_children` pointers, of which `i` is one.
-        let child = unsafe { (*array.children.add(i)).as_ref() }.ok_or_else(|| invalid("a child that is not there"))?;
-        if matches!(kind, DataType::Struct(_)) && child.length < length {
-            return Err(invalid("a column shorter than the table"));
-        }
-        // SAFETY: the caller's promise holds for the children too.
-        unsafe { check(child, child_kind)? };
-    }
-    match (kind, array.dictionary.is_null()) {
-        (DataType::Dictionary(_, values), false) => {
-            // SAFETY: not null, and the caller's promise holds for the dictionary too.
-            unsafe { check(&*array.dictionary, values) }
-        }
-        (DataType::Dictionary(..), true) => Err(invalid("no dictionary")),
-        (_, false) => Err(invalid("a dictionary that its type does not have")),
-        (_, true) => Ok(()),
+        found
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! See the [crate's example](crate).
 
-use crate::Error;
 use crate::abi::abi_stable::prefix_type::PrefixTypeTrait as _;
 use crate::abi::abi_stable::sabi_trait::TD_Opaque;
 use crate::abi::abi_stable::std_types::RStr;
@@ -12,19 +11,21 @@ use crate::driver::Driver;
 use crate::export::{Entry, Export};
 use crate::info::{DriverInfo, TableInfo};
 use crate::message::{
-    CallRequest, ErrorBody, EventBody, ExecuteRequest, LogRecord, OpenRequest, PollRequest, StateBody, StatusRequest,
-    decode, encode, failure, success,
+    CallHead, CallRequest, ErrorBody, EventBody, ExecuteRequest, Headed, LogRecord, OpenRequest, PollRequest,
+    StateBody, StatusRequest, decode, encode, failure, success,
 };
 use crate::table::{Batches, Change, Update};
+use crate::{Error, guard};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-type Service = Box<dyn Fn(&str, Value) -> Result<Value, Error> + Send + Sync>;
+type Service = Arc<dyn Fn(&str, Value) -> Result<Value, Error> + Send + Sync>;
 
 /// Plays the host: opens sources, and keeps all that they tell it.
 #[derive(Clone, Default)]
@@ -36,9 +37,38 @@ pub struct TestHost {
 struct Shared {
     told: Mutex<Told>,
     changed: Condvar,
-    active: AtomicBool,
-    cancelled: AtomicBool,
     service: Mutex<Option<Service>>,
+}
+
+/// The host as one source sees it.
+#[derive(Clone)]
+struct Seat {
+    host: TestHost,
+    state: Arc<SeatState>,
+}
+
+#[derive(Default)]
+struct SeatState {
+    active: AtomicBool,
+    closing: AtomicBool,
+    /// The number of the last call.
+    calls: AtomicU64,
+    /// Calls up to this one are cancelled.
+    cancelled: AtomicU64,
+}
+
+impl Seat {
+    fn new(host: &TestHost) -> Self {
+        Self { host: host.clone(), state: Arc::default() }
+    }
+
+    fn next_call(&self) -> CallHead {
+        CallHead { call: self.state.calls.fetch_add(1, Ordering::AcqRel) + 1, deadline_ms: 2000 }
+    }
+
+    fn request<T: Serialize>(&self, body: T) -> String {
+        encode(&Headed { head: self.next_call(), body })
+    }
 }
 
 #[derive(Default)]
@@ -88,21 +118,25 @@ impl TestHost {
     /// What the driver answers.
     pub fn open<D: Driver>(&self, options: Value) -> Result<TestSource, Error> {
         let module = Self::module::<D>();
-        let host = || Host_TO::from_value(self.clone(), TD_Opaque);
-        answer::<()>(&module.attach()(host(), r#"{"generation": 1, "log_filter": "trace"}"#.into()))?;
+        let unowned = Host_TO::from_value(Seat::new(self), TD_Opaque);
+        answer::<()>(&module.attach()(unowned, r#"{"generation": 1, "log_filter": "trace"}"#.into()))?;
+        guard::keep_reports();
         let Value::Object(options) = options else {
             return Err(Error::new("options are a JSON object"));
         };
-        let request = OpenRequest { datasource: "test".to_owned(), call: 1, generation: 1, options };
-        let opened = module.open()(encode(&request).as_str().into(), host());
+        let seat = Seat::new(self);
+        let call = seat.next_call().call;
+        let request = OpenRequest { datasource: "test".to_owned(), call, generation: 1, options };
+        let host = Host_TO::from_value(seat.clone(), TD_Opaque);
+        let opened = module.open()(encode(&request).as_str().into(), host);
         answer::<()>(&opened.reply)?;
         let source = opened.source.into_option().ok_or_else(|| Error::new("the driver gave no source"))?;
-        Ok(TestSource { source, host: self.clone() })
+        Ok(TestSource { source, seat })
     }
 
     /// Plays every other service: answers the source's calls, given as `service/method`.
     pub fn answer_calls(&self, service: impl Fn(&str, Value) -> Result<Value, Error> + Send + Sync + 'static) {
-        *self.shared.service.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(service));
+        *self.shared.service.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(service));
     }
 
     /// What was published so far.
@@ -170,20 +204,23 @@ impl fmt::Debug for TestHost {
     }
 }
 
-impl Host for TestHost {
+impl Host for Seat {
     fn publish(&self, update: TableUpdate, _wait_ms: u64) -> Reply {
-        if !self.shared.active.load(Ordering::Acquire) {
-            return failure(Status::STANDBY, &ErrorBody::new("the source is not active"));
+        if let Some(refused) = self.not_active() {
+            return refused;
         }
         match Update::import(update) {
-            Ok(update) => Reply { status: self.tell(|told| told.published.push(update)), ..Reply::ok() },
+            Ok(update) => Reply { status: self.host.tell(|told| told.published.push(update)), ..Reply::ok() },
             Err(error) => failure(Status::INVALID, &error),
         }
     }
 
     fn emit(&self, event: RStr<'_>) -> Reply {
+        if let Some(refused) = self.not_active() {
+            return refused;
+        }
         match decode(&event) {
-            Ok(event) => Reply { status: self.tell(|told| told.events.push(event)), ..Reply::ok() },
+            Ok(event) => Reply { status: self.host.tell(|told| told.events.push(event)), ..Reply::ok() },
             Err(error) => failure(Status::INVALID, &error),
         }
     }
@@ -193,32 +230,35 @@ impl Host for TestHost {
             Ok(request) => request,
             Err(error) => return failure(Status::INVALID, &error),
         };
-        let service = self.shared.service.lock().unwrap_or_else(PoisonError::into_inner);
-        match service.as_ref().map(|s| s(&format!("{}/{}", request.service, request.method), request.args)) {
-            Some(Ok(value)) => success(&value),
-            Some(Err(error)) => failure(error.status(), error.body()),
-            None => failure(Status::NOT_FOUND, &ErrorBody::new(format!("no service {:?}", request.service))),
+        let service = self.host.shared.service.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(service) = service else {
+            return failure(Status::NOT_FOUND, &ErrorBody::new(format!("no service {:?}", request.service)));
+        };
+        match guard::run(|| service(&format!("{}/{}", request.service, request.method), request.args)) {
+            Ok(value) => success(&value),
+            Err(error) => failure(error.status(), error.body()),
         }
     }
 
     fn request_poll(&self, _: RStr<'_>) -> Reply {
-        Reply { status: self.tell(|told| told.polls_requested += 1), ..Reply::ok() }
+        Reply { status: self.host.tell(|told| told.polls_requested += 1), ..Reply::ok() }
     }
 
     fn status(&self, request: RStr<'_>) -> Status {
         let request: StatusRequest = decode(&request).unwrap_or_default();
-        self.tell(|told| told.statuses.push(request.text))
+        self.host.tell(|told| told.statuses.push(request.text))
     }
 
     fn log(&self, record: RStr<'_>) -> Status {
         match decode(&record) {
-            Ok(record) => self.tell(|told| told.log.push(record)),
+            Ok(record) => self.host.tell(|told| told.log.push(record)),
             Err(_) => Status::INVALID,
         }
     }
 
-    fn cancelled(&self, _: u64) -> bool {
-        self.shared.cancelled.load(Ordering::Acquire)
+    fn cancelled(&self, call: u64) -> bool {
+        let state = &self.state;
+        state.closing.load(Ordering::Acquire) || (call != 0 && call <= state.cancelled.load(Ordering::Acquire))
     }
 
     fn control(&self, op: RStr<'_>, _: RStr<'_>) -> Reply {
@@ -226,10 +266,24 @@ impl Host for TestHost {
     }
 }
 
+impl Seat {
+    fn not_active(&self) -> Option<Reply> {
+        let refuse = |status, why: &str| Some(failure(status, &ErrorBody::new(why)));
+        if self.state.closing.load(Ordering::Acquire) {
+            return refuse(Status::CLOSED, "the source is closed");
+        }
+        if self.state.active.load(Ordering::Acquire) {
+            None
+        } else {
+            refuse(Status::STANDBY, "the source is not active")
+        }
+    }
+}
+
 /// An open source. Dropping it closes it.
 pub struct TestSource {
     source: SourceObject,
-    host: TestHost,
+    seat: Seat,
 }
 
 impl TestSource {
@@ -239,7 +293,7 @@ impl TestSource {
     ///
     /// What the source answers.
     pub fn tables(&self) -> Result<Vec<TableInfo>, Error> {
-        answer(&self.source.tables("{}".into()))
+        answer(&self.source.tables(self.seat.request(json!({})).as_str().into()))
     }
 
     /// Polls all tables.
@@ -248,7 +302,7 @@ impl TestSource {
     ///
     /// When the whole poll failed, or its answer breaks the contract.
     pub fn poll(&self) -> Result<Polled, Error> {
-        let request = encode(&PollRequest::default());
+        let request = self.seat.request(PollRequest::default());
         let polled = self.source.poll(request.as_str().into());
         answer::<Value>(&polled.reply)?;
         let updates: Vec<Update> = polled
@@ -256,7 +310,10 @@ impl TestSource {
             .into_iter()
             .map(|update| Update::import(update).map_err(|e| Error::from_parts(Status::FAILED, e)))
             .collect::<Result<_, _>>()?;
-        for update in &updates {
+        for (i, update) in updates.iter().enumerate() {
+            if updates[..i].iter().any(|other| other.table == update.table) {
+                return Err(Error::new(format!("the poll answered table {:?} twice", update.table)));
+            }
             if let Change::Snapshot(rows) = &update.change {
                 rows.validate()?;
             }
@@ -272,7 +329,7 @@ impl TestSource {
     pub fn execute(&self, action: &str, named: Value) -> Result<Value, Error> {
         let named = named.as_object().cloned().unwrap_or_default();
         let request = ExecuteRequest { action: action.to_owned(), named, ..ExecuteRequest::default() };
-        answer(&self.source.execute(encode(&request).as_str().into()))
+        answer(&self.source.execute(self.seat.request(request).as_str().into()))
     }
 
     /// Leaves standby.
@@ -281,8 +338,7 @@ impl TestSource {
     ///
     /// What the source answers.
     pub fn activate(&self) -> Result<(), Error> {
-        self.host.shared.active.store(true, Ordering::Release);
-        answer(&self.source.activate("{}".into()))
+        self.activating(|request| self.source.activate(request.into()))
     }
 
     /// Pauses it.
@@ -291,9 +347,9 @@ impl TestSource {
     ///
     /// What the source answers.
     pub fn pause(&self) -> Result<(), Error> {
-        let paused = answer(&self.source.pause(json!({"deadline_ms": 2000}).to_string().as_str().into()));
-        self.host.shared.active.store(false, Ordering::Release);
-        paused
+        answer::<()>(&self.source.pause(self.seat.request(json!({})).as_str().into()))?;
+        self.seat.state.active.store(false, Ordering::Release);
+        Ok(())
     }
 
     /// Resumes it.
@@ -302,8 +358,15 @@ impl TestSource {
     ///
     /// What the source answers.
     pub fn resume(&self) -> Result<(), Error> {
-        self.host.shared.active.store(true, Ordering::Release);
-        answer(&self.source.resume("{}".into()))
+        self.activating(|request| self.source.resume(request.into()))
+    }
+
+    /// Publications are accepted from the beginning of the call on; not any longer when it fails.
+    fn activating(&self, call: impl FnOnce(&str) -> Reply) -> Result<(), Error> {
+        let before = self.seat.state.active.swap(true, Ordering::AcqRel);
+        answer(&call(&self.seat.request(json!({})))).inspect_err(|_| {
+            self.seat.state.active.store(before, Ordering::Release);
+        })
     }
 
     /// Its state, as the next generation would get it.
@@ -312,7 +375,7 @@ impl TestSource {
     ///
     /// What the source answers.
     pub fn export_state(&self) -> Result<Option<StateBody>, Error> {
-        answer(&self.source.export_state("{}".into()))
+        answer(&self.source.export_state(self.seat.request(json!({})).as_str().into()))
     }
 
     /// Gives it an earlier one's state.
@@ -321,21 +384,21 @@ impl TestSource {
     ///
     /// What the source answers.
     pub fn import_state(&self, state: &StateBody) -> Result<(), Error> {
-        answer(&self.source.import_state(encode(state).as_str().into()))
+        answer(&self.source.import_state(self.seat.request(state).as_str().into()))
     }
 
     /// Cancels the calls in flight; those that come later run.
     pub fn cancel(&self) {
-        self.host.shared.cancelled.store(true, Ordering::Release);
-        let _ = self.source.cancel("{}".into());
+        let state = &self.seat.state;
+        state.cancelled.store(state.calls.load(Ordering::Acquire), Ordering::Release);
+        let _ = self.source.cancel(self.seat.request(json!({})).as_str().into());
     }
 }
 
 impl Drop for TestSource {
     fn drop(&mut self) {
-        self.host.shared.cancelled.store(true, Ordering::Release);
-        let _ = self.source.close("{}".into());
-        self.host.shared.cancelled.store(false, Ordering::Release);
+        self.seat.state.closing.store(true, Ordering::Release);
+        let _ = self.source.close(self.seat.request(json!({})).as_str().into());
     }
 }
 
