@@ -16,7 +16,6 @@ use crate::{Context, Error, guard, log, options};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -229,27 +228,27 @@ fn start<E: Export>(request: &OpenRequest, context: &Context) -> Result<Served<E
     let _entered = context.enter_call(request.call);
     let options = options::parse(&request.options).map_err(|problems| {
         let message = format!("the options of datasource {:?} are wrong", request.datasource);
-        Error::with_status(Status::INVALID, message).problems(problems)
+        Error::from_parts(Status::INVALID, ErrorBody { problems, ..ErrorBody::new(message) })
     })?;
-    let source = ManuallyDrop::new(E::Driver::open(options, context.clone())?);
+    let source = Some(E::Driver::open(options, context.clone())?);
     Ok(Served { source, context: context.clone(), poisoned: AtomicBool::new(false) })
 }
 
 /// A source with the guard around each of its methods.
 struct Served<D: Driver> {
-    source: ManuallyDrop<D::Source>,
+    /// There until it is dropped.
+    source: Option<D::Source>,
     context: Context,
     poisoned: AtomicBool,
 }
 
 impl<D: Driver> Drop for Served<D> {
-    #[allow(unsafe_code, reason = "no panic may leave a drop: the source's own must run within the guard")]
     fn drop(&mut self) {
-        // There is nobody to answer; a panic was logged.
+        let source = self.source.take();
+        // No panic may leave a drop either. There is nobody to answer; a panic was logged.
         let _ = guard::run(|| {
             let _entered = self.context.enter();
-            // SAFETY: this is the drop of the only owner; the source is not touched afterwards.
-            unsafe { ManuallyDrop::drop(&mut self.source) };
+            drop(source);
             Ok(())
         });
     }
@@ -280,12 +279,17 @@ impl<D: Driver> Served<D> {
         })
     }
 
+    fn source(&self) -> Result<&D::Source, Error> {
+        self.source.as_ref().ok_or_else(|| Error::with_status(Status::CLOSED, "the source is gone"))
+    }
+
     fn activate(&self, start: impl FnOnce(&D::Source) -> Result<(), Error>) -> Result<(), Error> {
         if self.context.active() {
             return Ok(());
         }
+        let source = self.source()?;
         self.context.set_active(true);
-        start(&self.source).inspect_err(|_| self.context.set_active(false))
+        start(source).inspect_err(|_| self.context.set_active(false))
     }
 }
 
@@ -307,12 +311,12 @@ type Nothing = std::collections::BTreeMap<String, serde::de::IgnoredAny>;
 
 impl<D: Driver> abi::Source for Served<D> {
     fn tables(&self, request: RStr<'_>) -> Reply {
-        reply(self.guarded(request, |_: Nothing, _| Ok(self.source.tables()?.unwrap_or_else(tables::<D>))))
+        reply(self.guarded(request, |_: Nothing, _| Ok(self.source()?.tables()?.unwrap_or_else(tables::<D>))))
     }
 
     fn poll(&self, request: RStr<'_>) -> PollReply {
         let polled = self.guarded(request, |request: PollRequest, _| {
-            let updates = self.source.poll(&request)?;
+            let updates = self.source()?.poll(&request)?;
             updates.into_iter().map(answer).collect::<Result<RVec<_>, Error>>()
         });
         match polled {
@@ -323,7 +327,7 @@ impl<D: Driver> abi::Source for Served<D> {
 
     fn subscribed(&self, request: RStr<'_>) -> Reply {
         reply(self.guarded(request, |request: SubscribedRequest, _| {
-            self.source.subscribed(&request);
+            self.source()?.subscribed(&request);
             Ok(())
         }))
     }
@@ -333,7 +337,7 @@ impl<D: Driver> abi::Source for Served<D> {
             let actions = D::actions();
             let info = actions.into_iter().find(|a| a.name == request.action);
             let action = request.action.clone();
-            self.source.execute(&action, &Args::of(info, request)?)
+            self.source()?.execute(&action, &Args::of(info, request)?)
         }))
     }
 
@@ -342,7 +346,7 @@ impl<D: Driver> abi::Source for Served<D> {
             // It stays so when the pause fails: its threads have been told to end, and the host's `resume`, which comes
             // then, starts them again.
             self.context.set_active(false);
-            self.source.pause(deadline)
+            self.source()?.pause(deadline)
         }))
     }
 
@@ -355,17 +359,17 @@ impl<D: Driver> abi::Source for Served<D> {
     }
 
     fn export_state(&self, request: RStr<'_>) -> Reply {
-        reply(self.guarded(request, |_: Nothing, _| self.source.export_state()))
+        reply(self.guarded(request, |_: Nothing, _| self.source()?.export_state()))
     }
 
     fn import_state(&self, request: RStr<'_>) -> Reply {
-        reply(self.guarded(request, |state: StateBody, _| self.source.import_state(state)))
+        reply(self.guarded(request, |state: StateBody, _| self.source()?.import_state(state)))
     }
 
     fn cancel(&self, _: RStr<'_>) -> Reply {
         self.context.wake();
         reply(self.watched(|| {
-            self.source.cancel();
+            self.source()?.cancel();
             Ok(())
         }))
     }
@@ -375,13 +379,13 @@ impl<D: Driver> abi::Source for Served<D> {
         reply(self.watched(|| {
             let head: Headed<Nothing> = read(request).unwrap_or_default();
             let _entered = self.context.enter_call(head.head.call);
-            let closed = guard::run(|| self.source.close());
+            let closed = guard::run(|| self.source()?.close());
             self.context.close();
             closed
         }))
     }
 
     fn control(&self, op: RStr<'_>, json: RStr<'_>) -> Reply {
-        reply(self.watched(|| self.source.control(&op, &json)))
+        reply(self.watched(|| self.source()?.control(&op, &json)))
     }
 }

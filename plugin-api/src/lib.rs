@@ -94,9 +94,7 @@ pub use serde_arrow;
 pub use serde_json;
 pub use tracing;
 
-mod check;
 mod context;
-mod cross;
 mod driver;
 mod error;
 #[doc(hidden)]

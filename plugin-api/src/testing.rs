@@ -302,7 +302,16 @@ impl TestSource {
     ///
     /// When the whole poll failed, or its answer breaks the contract.
     pub fn poll(&self) -> Result<Polled, Error> {
-        let request = self.seat.request(PollRequest::default());
+        self.poll_with(&PollRequest::default())
+    }
+
+    /// Polls some tables, or insists on snapshots.
+    ///
+    /// # Errors
+    ///
+    /// When the whole poll failed, or its answer breaks the contract.
+    pub fn poll_with(&self, request: &PollRequest) -> Result<Polled, Error> {
+        let request = self.seat.request(request);
         let polled = self.source.poll(request.as_str().into());
         answer::<Value>(&polled.reply)?;
         let updates: Vec<Update> = polled

@@ -1,8 +1,8 @@
 //! What is asked of a table that comes across, before arrow reads it.
 #![allow(unsafe_code, reason = "tables cross the contract here")]
 
+use super::cross::MAX_BATCH_BYTES;
 use crate::abi::{RawArray, RawSchema};
-use crate::cross::MAX_BATCH_BYTES;
 use arrow_data::BufferSpec;
 use arrow_schema::{ArrowError, DataType};
 use std::ffi::{CStr, c_char};

@@ -3,18 +3,21 @@
 use crate::Error;
 use crate::abi::TableUpdate;
 use crate::abi::abi_stable::std_types::RVec;
-use crate::cross::{export, import};
 use crate::info::{ColumnInfo, TableInfo};
 use crate::message::{ErrorBody, UpdateHeader, decode, encode};
 use arrow_array::RecordBatch;
 use arrow_array::ffi::FFI_ArrowSchema;
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
+use cross::{export, import};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_arrow::schema::{SchemaLike, TracingOptions};
 use std::sync::Arc;
 
-pub use crate::cross::MAX_BATCH_BYTES;
+pub use cross::MAX_BATCH_BYTES;
+
+mod check;
+mod cross;
 
 /// The key of a column's description in its field's metadata.
 const DESCRIPTION: &str = "description";
@@ -119,6 +122,22 @@ impl TableSpec {
             topic: self.topic.clone(),
             columns: columns(&self.schema),
         }
+    }
+
+    /// With another type of a column, where serde's is too plain: an `i64` field of milliseconds as a timestamp, say. A
+    /// column that isn't there is left alone.
+    #[must_use]
+    pub fn column_type(mut self, name: &str, kind: &DataType) -> Self {
+        let retyped = |field: &Arc<Field>| {
+            if field.name() == name {
+                Arc::new(field.as_ref().clone().with_data_type(kind.clone()))
+            } else {
+                Arc::clone(field)
+            }
+        };
+        let fields: Vec<Arc<Field>> = self.schema.fields().iter().map(retyped).collect();
+        self.schema = Arc::new(Schema::new(fields));
+        self
     }
 
     /// These rows as batches of this table's columns.

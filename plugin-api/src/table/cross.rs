@@ -1,10 +1,10 @@
 //! The way of tables across the contract, without a copy.
 //!
-//! Every `unsafe` of this crate is here and in `check`, but for the drop of a source.
+//! Every `unsafe` of this crate is here and in `check`.
 #![allow(unsafe_code, reason = "tables cross the contract here")]
 
+use super::check::{check, check_schema, crosses, invalid};
 use crate::abi::{ArrowArray, ArrowSchema, RawArray, TableData};
-use crate::check::{check, check_schema, crosses, invalid};
 use crate::table::Batches;
 use arrow_array::cast::AsArray;
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type};
