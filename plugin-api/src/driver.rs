@@ -124,7 +124,7 @@ pub trait Source: Send + Sync + 'static {
     ///
     /// When it can't be read; nothing was changed.
     fn import_state(&self, state: StateBody) -> Result<(), Error> {
-        Err(Error::with_status(Status::INVALID, format!("state of version {} can't be read", state.version)))
+        Err(Error::invalid(format!("state of version {} can't be read", state.version)))
     }
 
     /// End the calls in flight soon. Sleepers of [`Context::sleep`] are woken anyway.
@@ -187,7 +187,7 @@ impl Args {
             return Ok(Self { info, positional: request.positional, named: request.named });
         }
         let message = format!("the arguments of {:?} are wrong", request.action);
-        Err(Error::with_status(Status::INVALID, message).problems(found))
+        Err(Error::invalid(message).problems(found))
     }
 
     /// An argument by its declared name, wherever it was given; none when it wasn't.
@@ -198,9 +198,7 @@ impl Args {
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
         let position = self.info.as_ref().and_then(|info| info.args.iter().position(|a| a.name == name));
         let value = self.named.get(name).or_else(|| self.positional.get(position?));
-        let read = |value: &Value| {
-            T::deserialize(value).map_err(|e| Error::with_status(Status::INVALID, format!("argument {name:?}: {e}")))
-        };
+        let read = |value: &Value| T::deserialize(value).map_err(|e| Error::invalid(format!("argument {name:?}: {e}")));
         value.map(read).transpose()
     }
 
@@ -210,7 +208,7 @@ impl Args {
     ///
     /// When it is missing or of another type.
     pub fn require<T: DeserializeOwned>(&self, name: &str) -> Result<T, Error> {
-        let missing = || Error::with_status(Status::INVALID, format!("missing argument {name:?}"));
+        let missing = || Error::invalid(format!("missing argument {name:?}"));
         self.get(name)?.ok_or_else(missing)
     }
 

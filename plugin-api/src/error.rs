@@ -40,6 +40,11 @@ impl Error {
         error
     }
 
+    /// The request is wrong, and nothing was changed. It carries no place: it is about what came, not about the source.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::from_parts(Status::INVALID, ErrorBody::new(message))
+    }
+
     /// The work was cancelled.
     #[track_caller]
     pub fn cancelled() -> Self {

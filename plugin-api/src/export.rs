@@ -228,7 +228,7 @@ fn start<E: Export>(request: &OpenRequest, context: &Context) -> Result<Served<E
     let _entered = context.enter_call(request.call);
     let options = options::parse(&request.options).map_err(|problems| {
         let message = format!("the options of datasource {:?} are wrong", request.datasource);
-        Error::from_parts(Status::INVALID, ErrorBody { problems, ..ErrorBody::new(message) })
+        Error::invalid(message).problems(problems)
     })?;
     let source = Some(E::Driver::open(options, context.clone())?);
     Ok(Served { source, context: context.clone(), poisoned: AtomicBool::new(false) })

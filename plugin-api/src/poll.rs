@@ -137,10 +137,10 @@ impl PollSource {
         let import = move |state: StateBody| {
             if state.version != version {
                 let message = format!("state of version {}, this driver reads {version}", state.version);
-                return Err(Error::with_status(Status::INVALID, message));
+                return Err(Error::invalid(message));
             }
-            let read = serde_json::from_value(state.state)
-                .map_err(|e| Error::with_status(Status::INVALID, format!("unreadable state: {e}")))?;
+            let read =
+                serde_json::from_value(state.state).map_err(|e| Error::invalid(format!("unreadable state: {e}")))?;
             import(read);
             Ok(())
         };
@@ -198,7 +198,7 @@ impl Source for PollSource {
     fn import_state(&self, state: StateBody) -> Result<(), Error> {
         match &self.state {
             Some((_, import)) => import(state),
-            None => Err(Error::with_status(Status::INVALID, "this source takes no state")),
+            None => Err(Error::invalid("this source takes no state")),
         }
     }
 }

@@ -47,14 +47,11 @@ impl Fixture {
     #[must_use]
     pub fn replace(mut self, from: &str, to: &str) -> Self {
         assert_eq!(from.len(), to.len(), "{from:?} and {to:?} have one length");
-        let mut found = 0;
-        let mut at = 0;
-        while let Some(next) = self.bytes[at..].windows(from.len()).position(|w| w == from.as_bytes()) {
-            self.bytes[at + next..at + next + to.len()].copy_from_slice(to.as_bytes());
-            at += next + to.len();
-            found += 1;
+        let places: Vec<usize> = memchr::memmem::find_iter(&self.bytes, from).collect();
+        for at in &places {
+            self.bytes[*at..at + to.len()].copy_from_slice(to.as_bytes());
         }
-        assert!(found > 0, "the fixture holds {from:?}");
+        assert!(!places.is_empty(), "the fixture holds {from:?}");
         self
     }
 
