@@ -4,6 +4,7 @@
 mod address;
 mod cell;
 mod client;
+mod demo;
 mod event_stream;
 mod exit;
 mod failure;
@@ -19,6 +20,7 @@ mod rows;
 mod snapshot;
 mod table_name;
 mod tables;
+mod top;
 mod watch;
 
 use std::future::Future;
@@ -81,9 +83,17 @@ struct GlobalArguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    OfClient(ClientCommand),
+}
+
+/// The commands that speak to a running host.
+#[derive(Debug, Subcommand)]
+enum ClientCommand {
     Tables(tables::TablesArguments),
     Rows(rows::RowsArguments),
     Watch(watch::WatchArguments),
+    Top(top::TopArguments),
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
 }
@@ -99,17 +109,10 @@ pub fn main() -> ExitCode {
     let program = Program::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let mut output = Output::of_process(program.global.output, program.global.color);
     let named = program.global.host.as_deref().map(|host| (host, host_origin));
-    let done = on_one_thread(async {
-        let client = find(named, None).await?;
-        match &program.command {
-            Command::Tables(arguments) => tables::run(&client, arguments, &mut output).await,
-            Command::Rows(arguments) => rows::run(&client, arguments, &mut output).await,
-            Command::Watch(arguments) => watch::run(&client, arguments, &mut output).await,
-            Command::Plugin(command) => plugin::run(&client, command, &mut output).await,
-        }
-    });
-    let done = done.and_then(|()| output.flush());
-    match done {
+    let done = match &program.command {
+        Command::OfClient(command) => on_one_thread(ask(command, named, None, &mut output)),
+    };
+    match done.and_then(|()| output.flush()) {
         Ok(()) => ExitCode::from(exit::OK),
         Err(failure) => {
             output.failure(&failure);
@@ -118,9 +121,22 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The host that the user named, or the first that answers. `configured` is the socket of the configuration.
-async fn find(named: Option<(&str, Origin)>, configured: Option<PathBuf>) -> Result<Client, Failure> {
-    Client::find(candidates(named, configured)?).await
+/// Does what the command says with the host that the user named, or the first that answers. `configured` is the socket
+/// of the configuration.
+async fn ask(
+    command: &ClientCommand,
+    named: Option<(&str, Origin)>,
+    configured: Option<PathBuf>,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let client = Client::find(candidates(named, configured)?).await?;
+    match command {
+        ClientCommand::Tables(arguments) => tables::run(&client, arguments, output).await,
+        ClientCommand::Rows(arguments) => rows::run(&client, arguments, output).await,
+        ClientCommand::Watch(arguments) => watch::run(&client, arguments, output).await,
+        ClientCommand::Top(arguments) => top::run(client, arguments, output).await,
+        ClientCommand::Plugin(command) => plugin::run(&client, command, output).await,
+    }
 }
 
 /// A client waits for one host: one thread is enough.

@@ -46,7 +46,10 @@ fn print(plugins: &Snapshot, output: &mut Output) -> Result<(), Failure> {
     let below = output.is_terminal();
     let says = |column: &str| plugins.rows.iter().any(|row| row.get(column).is_some_and(|value| !value.is_null()));
     let mut columns = plugins.column_names();
-    columns.retain(|column| column != "reason" || (!below && says("reason")));
+    columns.retain(|column| column != "reason");
+    if !below && says("reason") {
+        columns.push("reason".to_owned());
+    }
     let rows: Vec<Row> = plugins.rows.iter().map(|row| if below { brief(row) } else { row.clone() }).collect();
     let paint = output.paint();
     let painted = move |column: &str, text: &str| match (column, text) {

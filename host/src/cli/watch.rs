@@ -184,7 +184,7 @@ pub(super) fn line(change: &Change, key: &[String], most: Option<usize>, paint: 
     line
 }
 
-fn of_key(row: &Row, key: &[String]) -> String {
+pub(super) fn of_key(row: &Row, key: &[String]) -> String {
     let part = |column: &String| row.get(column).map(|value| field(column, value));
     key.iter().filter_map(part).collect::<Vec<_>>().join(" ")
 }
