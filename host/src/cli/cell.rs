@@ -67,6 +67,11 @@ pub(crate) fn printable(text: &str) -> String {
     safe
 }
 
+/// `1 row`, `7 rows`.
+pub(crate) fn count_of(rows: usize) -> String {
+    format!("{rows} {}", if rows == 1 { "row" } else { "rows" })
+}
+
 /// How many columns of a terminal `text` takes.
 pub(crate) fn width(text: &str) -> usize {
     text.width()

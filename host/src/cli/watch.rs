@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::cell::{field, fields, shortened, width};
+use super::cell::{count_of, field, fields, shortened, width};
 use super::client::Client;
 use super::failure::Failure;
 use super::follow::{Follower, News};
@@ -124,8 +124,8 @@ impl Watch {
                 let grid = Grid::new(&snapshot.column_names(), &snapshot.rows);
                 let drawn = grid.lines(output.width(), &|_, text| text.to_owned(), output.paint());
                 drawn.lines.iter().try_for_each(|line| output.line(line))?;
-                let title =
-                    format!("{}: {} rows at step {}; changes follow", self.name, snapshot.rows.len(), snapshot.to);
+                let rows = count_of(snapshot.rows.len());
+                let title = format!("{}: {rows} at step {}; changes follow", self.name, snapshot.to);
                 self.replica = Some(Replica::new(snapshot));
                 output.flush()?;
                 output.note(&title);

@@ -2,7 +2,7 @@
 
 use super::host_news;
 use super::tables::{Happening, Kind, is_measurement};
-use crate::cli::cell::fields;
+use crate::cli::cell::{count_of, fields};
 use crate::cli::replica::Change;
 use crate::cli::table_name::TableName;
 use crate::cli::watch::{differences, of_key};
@@ -30,8 +30,7 @@ pub(super) fn lines(happening: &Happening, key: &[String]) -> Vec<Line> {
         return turns.map(|(sign, text)| line(sign, text)).collect();
     }
     match happening.kind {
-        Kind::Came(1) => return vec![line('=', "1 row".to_owned())],
-        Kind::Came(rows) => return vec![line('=', format!("{rows} rows"))],
+        Kind::Came(rows) => return vec![line('=', count_of(rows))],
         Kind::Went => return vec![line('-', "the table is gone".to_owned())],
         Kind::Changed(_) => {}
     }
@@ -68,8 +67,7 @@ fn sum(changes: &[&Change]) -> String {
     for (sign, verb) in [('+', "came"), ('-', "went"), ('~', "changed")] {
         match changes.iter().filter(|change| change.sign() == sign).count() {
             0 => {}
-            count if parts.is_empty() && count == 1 => parts.push(format!("1 row {verb}")),
-            count if parts.is_empty() => parts.push(format!("{count} rows {verb}")),
+            count if parts.is_empty() => parts.push(format!("{} {verb}", count_of(count))),
             count => parts.push(format!("{count} {verb}")),
         }
     }

@@ -12,6 +12,7 @@ use ratatui::widgets::Paragraph;
 use super::super::model::{Flash, Model};
 use super::super::tables::number;
 use super::super::view::{ACCENT, FAINT, GOOD, Look, WARN, pane};
+use crate::cli::cell::count_of;
 use crate::cli::grid::{GAP, Grid};
 use crate::cli::replica::Replica;
 use crate::cli::snapshot::Row;
@@ -33,7 +34,7 @@ pub(in super::super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, l
     // Never so far that nothing would be left to see.
     let first = model.scroll.min(replica.len().saturating_sub(room));
     let (rows, by) = ordered(replica, first, room);
-    let mut about = vec![Span::styled(format!(" {} rows  step {} ", replica.len(), replica.to()), FAINT)];
+    let mut about = vec![Span::styled(format!(" {}  step {} ", count_of(replica.len()), replica.to()), FAINT)];
     if let Some(by) = by {
         about.push(Span::styled(format!(" by {by} "), FAINT));
     }
