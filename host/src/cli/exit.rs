@@ -11,10 +11,8 @@ pub(crate) const NOT_REACHABLE: u8 = 3;
 /// The host answered: it has no such service, table or column.
 pub(crate) const NOT_FOUND: u8 = 4;
 /// The configuration is invalid.
-#[expect(dead_code, reason = "given by `run` and `check`, which come with the node")]
 pub(crate) const CONFIGURATION: u8 = 5;
-/// A plugin was refused (`check`).
-#[expect(dead_code, reason = "given by `check`, which comes with the node")]
+/// A plugin was refused (`check`, `plugin inspect`).
 pub(crate) const REFUSED: u8 = 6;
 /// Ended by an interrupt (Ctrl-C).
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -28,7 +26,7 @@ Exit codes:
   3    no host answered
   4    the host has no such service, table or column
   5    the configuration is invalid
-  6    a plugin was refused (check)
+  6    a plugin was refused (check, plugin inspect)
   130  interrupted";
 
 #[cfg(test)]

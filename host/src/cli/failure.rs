@@ -1,8 +1,12 @@
 //! What can go wrong on the client's side, and the words for it.
 
 use std::io;
+use std::path::PathBuf;
 
 use thiserror::Error;
+
+use crate::config::ConfigError;
+use crate::node::NodeError;
 
 use super::address::Attempt;
 use super::exit;
@@ -65,9 +69,29 @@ pub(crate) enum Failure {
     /// Output could not be written.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
+    /// The host could not start.
+    #[error("{0}")]
+    Start(#[from] NodeError),
+    /// Some plugins or datasources would not run (`check`); each was named on stdout.
+    #[error("{0}")]
+    Check(String),
+    /// A file that is no plugin (`plugin inspect`).
+    #[error("{}: {why}", path.display())]
+    NoPlugin {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Start(error.into())
+    }
 }
 
 impl Failure {
@@ -81,6 +105,9 @@ impl Failure {
             Self::Refused { .. } | Self::Unreadable(_) => exit::FAILED,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::OK,
             Self::Output(_) => exit::FAILED,
+            Self::Start(NodeError::Config(_)) => exit::CONFIGURATION,
+            Self::Start(_) => exit::FAILED,
+            Self::Check(_) | Self::NoPlugin { .. } => exit::REFUSED,
             Self::Interrupted => exit::INTERRUPTED,
         }
     }

@@ -3,17 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-/// How the log is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// A line of text a message.
-    #[default]
-    Text,
-    /// A JSON object a line.
-    Json,
-}
+use crate::config::{Config, ConfigError};
+use crate::logging::Format;
+use crate::node::beside_the_program;
 
 /// The configuration's file, and what overrides it. An argument wins over its variable, that over the file.
 #[derive(Clone, Debug, Default, Args)]
@@ -38,11 +32,47 @@ pub(crate) struct HostArguments {
     pub(crate) log: Option<String>,
     /// How the log is written
     #[arg(long, value_name = "FORMAT", env = "BUSWAY_LOG_FORMAT")]
-    pub(crate) log_format: Option<LogFormat>,
+    pub(crate) log_format: Option<Format>,
 }
 
 /// What stands between paths in a variable.
 const PATH_SEPARATOR: char = if cfg!(windows) { ';' } else { ':' };
+
+/// Where a configuration is looked for when none is named.
+const SYSTEM: &str = "/etc/busway/busway.toml";
+
+impl HostArguments {
+    /// The configuration that these arguments, their variables and the file make.
+    ///
+    /// Without a file named, `$XDG_CONFIG_HOME/busway/busway.toml` or `/etc/busway/busway.toml` is read if it is there;
+    /// without a plugin directory named, the program's own folder is one.
+    pub(crate) fn configuration(&self) -> Result<Config, ConfigError> {
+        let mut config = match self.config.clone().or_else(usual) {
+            Some(path) => Config::read(&path)?,
+            None => Config::default(),
+        };
+        if !self.plugins.is_empty() {
+            config.plugins.directories.clone_from(&self.plugins);
+        }
+        if config.plugins.directories.is_empty() {
+            config.plugins.directories.extend(beside_the_program());
+        }
+        config.listen.tcp = self.listen.or(config.listen.tcp);
+        config.listen.socket = self.socket.clone().or(config.listen.socket);
+        config.state_dir = self.state_dir.clone().or(config.state_dir);
+        config.log.filter = self.log.clone().unwrap_or(config.log.filter);
+        config.log.format = self.log_format.unwrap_or(config.log.format);
+        config.check()?;
+        Ok(config)
+    }
+}
+
+fn usual() -> Option<PathBuf> {
+    let own = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let own = own.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
+    let own = own.map(|folder| folder.join("busway/busway.toml"));
+    own.into_iter().chain([PathBuf::from(SYSTEM)]).find(|path| path.is_file())
+}
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 
 mod address;
 mod cell;
+mod check;
 mod client;
 mod demo;
 mod event_stream;
@@ -17,6 +18,7 @@ mod output;
 mod plugin;
 mod replica;
 mod rows;
+mod run;
 mod snapshot;
 mod table_name;
 mod tables;
@@ -83,13 +85,8 @@ struct GlobalArguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    #[command(flatten)]
-    OfClient(ClientCommand),
-}
-
-/// The commands that speak to a running host.
-#[derive(Debug, Subcommand)]
-enum ClientCommand {
+    Run(run::RunArguments),
+    Check(check::CheckArguments),
     Tables(tables::TablesArguments),
     Rows(rows::RowsArguments),
     Watch(watch::WatchArguments),
@@ -110,9 +107,11 @@ pub fn main() -> ExitCode {
     let mut output = Output::of_process(program.global.output, program.global.color);
     let named = program.global.host.as_deref().map(|host| (host, host_origin));
     let done = match &program.command {
-        Command::OfClient(command) => on_one_thread(ask(command, named, None, &mut output)),
+        Command::Run(arguments) => run::run(arguments),
+        command => on_one_thread(ask(command, named, &mut output)),
     };
-    match done.and_then(|()| output.flush()) {
+    let done = done.and_then(|()| output.flush());
+    match done {
         Ok(()) => ExitCode::from(exit::OK),
         Err(failure) => {
             output.failure(&failure);
@@ -121,22 +120,27 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Does what the command says with the host that the user named, or the first that answers. `configured` is the socket
-/// of the configuration.
-async fn ask(
-    command: &ClientCommand,
-    named: Option<(&str, Origin)>,
-    configured: Option<PathBuf>,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    let client = Client::find(candidates(named, configured)?).await?;
+/// What needs no host is done first; the rest asks one.
+async fn ask(command: &Command, named: Option<(&str, Origin)>, output: &mut Output) -> Result<(), Failure> {
     match command {
-        ClientCommand::Tables(arguments) => tables::run(&client, arguments, output).await,
-        ClientCommand::Rows(arguments) => rows::run(&client, arguments, output).await,
-        ClientCommand::Watch(arguments) => watch::run(&client, arguments, output).await,
-        ClientCommand::Top(arguments) => top::run(client, arguments, output).await,
-        ClientCommand::Plugin(command) => plugin::run(&client, command, output).await,
+        Command::Check(arguments) => return check::run(arguments, output).await,
+        Command::Plugin(plugin::PluginCommand::Inspect(arguments)) => return plugin::inspect(arguments, output),
+        _ => {}
     }
+    let client = find(named, None).await?;
+    match command {
+        Command::Tables(arguments) => tables::run(&client, arguments, output).await,
+        Command::Rows(arguments) => rows::run(&client, arguments, output).await,
+        Command::Watch(arguments) => watch::run(&client, arguments, output).await,
+        Command::Top(arguments) => top::run(client, arguments, output).await,
+        Command::Plugin(command) => plugin::run(&client, command, output).await,
+        Command::Run(_) | Command::Check(_) => Ok(()),
+    }
+}
+
+/// The host that the user named, or the first that answers. `configured` is the socket of the configuration.
+async fn find(named: Option<(&str, Origin)>, configured: Option<PathBuf>) -> Result<Client, Failure> {
+    Client::find(candidates(named, configured)?).await
 }
 
 /// A client waits for one host: one thread is enough.

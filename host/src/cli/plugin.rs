@@ -1,7 +1,11 @@
 //! `busway plugin`: the files that drivers come from.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use serde_json::{Value, json};
+
+use crate::plugin::inspect_file;
 
 use super::cell::{printable, shown};
 use super::client::Client;
@@ -23,12 +27,51 @@ Examples:
 JSON: {\"schema_version\":1,\"plugins\":[{\"file\",\"driver\",\"version\",\"state\",\"reason\",\"generation\",…}]}
 JSON lines: one plugin's object a line")]
     List,
+    Inspect(InspectArguments),
+}
+
+/// Say what a file is, from its bytes alone: none of its code runs, and no host is needed
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  busway plugin inspect target/release/libbusway_system.so
+
+JSON: {\"schema_version\":1,\"file\",\"sha256\",\"size_bytes\",\"note\":{\"id\",\"version\",\"contract\",…}}")]
+pub(crate) struct InspectArguments {
+    /// The file
+    file: PathBuf,
+}
+
+/// Reads a file's note.
+pub(crate) fn inspect(arguments: &InspectArguments, output: &mut Output) -> Result<(), Failure> {
+    let path = &arguments.file;
+    let refuse = |why: String| Failure::NoPlugin { path: path.clone(), why };
+    let (bytes, note) = inspect_file(path).map_err(refuse)?;
+    let size = bytes.bytes.len();
+    let whole = json!({"file": path, "sha256": bytes.sha256, "size_bytes": size, "note": note});
+    match output.format() {
+        Format::Json => output.json_document(&whole),
+        Format::Jsonl => output.json_line(&whole),
+        Format::Table => {
+            let lines = [
+                ("driver", note.id),
+                ("version", note.version),
+                ("contract", note.contract),
+                ("built with", note.sdk),
+                ("for", note.target),
+                ("sha256", bytes.sha256),
+                ("size", shown("size_bytes", &json!(size))),
+            ];
+            lines.iter().try_for_each(|(what, is)| output.line(&format!("{what:<12}{}", printable(is))))
+        }
+    }
 }
 
 /// Does what the command says.
 pub(crate) async fn run(client: &Client, command: &PluginCommand, output: &mut Output) -> Result<(), Failure> {
     match command {
         PluginCommand::List => list(client, output).await,
+        PluginCommand::Inspect(arguments) => inspect(arguments, output),
     }
 }
 

@@ -11,7 +11,7 @@ use super::grid::Grid;
 use super::output::{BOLD, DIM, Format, GREEN, Output, Paint, RED, YELLOW};
 use super::replica::{Change, Replica};
 use super::snapshot::{Row, Snapshot};
-use super::table_name::{TableName, explain, resolve};
+use super::table_name::{TableName, ensure, explain, resolve};
 
 /// Print a table, then each change of it as it comes
 #[derive(Debug, Args)]
@@ -39,6 +39,7 @@ pub(crate) struct WatchArguments {
 /// Prints what happens to a table, until the count is reached or Ctrl-C.
 pub(crate) async fn run(client: &Client, arguments: &WatchArguments, output: &mut Output) -> Result<(), Failure> {
     let name = resolve(client, &arguments.table).await?;
+    ensure(client, &name).await?;
     let mut follower = Follower::new(client.clone(), name.clone());
     let mut watch = Watch { name, replica: None, left: arguments.count, away: false };
     while watch.left != Some(0) {
@@ -290,6 +291,15 @@ mod tests {
             notes.ends_with("; trying again in 250ms, then ever more slowly\nfiles/orders: back, at step 1\n"),
             "{notes}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_table_that_is_not_there_is_not_waited_for() {
+        let host = MockHost::start().await;
+        let (mut output, _, _) = pages(Format::Table, None);
+        let arguments = WatchArguments { table: "files/order".to_owned(), count: None };
+        let failure = run(&Client::new(host.socket()), &arguments, &mut output).await.unwrap_err();
+        assert_eq!(failure.report().unwrap(), "error: no table files/order\n  try: files/orders, which is a near name");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What happens to the host itself, in an operator's words: reloads, refusals, failures.
 
-use super::tables::{number, text};
+use super::tables::{file_name, number, text};
 use crate::cli::cell::printable;
 use crate::cli::replica::Change;
 use crate::cli::snapshot::Row;
@@ -18,7 +18,7 @@ pub(super) fn told(table: &TableName, change: &Change) -> Option<String> {
 }
 
 fn plugin(change: &Change) -> Option<String> {
-    let file = text(change.row(), "file");
+    let file = file_name(text(change.row(), "file"));
     match change {
         Change::Removed(_) => Some(format!("plugin {file} is gone")),
         // What serves is told as a generation.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::feed::{FeedEvent, feed};
 use super::news::{self, Line};
-use super::tables::{Happening, Kind, Tables, is_measurement, number, text};
+use super::tables::{Happening, Kind, Tables, file_name, is_measurement, number, text};
 use super::{Ending, Show, clock};
 use crate::cli::cell::printable;
 use crate::cli::client::Client;
@@ -92,7 +92,7 @@ impl Printer {
             return Ok(());
         }
         for row in plugins.rows() {
-            let (file, state) = (printable(text(row, "file")), printable(text(row, "state")));
+            let (file, state) = (file_name(text(row, "file")), printable(text(row, "state")));
             output.line(&match state.as_str() {
                 "serving" => format!(
                     "{clock} = plugin {file}: {} {} serves as generation {:.0}",

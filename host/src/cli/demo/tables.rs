@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::feed::FeedEvent;
+use crate::cli::cell::printable;
 use crate::cli::replica::{Change, Replica};
 use crate::cli::snapshot::Row;
 use crate::cli::table_name::TableName;
@@ -109,14 +110,22 @@ pub(super) fn is_measurement(name: &TableName, change: &Change) -> bool {
     let Change::Updated { old, new } = change else { return false };
     // A running program flips between its states all the time.
     let is_process = new.contains_key("cpu_percent") && new.contains_key("threads");
-    let measured = |column: &String| {
-        ["_bytes", "_percent", "_per_second", "_seconds"].iter().any(|end| column.ends_with(end))
-            || column.starts_with("load_")
-            || (is_process && ["state", "threads"].contains(&column.as_str()))
-            // The host's own counts: what else happens to it is told in `host_news`.
-            || (name.is_hidden() && new.get(column).is_none_or(|value| value.is_number() || column.ends_with("_poll")))
+    let measures = name.is_hidden() || new.keys().any(|column| is_measured(column));
+    let measured = |column: &String| match new.get(column) {
+        Some(Value::Number(_)) => measures,
+        _ => is_measured(column) || column.ends_with("_poll") || (is_process && column == "state"),
     };
     new.keys().filter(|column| old.get(*column) != new.get(*column)).all(measured)
+}
+
+/// Whether that column has measurements by its name.
+fn is_measured(column: &str) -> bool {
+    column.starts_with("load_") || ["_bytes", "_percent", "_per_second"].iter().any(|end| column.ends_with(end))
+}
+
+/// The last part of a path, made fit to be shown.
+pub(super) fn file_name(path: &str) -> String {
+    printable(path.rsplit(['/', '\\']).next().unwrap_or(path))
 }
 
 /// In a table without a key, one row that goes as one comes is one that changed.
@@ -154,6 +163,23 @@ pub(super) mod tests {
         let happening = tables.apply(change).unwrap();
         assert!(matches!(happening.changes.as_slice(), [Change::Updated { .. }]));
         assert!(is_measurement(&happening.name, &happening.changes[0]));
+    }
+
+    #[test]
+    fn a_measurement_is_told_from_a_turn() {
+        let is = |table: &str, old: Value, new: Value| {
+            let row = |value: Value| std::sync::Arc::new(value.as_object().unwrap().clone());
+            is_measurement(&TableName::new("s", table), &Change::Updated { old: row(old), new: row(new) })
+        };
+        assert!(is("load", json!({"load_1":1.5,"tasks":7}), json!({"load_1":1.5,"tasks":8})));
+        assert!(is(
+            "processes",
+            json!({"cpu_percent":1,"threads":1,"state":"a"}),
+            json!({"cpu_percent":1,"threads":2,"state":"b"})
+        ));
+        assert!(!is("mounts", json!({"used_bytes":1,"read_only":false}), json!({"used_bytes":2,"read_only":true})));
+        assert!(!is("orders", json!({"id":1,"quantity":1}), json!({"id":1,"quantity":2})));
+        assert!(!is("orders", json!({"id":1,"state":"new"}), json!({"id":1,"state":"paid"})));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use ratatui::widgets::{Block, BorderType, Paragraph};
 
 use super::model::Model;
 use super::panes::{change_log, gauges, main_table, network, table_list};
-use super::tables::{number, text};
+use super::tables::{file_name, number, text};
 use crate::cli::cell::printable;
 
 /// Names, keys: what the eye should find first.
@@ -128,7 +128,7 @@ fn plugins(model: &Model) -> Vec<Span<'static>> {
         spans.push(Span::styled("  ·  ", FAINT));
     }
     for row in others {
-        spans.push(Span::styled(format!("{} {}", printable(text(row, "file")), printable(text(row, "state"))), BAD));
+        spans.push(Span::styled(format!("{} {}", file_name(text(row, "file")), printable(text(row, "state"))), BAD));
         spans.push(Span::styled("  ·  ", FAINT));
     }
     if let Some(sources) = model.tables.of_host("datasources") {

@@ -8,6 +8,7 @@ use super::super::tables::{number, text};
 use super::super::view::{BAD, FAINT, GOOD, WARN};
 use super::network::sparkline;
 use crate::cli::cell::{bytes, printable, shortened, width};
+use crate::cli::snapshot::Row;
 
 /// How many mounts are shown: the fullest.
 const MOUNTS: usize = 4;
@@ -44,7 +45,7 @@ pub(in super::super) fn lines(model: &Model, wide: u16) -> Vec<Line<'static>> {
         lines.push(gauge("memory", number(row, "used_percent"), &value, wide));
     }
     if let Some((_, mounts)) = model.tables.called("mounts", &["path", "used_percent"]) {
-        let mut rows: Vec<_> = mounts.rows().filter(|row| number(row, "total_bytes") > 0.0).collect();
+        let mut rows: Vec<_> = mounts.rows().filter(|row| is_worth_a_look(row)).collect();
         rows.sort_by(|a, b| number(b, "used_percent").total_cmp(&number(a, "used_percent")));
         for row in rows.into_iter().take(MOUNTS) {
             let value = format!("of {}", bytes(number(row, "total_bytes")));
@@ -52,6 +53,11 @@ pub(in super::super) fn lines(model: &Model, wide: u16) -> Vec<Line<'static>> {
         }
     }
     lines
+}
+
+/// Nobody runs out of room on a mount that has none, or that is empty.
+fn is_worth_a_look(mount: &Row) -> bool {
+    number(mount, "total_bytes") > 0.0 && (number(mount, "used_percent") >= 0.5 || text(mount, "path") == "/")
 }
 
 /// `name ━━━━━━━─── 71% of 8 GiB`.

@@ -21,9 +21,12 @@ pub(in super::super) fn lines(model: &Model, wide: u16) -> Vec<Line<'static>> {
     let mut interfaces: Vec<(&String, &Traffic)> = model.traffic.iter().collect();
     let total = |traffic: &Traffic| traffic.received.iter().chain(&traffic.sent).sum::<f64>();
     interfaces.sort_by(|a, b| total(b.1).total_cmp(&total(a.1)));
+    // Most machines have some that nothing ever passes.
+    let busy = interfaces.iter().filter(|(_, traffic)| total(traffic) > 0.0).count();
+    interfaces.truncate(busy.clamp(1, INTERFACES));
     let room = usize::from(wide).saturating_sub(LABEL + 2 + RATE);
     let mut lines = Vec::new();
-    for (name, traffic) in interfaces.into_iter().take(INTERFACES) {
+    for (name, traffic) in interfaces {
         let name = shortened(&printable(name), LABEL - 1);
         let name = format!("{name}{}", " ".repeat(LABEL.saturating_sub(width(&name))));
         let bold = Style::new().add_modifier(Modifier::BOLD);

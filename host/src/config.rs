@@ -1,0 +1,286 @@
+//! The host's configuration: one typed whole, read in one place. File, then environment and flags over it.
+
+use crate::bus::is_service_name;
+use crate::logging::{Format, parse_filter};
+use busway_plugin_api::info::is_driver_id;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a host is to do. See the README for a file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the host keeps what it must remember; one host at a time.
+    pub state_dir: Option<PathBuf>,
+    /// Where drivers come from.
+    #[serde(default)]
+    pub plugins: Plugins,
+    /// Where clients come in.
+    #[serde(default)]
+    pub listen: Listen,
+    /// What is written to the log.
+    #[serde(default)]
+    pub log: Log,
+    /// The datasources, by name.
+    #[serde(default)]
+    pub datasource: BTreeMap<String, Datasource>,
+}
+
+/// Where drivers come from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plugins {
+    /// Directories of driver libraries.
+    pub directories: Vec<PathBuf>,
+    /// The directories are looked at so often even when no event comes.
+    #[serde(deserialize_with = "duration")]
+    pub scan_interval: Duration,
+}
+
+impl Default for Plugins {
+    fn default() -> Self {
+        Self { directories: Vec::new(), scan_interval: Duration::from_secs(5) }
+    }
+}
+
+/// Where clients come in.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// A TCP address for HTTP; none: no TCP. Port 0 takes a free one.
+    pub tcp: Option<SocketAddr>,
+    /// A unix socket for HTTP; readable by its owner alone.
+    pub socket: Option<PathBuf>,
+    /// Names under which clients may ask over TCP, besides loopback addresses.
+    pub hosts: Vec<String>,
+    /// A file with the token that allows writes over TCP.
+    pub token_file: Option<PathBuf>,
+}
+
+/// What is written to the log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A default level and `target=level` pairs.
+    pub filter: String,
+    /// Text or JSON.
+    pub format: Format,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: Format::Text }
+    }
+}
+
+/// A datasource: a named instance of a driver.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Datasource {
+    /// The driver's id.
+    pub driver: String,
+    /// One line for operators.
+    #[serde(default)]
+    pub description: String,
+    /// Whether it runs.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// How often it is polled; zero: only on request.
+    #[serde(default = "ten_seconds", deserialize_with = "duration")]
+    pub poll: Duration,
+    /// How long a poll may take.
+    #[serde(default = "thirty_seconds", deserialize_with = "duration")]
+    pub deadline: Duration,
+    /// What the driver is told.
+    #[serde(default)]
+    pub options: Map<String, Value>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
+
+fn thirty_seconds() -> Duration {
+    Duration::from_secs(30)
+}
+
+/// `"1m 30s"`, `"500ms"`, or a number of seconds.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    use serde::de::Error;
+    match Value::deserialize(deserializer)? {
+        Value::String(text) => humantime::parse_duration(&text)
+            .map_err(|e| D::Error::custom(format!("{text:?} is no duration like \"10s\" or \"1m 30s\": {e}"))),
+        Value::Number(seconds) => seconds
+            .as_f64()
+            .and_then(|s| Duration::try_from_secs_f64(s).ok())
+            .ok_or_else(|| D::Error::custom(format!("{seconds} is no number of seconds"))),
+        other => Err(D::Error::custom(format!("{other} is no duration like \"10s\""))),
+    }
+}
+
+/// What is wrong with a configuration. Nothing was started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("the configuration {} can't be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is no TOML of this form.
+    #[error("the configuration {}, line {line}: {message}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// Values that can't be.
+    #[error("the configuration: {0}")]
+    Value(String),
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read, holds an unknown key or a value of another kind: with the line.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads a text; `path` is for errors, and relative paths in it are taken from its folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let mut config: Self = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            let line = text[..at.min(text.len())].matches('\n').count() + 1;
+            ConfigError::Parse { path: path.to_owned(), line, message: error.message().to_owned() }
+        })?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let absolute = |path: &mut PathBuf| *path = folder.join(&path);
+        config.plugins.directories.iter_mut().for_each(absolute);
+        let Listen { socket, token_file, .. } = &mut config.listen;
+        [&mut config.state_dir, socket, token_file].into_iter().flatten().for_each(absolute);
+        Ok(config)
+    }
+
+    /// Checks what types can't.
+    ///
+    /// # Errors
+    ///
+    /// The first value that can't be, and why.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |text: String| Err(ConfigError::Value(text));
+        parse_filter(&self.log.filter).map_err(ConfigError::Value)?;
+        for (name, datasource) in &self.datasource {
+            if !is_service_name(name) || name.starts_with('_') {
+                return refuse(format!(
+                    "datasource {name:?}: a name is words of A-Z a-z 0-9 _ - joined by dots, and begins with no underscore"
+                ));
+            }
+            if !is_driver_id(&datasource.driver) {
+                return refuse(format!("datasource {name:?}: {:?} is no driver id", datasource.driver));
+            }
+            if !datasource.poll.is_zero() && datasource.poll < Duration::from_millis(10) {
+                return refuse(format!("datasource {name:?}: polls less than 10 ms apart (0 polls on request only)"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the host keeps what it must remember, if the configuration does not say.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.state_dir.clone().unwrap_or_else(|| match (rustix::process::geteuid().is_root(), home("XDG_STATE_HOME")) {
+            (true, _) => PathBuf::from("/var/lib/busway"),
+            (false, Some(state)) => state.join("busway"),
+            (false, None) => home("HOME").unwrap_or_else(std::env::temp_dir).join(".local/state/busway"),
+        })
+    }
+
+    /// The unix socket, if the configuration does not say.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        let runtime = || home("XDG_RUNTIME_DIR").map(|dir| dir.join("busway.sock"));
+        self.listen.socket.clone().or_else(runtime).unwrap_or_else(|| PathBuf::from("/run/busway/busway.sock"))
+    }
+}
+
+fn home(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|v| !v.is_empty()).map(PathBuf::from)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        let parsed = Config::parse(text, Path::new("/etc/busway/busway.toml"));
+        parsed.and_then(|config| config.check()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_whole_file() {
+        let config = Config::parse(
+            "state_dir = 'state'\n[plugins]\ndirectories = ['drivers', '/opt/drivers']\nscan_interval = 2\n[listen]\ntcp = \
+             '127.0.0.1:1789'\n[datasource.web]\ndriver = 'files'\npoll = '1m 30s'\n[datasource.web.options]\npath = \
+             '/srv'\n",
+            Path::new("/etc/busway/busway.toml"),
+        )
+        .unwrap();
+        config.check().unwrap();
+        assert_eq!(config.state_dir(), Path::new("/etc/busway/state"));
+        assert_eq!(config.plugins.directories, [Path::new("/etc/busway/drivers"), Path::new("/opt/drivers")]);
+        assert_eq!(config.plugins.scan_interval, Duration::from_secs(2));
+        let web = &config.datasource["web"];
+        assert_eq!(
+            (web.poll, web.enabled, web.options["path"].as_str()),
+            (Duration::from_secs(90), true, Some("/srv"))
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        assert_eq!(
+            error("[plugins]\ndirectorys = []\n"),
+            "the configuration /etc/busway/busway.toml, line 2: unknown field `directorys`, expected `directories` or \
+             `scan_interval`"
+        );
+        assert_eq!(
+            error("[datasource.web]\ndriver = 'files'\npoll = 'often'\n"),
+            "the configuration /etc/busway/busway.toml, line 3: \"often\" is no duration like \"10s\" or \"1m 30s\": \
+             expected number at 0"
+        );
+        assert_eq!(
+            error("[datasource.'a b']\ndriver = 'files'\n"),
+            "the configuration: datasource \"a b\": a name is words of A-Z a-z 0-9 _ - joined by dots, and begins with no \
+             underscore"
+        );
+        assert_eq!(
+            error("[log]\nfilter = 'a=b=c'\n"),
+            "the configuration: log filter \"a=b=c\": invalid filter directive; it is a level and target=level pairs: \
+             info,busway=debug"
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! The door between a source and its tables: who may publish, and what becomes of it.
+//!
+//! A table belongs to the bus; a source holds the right to write it (its lease) while this door is open. During a reload
+//! the new source's door opens between two updates, after the old one's was shut for good.
+
+use crate::bus::{PublishError, Service};
+use crate::logging::forward;
+use crate::plugin::{CallError, HostCalls};
+use crate::table::Shape;
+use busway_plugin_api::abi::Status as Code;
+use busway_plugin_api::message::{ErrorBody, LogRecord, PollRequest};
+use busway_plugin_api::table::{Change, Update};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// Whether a source may publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    /// In standby or paused.
+    Standby,
+    /// It writes its tables.
+    Open,
+    /// Another source of the datasource writes them, for good.
+    Superseded,
+    /// It is closed.
+    Closed,
+}
+
+/// A source's side of the host.
+#[derive(Debug)]
+pub(super) struct Ingest {
+    service: Arc<Service>,
+    driver: String,
+    generation: u64,
+    /// Held while an update is applied: what the door says holds for the whole of it.
+    door: Mutex<Door>,
+    cancelled: Mutex<BTreeSet<u64>>,
+    closing: AtomicBool,
+    /// Which tables need a poll: some, or all.
+    wanted: Mutex<Wanted>,
+    bell: Arc<Notify>,
+    text: Mutex<String>,
+}
+
+/// What a source, or the host, asked to be polled out of turn.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) all: bool,
+    pub(super) tables: BTreeSet<String>,
+    pub(super) snapshot: bool,
+}
+
+impl Wanted {
+    pub(super) fn request(&self) -> Option<PollRequest> {
+        if !self.all && self.tables.is_empty() {
+            return None;
+        }
+        let tables = (!self.all).then(|| self.tables.iter().cloned().collect());
+        Some(PollRequest { tables, snapshot: self.snapshot })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ingest {
+    pub(super) fn new(service: Arc<Service>, driver: &str, generation: u64, bell: Arc<Notify>) -> Self {
+        Self {
+            service,
+            driver: driver.to_owned(),
+            generation,
+            door: Mutex::new(Door::Standby),
+            cancelled: Mutex::default(),
+            closing: AtomicBool::new(false),
+            wanted: Mutex::default(),
+            bell,
+            text: Mutex::default(),
+        }
+    }
+
+    /// Turns the door; waits for an update that is being applied.
+    pub(super) fn turn(&self, to: Door) {
+        *lock(&self.door) = to;
+    }
+
+    pub(super) fn close(&self) {
+        self.stop();
+        self.turn(Door::Closed);
+    }
+
+    /// From now on every call of the source is cancelled.
+    pub(super) fn stop(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    pub(super) fn cancel(&self, call: u64) {
+        lock(&self.cancelled).insert(call);
+    }
+
+    pub(super) fn ended(&self, call: u64) {
+        lock(&self.cancelled).remove(&call);
+    }
+
+    pub(super) fn text(&self) -> String {
+        lock(&self.text).clone()
+    }
+
+    /// What is wanted out of turn, once.
+    pub(super) fn take_wanted(&self) -> Wanted {
+        std::mem::take(&mut *lock(&self.wanted))
+    }
+
+    pub(super) fn want(&self, request: &PollRequest) {
+        let mut wanted = lock(&self.wanted);
+        match &request.tables {
+            None => wanted.all = true,
+            Some(tables) => wanted.tables.extend(tables.iter().cloned()),
+        }
+        wanted.snapshot |= request.snapshot;
+        drop(wanted);
+        self.bell.notify_one();
+    }
+
+    /// Applies what a poll answered. Each table's errors are its own; they are returned with its name.
+    pub(super) fn apply(&self, updates: Vec<Update>) -> Vec<(String, String)> {
+        let mut errors = Vec::new();
+        for update in updates {
+            let table = update.table.clone();
+            if let Err(error) = self.put(update) {
+                let text = error.body.to_string();
+                self.service.fail(&table, text.clone());
+                errors.push((table, text));
+            }
+        }
+        errors
+    }
+
+    fn put(&self, update: Update) -> Result<(), CallError> {
+        let refuse = |error: PublishError| {
+            let status = match &error {
+                PublishError::NeedsSnapshot => Code::NEEDS_SNAPSHOT,
+                PublishError::Refused(crate::table::Refused::Inconsistent(_)) => Code::INCONSISTENT,
+                _ => Code::INVALID,
+            };
+            CallError::new(status, error.to_string())
+        };
+        let table = update.table.as_str();
+        match &update.change {
+            Change::Snapshot(rows) => {
+                let shape = Shape::of(&update, rows).map_err(|e| refuse(e.into()))?;
+                self.service.snapshot(table, shape, rows).map_err(refuse)?;
+            }
+            Change::Delta { added, removed } => {
+                self.service.delta(table, added, removed).map_err(refuse)?;
+            }
+            Change::Unchanged if self.service.has(table) => self.service.confirm(table),
+            Change::Unchanged => {
+                return Err(CallError::new(Code::INVALID, "\"unchanged\", though its rows were never given"));
+            }
+            Change::Published => {}
+            Change::Gone => self.service.end(table),
+            Change::Failed(error) => return Err(CallError { status: Code::FAILED, body: error.clone() }),
+        }
+        Ok(())
+    }
+}
+
+impl HostCalls for Ingest {
+    fn publish(&self, update: Update) -> Result<(), CallError> {
+        let door = lock(&self.door);
+        let closed = |status, why: &str| Err(CallError::new(status, why));
+        match *door {
+            Door::Open => {}
+            Door::Standby => return closed(Code::STANDBY, "the source is in standby or paused"),
+            Door::Superseded => return closed(Code::SUPERSEDED, "a newer generation writes these tables"),
+            Door::Closed => return closed(Code::CLOSED, "the source is closed"),
+        }
+        if matches!(update.change, Change::Unchanged | Change::Published) {
+            return Err(CallError { status: Code::INVALID, body: ErrorBody::new("that is an answer to a poll") });
+        }
+        let table = update.table.clone();
+        let put = self.put(update);
+        drop(door);
+        if put.as_ref().is_err_and(|e| matches!(e.status, Code::INCONSISTENT | Code::NEEDS_SNAPSHOT)) {
+            self.want(&PollRequest { tables: Some(vec![table]), snapshot: true });
+        }
+        put
+    }
+
+    fn request_poll(&self, request: PollRequest) -> Result<(), CallError> {
+        if self.closing.load(Ordering::Acquire) {
+            return Err(CallError::new(Code::CLOSED, "the source is closed"));
+        }
+        self.want(&request);
+        Ok(())
+    }
+
+    fn status(&self, text: String) -> Code {
+        *lock(&self.text) = text.chars().take(200).collect();
+        Code::OK
+    }
+
+    fn log(&self, record: LogRecord) -> Code {
+        forward(&record, &self.driver, self.generation, Some(self.service.name()));
+        Code::OK
+    }
+
+    fn cancelled(&self, call: u64) -> bool {
+        self.closing.load(Ordering::Acquire) || (call != 0 && lock(&self.cancelled).contains(&call))
+    }
+}

@@ -1,0 +1,368 @@
+//! The life of one datasource: wait for its driver, open, poll, move to the next generation, stop.
+
+use super::ingest::Door;
+use super::open::{Open, SourceError};
+use super::status::{Phase, Status};
+use crate::bus::Service;
+use crate::config::Datasource;
+use crate::plugin::{Catalog, Generation, SwitchError};
+use busway_plugin_api::info::Overlap;
+use busway_plugin_api::message::PollRequest;
+use busway_plugin_api::table::Update;
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What a runner is asked.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Open a source of this generation beside the present one, pause that, and poll the new one. Neither publishes
+    /// before `Commit` or `Abort`.
+    Prepare(Arc<Generation>, oneshot::Sender<Result<(), SwitchError>>),
+    /// Switch to what was prepared.
+    Commit(oneshot::Sender<()>),
+    /// Go on with what was there before.
+    Abort(oneshot::Sender<()>),
+    /// Close the source and end.
+    Stop,
+}
+
+/// What others may see of a runner.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) status: Mutex<Status>,
+    pub(super) open: Mutex<Option<Arc<Open>>>,
+    /// Rung when something wants a poll out of turn.
+    pub(super) bell: Arc<Notify>,
+    pub(super) changed: watch::Sender<u64>,
+}
+
+impl Shared {
+    pub(super) fn new(changed: watch::Sender<u64>) -> Self {
+        Self { status: Mutex::default(), open: Mutex::default(), bell: Arc::default(), changed }
+    }
+
+    pub(super) fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn open(&self) -> Option<Arc<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_open(&self, open: Option<Arc<Open>>) -> Option<Arc<Open>> {
+        std::mem::replace(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner), open)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.status());
+        self.changed.send_modify(|n| *n += 1);
+    }
+}
+
+/// A source that waits for `Commit`, with its first poll's rows.
+type Prepared = Option<(Arc<Open>, Vec<Update>)>;
+
+pub(super) struct Runner {
+    pub(super) record: Datasource,
+    pub(super) service: Arc<Service>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// When the next poll is due, or the next attempt to open.
+    due: Option<Instant>,
+    pause: Duration,
+    prepared: Option<Prepared>,
+}
+
+impl Runner {
+    pub(super) fn new(
+        record: Datasource,
+        service: Arc<Service>,
+        catalog: Arc<Catalog>,
+        shared: Arc<Shared>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        Self { record, service, catalog, shared, commands, due: None, pause: FIRST_PAUSE, prepared: None }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut catalog = self.catalog.changed();
+        self.start().await;
+        loop {
+            let busy = self.prepared.is_some();
+            let open = self.shared.open().is_some();
+            let bell = Arc::clone(&self.shared.bell);
+            let due = self.due;
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => match command {
+                    None | Some(Command::Stop) => break,
+                    Some(command) => self.obey(command).await,
+                },
+                // The node outlives its runners, so the catalog does too.
+                _ = catalog.changed(), if !open && !busy => self.start().await,
+                () = until(due), if !busy => if open { self.poll(PollRequest::default()).await } else { self.start().await },
+                () = bell.notified(), if open && !busy => self.poll_wanted().await,
+            }
+        }
+        if let Some(open) = self.shared.set_open(None) {
+            open.close().await;
+        }
+        self.shared.change(|s| s.phase = Phase::Stopped);
+    }
+
+    /// Opens a source of the generation that serves the driver, if one does, and polls it at once.
+    async fn start(&mut self) {
+        let Some(generation) = self.catalog.serving(&self.record.driver) else {
+            self.due = None;
+            let error = format!("no driver {:?} is loaded", self.record.driver);
+            return self.shared.change(|s| (s.phase, s.error) = (Phase::Waiting, error));
+        };
+        // A hung source waits for other code; a failed one for its time.
+        let (hung, failed) = {
+            let status = self.shared.status();
+            let same = status.generation == Some(generation.number);
+            (same && status.phase == Phase::Hung, same && status.phase == Phase::Failed)
+        };
+        if hung || (failed && self.due.is_some_and(|due| Instant::now() < due)) {
+            return;
+        }
+        let number = Some(generation.number);
+        self.shared.change(|s| (s.phase, s.generation) = (Phase::Opening, number));
+        let bell = Arc::clone(&self.shared.bell);
+        match Open::new(&self.record, &self.service, generation, bell).await {
+            Err(error) => self.failed(&error),
+            Ok(open) => {
+                self.shared.set_open(Some(Arc::new(open)));
+                self.poll(PollRequest::default()).await;
+                if let Some(open) = self.shared.open()
+                    && let Err(error) = open.activate().await
+                {
+                    self.lose(&error).await;
+                }
+            }
+        }
+    }
+
+    async fn poll_wanted(&mut self) {
+        let wanted = self.shared.open().and_then(|open| open.ingest.take_wanted().request());
+        if let Some(request) = wanted {
+            self.poll(request).await;
+        }
+    }
+
+    async fn poll(&mut self, request: PollRequest) {
+        let Some(open) = self.shared.open() else { return };
+        let all = request.tables.is_none();
+        if all {
+            self.due = (!self.record.poll.is_zero()).then(|| Instant::now() + self.record.poll);
+        }
+        match open.poll(request, self.record.deadline).await {
+            Ok(updates) => {
+                let errors = if all { self.apply_all(&open, updates) } else { open.ingest.apply(updates) };
+                self.pause = FIRST_PAUSE;
+                let text = open.ingest.text();
+                self.shared.change(|status| {
+                    status.polls += 1;
+                    status.last_poll = Some(Timestamp::now());
+                    status.text = text;
+                    if errors.is_empty() {
+                        (status.phase, status.error) = (Phase::Running, String::new());
+                    } else {
+                        let shown: Vec<String> =
+                            errors.iter().map(|(table, e)| format!("table {table:?}: {e}")).collect();
+                        (status.phase, status.error) = (Phase::Degraded, shown.join("; "));
+                    }
+                });
+            }
+            Err(error) => {
+                self.shared.change(|s| s.failures += 1);
+                for table in self.service.tables() {
+                    self.service.fail(&table, error.to_string());
+                }
+                if error.is_code_fault() {
+                    self.lose(&error).await;
+                } else {
+                    let text = error.to_string();
+                    self.shared.change(|s| (s.phase, s.error) = (Phase::Degraded, text));
+                }
+            }
+        }
+    }
+
+    /// Of a poll of all tables: one that is missing is that table's error.
+    fn apply_all(&self, open: &Open, updates: Vec<Update>) -> Vec<(String, String)> {
+        let named: BTreeSet<String> = updates.iter().map(|u| u.table.clone()).collect();
+        let mut errors = open.ingest.apply(updates);
+        for table in self.service.tables().into_iter().filter(|t| !named.contains(t)) {
+            let error = "the last poll said nothing of it".to_owned();
+            self.service.fail(&table, error.clone());
+            errors.push((table, error));
+        }
+        errors
+    }
+
+    /// The source's code failed: give it up, and open another after a while.
+    async fn lose(&mut self, error: &SourceError) {
+        tracing::warn!(datasource = self.service.name(), driver = self.record.driver, %error, "source given up");
+        if let Some(open) = self.shared.set_open(None) {
+            if error.is_hung() {
+                open.leak();
+            } else {
+                open.close().await;
+            }
+        }
+        self.failed(error);
+    }
+
+    fn failed(&mut self, error: &SourceError) {
+        let hung = error.is_hung();
+        self.due = (!hung).then(|| Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        let text = error.to_string();
+        tracing::debug!(datasource = self.service.name(), error = text, "no source");
+        self.shared.change(|s| (s.phase, s.error) = (if hung { Phase::Hung } else { Phase::Failed }, text));
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Prepare(to, reply) => {
+                let prepared = self.prepare(to).await.map(|prepared| self.prepared = Some(prepared));
+                let _ = reply.send(prepared);
+            }
+            Command::Commit(reply) => {
+                self.commit().await;
+                let _ = reply.send(());
+            }
+            Command::Abort(reply) => {
+                if let Some(Some((new, _))) = self.prepared.take() {
+                    new.close().await;
+                    self.resume().await;
+                }
+                let _ = reply.send(());
+            }
+            Command::Stop => {}
+        }
+    }
+
+    /// Opens the new source beside the old, pauses the old, hands its state over, polls the new. Only a source that was
+    /// well has a vote: the others will be opened anew.
+    async fn prepare(&mut self, to: Arc<Generation>) -> Result<Prepared, SwitchError> {
+        let well = self.shared.status().phase == Phase::Running;
+        let Some(old) = self.shared.open().filter(|_| well) else { return Ok(None) };
+        let exclusive = [&old.generation, &to].iter().any(|g| g.info.overlap == Overlap::Exclusive);
+        let fail = |step, error: &SourceError| SwitchError {
+            datasource: self.service.name().to_owned(),
+            step,
+            error: error.to_string(),
+            code_fault: error.is_code_fault(),
+        };
+        if exclusive && let Err(error) = old.pause().await {
+            let failed = fail("pause what it replaces", &error);
+            self.resume().await;
+            return Err(failed);
+        }
+        let bell = Arc::clone(&self.shared.bell);
+        let new = match Open::new(&self.record, &self.service, to, bell).await {
+            Ok(new) => Arc::new(new),
+            Err(error) => {
+                let failed = fail("open", &error);
+                if exclusive {
+                    self.resume().await;
+                }
+                return Err(failed);
+            }
+        };
+        match self.warm(&old, &new, exclusive).await {
+            Ok(updates) => Ok(Some((new, updates))),
+            Err((step, error)) => {
+                let failed = fail(step, &error);
+                if error.is_hung() {
+                    new.leak();
+                } else {
+                    new.close().await;
+                }
+                self.resume().await;
+                Err(failed)
+            }
+        }
+    }
+
+    async fn warm(&self, old: &Open, new: &Open, paused: bool) -> Result<Vec<Update>, (&'static str, SourceError)> {
+        if !paused {
+            old.pause().await.map_err(|e| ("pause what it replaces", e))?;
+        }
+        if old.generation.info.state.is_some() && new.generation.info.state.is_some() {
+            let state = old.export_state().await.map_err(|e| ("take the state of what it replaces", e))?;
+            if let Some(state) = state {
+                new.import_state(state).await.map_err(|e| ("read the state of what it replaces", e))?;
+            }
+        }
+        let everything = PollRequest { tables: None, snapshot: true };
+        new.poll(everything, self.record.deadline).await.map_err(|e| ("be polled", e))
+    }
+
+    /// The old one serves on.
+    async fn resume(&mut self) {
+        if let Some(old) = self.shared.open()
+            && let Err(error) = old.resume().await
+        {
+            self.lose(&error).await;
+        }
+    }
+
+    async fn commit(&mut self) {
+        match self.prepared.take() {
+            Some(Some((new, updates))) => {
+                let old = self.shared.set_open(Some(Arc::clone(&new)));
+                if let Some(old) = &old {
+                    old.ingest.turn(Door::Superseded);
+                }
+                // A new generation may have fewer tables: those end here.
+                let named: BTreeSet<String> = updates.iter().map(|u| u.table.clone()).collect();
+                for table in self.service.tables().into_iter().filter(|t| !named.contains(t)) {
+                    self.service.end(&table);
+                }
+                let number = Some(new.generation.number);
+                let errors = self.apply_all(&new, updates);
+                self.shared.change(|status| {
+                    status.generation = number;
+                    status.polls += 1;
+                    status.last_poll = Some(Timestamp::now());
+                    status.phase = if errors.is_empty() { Phase::Running } else { Phase::Degraded };
+                });
+                self.due = (!self.record.poll.is_zero()).then(|| Instant::now() + self.record.poll);
+                if let Err(error) = new.activate().await {
+                    self.lose(&error).await;
+                }
+                if let Some(old) = old {
+                    // Nobody waits for the old one's end.
+                    tokio::spawn(async move { old.close().await });
+                }
+            }
+            // It had no source that was well: a new one is opened as soon as the catalog says who serves.
+            _ => {
+                if let Some(old) = self.shared.set_open(None) {
+                    old.close().await;
+                }
+                self.due = None;
+                self.pause = FIRST_PAUSE;
+                self.shared.change(|s| (s.phase, s.generation) = (Phase::Waiting, None));
+            }
+        }
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,201 @@
+//! All datasources of a node.
+
+use super::runner::{Command, Runner, Shared};
+use super::status::{Phase, Status};
+use crate::bus::{AlreadyExists, Bus};
+use crate::config::Datasource;
+use crate::plugin::{Catalog, Generation, SwitchError, Tenants};
+use busway_plugin_api::message::{ExecuteRequest, PollRequest};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// How long an action may take.
+const ACTION: Duration = Duration::from_secs(120);
+
+/// Why an action was not run, or failed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ActionError {
+    /// There is none of that name.
+    #[error("Datasource not found {0}")]
+    NotFound(String),
+    /// It has no open source now.
+    #[error("datasource {name:?} is {phase}: {error}")]
+    NotOpen {
+        /// Its name.
+        name: String,
+        /// Where it is in its life.
+        phase: &'static str,
+        /// Why.
+        error: String,
+    },
+    /// The source says no.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A datasource, and the task that runs it.
+#[derive(Debug)]
+struct Entry {
+    record: Datasource,
+    id: uuid::Uuid,
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+}
+
+/// All datasources of a node. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Datasources {
+    entries: Arc<BTreeMap<String, Entry>>,
+    changed: watch::Sender<u64>,
+    tasks: Arc<tokio::sync::Mutex<Vec<JoinHandle<()>>>>,
+}
+
+impl Datasources {
+    /// Registers each enabled datasource as a service and begins to run it: it opens as soon as its driver serves.
+    ///
+    /// # Errors
+    ///
+    /// When a service of a datasource's name is there already.
+    pub fn start(
+        records: &BTreeMap<String, Datasource>,
+        bus: &Bus,
+        catalog: &Arc<Catalog>,
+    ) -> Result<Self, AlreadyExists> {
+        let changed = watch::Sender::new(0);
+        let mut entries = BTreeMap::new();
+        let mut tasks = Vec::new();
+        for (name, record) in records {
+            let shared = Arc::new(Shared::new(changed.clone()));
+            let (commands, receiver) = mpsc::channel(16);
+            if record.enabled {
+                let service = Arc::new(bus.register(name)?);
+                let runner = Runner::new(record.clone(), service, Arc::clone(catalog), Arc::clone(&shared), receiver);
+                tasks.push(tokio::spawn(runner.run()));
+            } else {
+                shared.status().phase = Phase::Disabled;
+            }
+            // The same name is the same datasource after a restart.
+            let id = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, name.as_bytes());
+            entries.insert(name.clone(), Entry { record: record.clone(), id, shared, commands });
+        }
+        Ok(Self { entries: Arc::new(entries), changed, tasks: Arc::new(tokio::sync::Mutex::new(tasks)) })
+    }
+
+    /// Rung whenever a datasource's status changed.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Each with its record and status, by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<(String, uuid::Uuid, Datasource, Status)> {
+        let view = |(name, e): (&String, &Entry)| (name.clone(), e.id, e.record.clone(), e.shared.status().clone());
+        self.entries.iter().map(view).collect()
+    }
+
+    /// One by name or id.
+    #[must_use]
+    pub fn get(&self, name_or_id: &str) -> Option<(String, uuid::Uuid, Datasource, Status)> {
+        let (name, e) = self.find(name_or_id)?;
+        Some((name.to_owned(), e.id, e.record.clone(), e.shared.status().clone()))
+    }
+
+    fn find(&self, name_or_id: &str) -> Option<(&str, &Entry)> {
+        let by_name = self.entries.get_key_value(name_or_id);
+        let by_id = || self.entries.iter().find(|(_, e)| e.id.to_string() == name_or_id);
+        by_name.or_else(by_id).map(|(name, e)| (name.as_str(), e))
+    }
+
+    /// Runs an action of a datasource's source.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there or not open, and what the source answers.
+    pub async fn execute(&self, name_or_id: &str, request: ExecuteRequest) -> Result<Value, ActionError> {
+        let (name, entry) = self.find(name_or_id).ok_or_else(|| ActionError::NotFound(name_or_id.to_owned()))?;
+        let Some(open) = entry.shared.open() else { return Err(not_open(name, entry)) };
+        let done = open.execute(request, ACTION).await;
+        if done.as_ref().is_err_and(super::open::SourceError::is_code_fault) {
+            // The next poll finds it poisoned and opens another.
+            open.ingest.want(&PollRequest::default());
+        }
+        done.map_err(|error| ActionError::Failed(error.to_string()))
+    }
+
+    /// Polls a datasource soon.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there or not open.
+    pub fn refresh(&self, name_or_id: &str) -> Result<(), ActionError> {
+        let (name, entry) = self.find(name_or_id).ok_or_else(|| ActionError::NotFound(name_or_id.to_owned()))?;
+        let open = entry.shared.open().ok_or_else(|| not_open(name, entry))?;
+        open.ingest.want(&PollRequest::default());
+        Ok(())
+    }
+
+    /// Ends calls in flight, closes every source, and waits for that, at most `limit`.
+    pub async fn stop(&self, limit: Duration) {
+        for entry in self.entries.values() {
+            if let Some(open) = entry.shared.open() {
+                open.cancel_all();
+            }
+            // A runner with a full queue of commands is stopped by the end of its channel.
+            let _ = entry.commands.try_send(Command::Stop);
+        }
+        let tasks = std::mem::take(&mut *self.tasks.lock().await);
+        let ended = async {
+            for task in tasks {
+                // A panic of a runner was logged where it happened.
+                let _ = task.await;
+            }
+        };
+        if tokio::time::timeout(limit, ended).await.is_err() {
+            tracing::warn!(?limit, "sources did not close in time: left behind");
+        }
+    }
+
+    async fn tell<T>(&self, entry: &Entry, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        entry.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+fn not_open(name: &str, entry: &Entry) -> ActionError {
+    let status = entry.shared.status();
+    ActionError::NotOpen { name: name.to_owned(), phase: status.phase.as_str(), error: status.error.clone() }
+}
+
+impl Tenants for Datasources {
+    async fn switch(&self, to: Arc<Generation>) -> Result<(), SwitchError> {
+        let mut prepared = Vec::new();
+        let mut failed = None;
+        for entry in self.entries.values().filter(|e| e.record.driver == to.info.id && e.record.enabled) {
+            let answer = self.tell(entry, |reply| Command::Prepare(Arc::clone(&to), reply)).await;
+            match answer {
+                Some(Ok(())) => prepared.push(entry),
+                Some(Err(error)) => {
+                    failed = Some(error);
+                    break;
+                }
+                // Its runner has ended: the host is stopping.
+                None => {}
+            }
+        }
+        for entry in prepared {
+            if failed.is_some() {
+                self.tell(entry, Command::Abort).await;
+            } else {
+                self.tell(entry, Command::Commit).await;
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}

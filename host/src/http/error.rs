@@ -1,0 +1,58 @@
+//! Errors as the predecessor's clients know them: `{"error": {"message", "error_code", "error_data"}}`.
+
+use crate::datasource::ActionError;
+use axum::Json;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// An answer that is an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Error {
+    status: StatusCode,
+    message: String,
+}
+
+impl Error {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(super) fn internal(error: &dyn std::error::Error) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    }
+}
+
+impl From<ActionError> for Error {
+    fn from(error: ActionError) -> Self {
+        let status = match &error {
+            ActionError::NotFound(_) => StatusCode::NOT_FOUND,
+            ActionError::NotOpen { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            ActionError::Failed(_) => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let body = json!({"error": {"message": self.message, "error_code": self.status.as_u16(), "error_data": null}});
+        (self.status, Json(body)).into_response()
+    }
+}
+
+pub(super) async fn no_path(uri: Uri) -> Error {
+    Error::not_found(format!("The resource could not be found: there is nothing at {}", uri.path()))
+}
+
+pub(super) async fn no_method(method: Method, uri: Uri) -> Error {
+    Error::new(StatusCode::NOT_IMPLEMENTED, format!("Method not supported: {method} at {}", uri.path()))
+}

@@ -1,0 +1,116 @@
+//! Who may ask what. A unix socket is its owner's; over TCP, web pages and other machines' names are kept out, and
+//! nothing is changed without the token.
+
+use super::error::Error;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+
+/// The rules of a TCP door.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rules {
+    /// Names by which it may be asked, besides loopback.
+    pub(super) hosts: Vec<String>,
+    /// What allows writes.
+    pub(super) token: Option<String>,
+}
+
+pub(super) async fn tcp(State(rules): State<Arc<Rules>>, request: Request, next: Next) -> Response {
+    match check(&rules, request.method(), request.headers(), request.uri().host()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+fn check(rules: &Rules, method: &Method, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Error> {
+    let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
+    // A page that made a browser resolve its own name to this address says so here.
+    let host = authority.or_else(|| text(header::HOST)).unwrap_or_default();
+    if !is_ours(rules, host) {
+        let why = format!(
+            "the host name {host:?} is not one of this host's: use a loopback address, or list it under listen.hosts"
+        );
+        return Err(Error::new(StatusCode::FORBIDDEN, why));
+    }
+    if let Some(origin) = text(header::ORIGIN) {
+        let named = origin.split_once("://").map_or(origin, |(_, name)| name);
+        if !is_ours(rules, named) {
+            return Err(Error::new(StatusCode::FORBIDDEN, format!("requests from pages of {origin} are refused")));
+        }
+    }
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return Ok(());
+    }
+    let bearer = text(header::AUTHORIZATION).and_then(|v| v.strip_prefix("Bearer "));
+    let given = bearer.or_else(|| headers.get("x-auth-token").and_then(|v| v.to_str().ok()));
+    match (&rules.token, given) {
+        (Some(token), Some(given)) if same(token.as_bytes(), given.as_bytes()) => Ok(()),
+        (Some(_), _) => {
+            Err(Error::new(StatusCode::UNAUTHORIZED, "this needs the token, as \"Authorization: Bearer …\""))
+        }
+        (None, _) => Err(Error::new(
+            StatusCode::FORBIDDEN,
+            "over TCP this host answers reads only: use its unix socket, or set listen.token_file",
+        )),
+    }
+}
+
+fn is_ours(rules: &Rules, host: &str) -> bool {
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let loopback = name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    loopback || name.eq_ignore_ascii_case("localhost") || rules.hosts.iter().any(|h| h.eq_ignore_ascii_case(name))
+}
+
+/// Takes as long for a wrong first character as for a wrong last one.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |all, (x, y)| all | (x ^ y)) == 0
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn said(rules: &Rules, method: Method, headers: &[(&'static str, &str)]) -> Option<u16> {
+        let headers = headers.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect();
+        check(rules, &method, &headers, None).err().map(|e| e.into_response().status().as_u16())
+    }
+
+    #[test]
+    fn only_loopback_and_listed_names() {
+        let rules = Rules { hosts: vec!["bus.example".to_owned()], token: None };
+        for good in ["127.0.0.1:1789", "localhost", "LOCALHOST:1", "[::1]:1789", "bus.example:80", "127.9.9.9"] {
+            assert_eq!(said(&rules, Method::GET, &[("host", good)]), None, "{good}");
+        }
+        for bad in ["evil.example", "10.0.0.1", "", "localhost.evil.example", "[fe80::1]:1"] {
+            assert_eq!(said(&rules, Method::GET, &[("host", bad)]), Some(403), "{bad}");
+        }
+    }
+
+    #[test]
+    fn pages_of_others_are_refused() {
+        let rules = Rules::default();
+        let from = |origin| said(&rules, Method::GET, &[("host", "localhost"), ("origin", origin)]);
+        assert_eq!(from("http://localhost:3000"), None);
+        assert_eq!(from("https://evil.example"), Some(403));
+        assert_eq!(from("null"), Some(403));
+    }
+
+    #[test]
+    fn writes_need_the_token() {
+        let with = |token: Option<&str>, headers: &[(&'static str, &str)]| {
+            let rules = Rules { hosts: Vec::new(), token: token.map(str::to_owned) };
+            said(&rules, Method::POST, &[&[("host", "localhost")], headers].concat())
+        };
+        assert_eq!(with(None, &[]), Some(403));
+        assert_eq!(with(Some("s"), &[]), Some(401));
+        assert_eq!(with(Some("s"), &[("authorization", "Bearer x")]), Some(401));
+        assert_eq!(with(Some("s"), &[("authorization", "Bearer s")]), None);
+        assert_eq!(with(Some("s"), &[("x-auth-token", "s")]), None);
+    }
+}

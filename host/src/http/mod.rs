@@ -1,0 +1,53 @@
+//! HTTP on loopback and a unix socket: the predecessor's paths under `/v1`, and any service's tables as rows and streams.
+
+mod error;
+mod guard;
+mod predecessor;
+mod server;
+mod services;
+
+pub use server::{Server, ServerError};
+
+use crate::bus::Bus;
+use crate::datasource::Datasources;
+use crate::plugin::Catalog;
+use axum::Router;
+use axum::routing::{get, post};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What the handlers look at.
+#[derive(Debug, Clone)]
+struct State {
+    bus: Bus,
+    catalog: Arc<Catalog>,
+    datasources: Datasources,
+    /// Turns true when the host stops: streams end then.
+    stopping: watch::Receiver<bool>,
+}
+
+fn router(state: State) -> Router {
+    Router::new()
+        .route("/", get(predecessor::versions))
+        .route("/v1", get(predecessor::version))
+        .route("/v1/", get(predecessor::version))
+        .route("/v1/system/drivers", get(predecessor::drivers))
+        .route("/v1/system/drivers/{driver}", get(predecessor::driver))
+        .route("/v1/data-sources", get(predecessor::datasources))
+        .route("/v1/data-sources/{ds}", get(predecessor::datasource).post(predecessor::act))
+        .route("/v1/data-sources/{ds}/status", get(predecessor::status))
+        .route("/v1/data-sources/{ds}/actions", get(predecessor::actions))
+        .route("/v1/data-sources/{ds}/schema", get(predecessor::schema))
+        .route("/v1/data-sources/{ds}/tables", get(predecessor::tables))
+        .route("/v1/data-sources/{ds}/tables/{table}", get(predecessor::table))
+        .route("/v1/data-sources/{ds}/tables/{table}/spec", get(predecessor::spec))
+        .route("/v1/data-sources/{ds}/tables/{table}/rows", get(predecessor::rows))
+        .route("/v1/services", get(services::list))
+        .route("/v1/services/{service}/tables", get(services::tables))
+        .route("/v1/services/{service}/tables/{table}/rows", get(services::rows))
+        .route("/v1/services/{service}/tables/{table}/stream", get(services::stream))
+        .route("/v1/services/{service}/actions/{action}", post(services::execute))
+        .fallback(error::no_path)
+        .method_not_allowed_fallback(error::no_method)
+        .with_state(state)
+}

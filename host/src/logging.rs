@@ -1,0 +1,113 @@
+//! The host's log: text or JSON on standard error, drivers' records among the host's own.
+
+use crate::plugin::{CallError, HostCalls};
+use busway_plugin_api::abi::Status;
+use busway_plugin_api::message::{LogRecord, PollRequest, encode};
+use busway_plugin_api::table::Update;
+use serde::{Deserialize, Serialize};
+use std::io::IsTerminal;
+use tracing_core::LevelFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// How records are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// A line for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// The target of drivers' records; they were filtered on the driver's side.
+const DRIVER: &str = "driver";
+
+/// Reads a filter: a default level and `target=level` pairs, separated by commas.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn parse_filter(filter: &str) -> Result<Targets, String> {
+    let targets: Targets = filter
+        .parse()
+        .map_err(|e| format!("log filter {filter:?}: {e}; it is a level and target=level pairs: info,busway=debug"))?;
+    Ok(targets.with_target(DRIVER, LevelFilter::TRACE))
+}
+
+/// Starts logging, for the rest of the process. A second call changes nothing.
+pub fn start(filter: Targets, format: Format) {
+    let layer =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let layer = match format {
+        Format::Text => layer.boxed(),
+        Format::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+    };
+    // An author embedding the host may have a log of their own.
+    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+}
+
+/// Writes a driver's record into the host's log.
+pub fn forward(record: &LogRecord, driver: &str, generation: u64, datasource: Option<&str>) {
+    let LogRecord { target, message, file, line, .. } = record;
+    let fields = if record.fields.is_empty() { None } else { Some(encode(&record.fields)) };
+    let fields = fields.as_deref().map(tracing::field::display);
+    let spans = if record.spans.is_empty() { None } else { Some(record.spans.join(":")) };
+    let file = file.as_deref();
+    macro_rules! write {
+        ($level:ident) => {
+            tracing::event!(
+                target: DRIVER, tracing::Level::$level,
+                driver, generation, datasource, from = target, spans, fields, file, line, "{message}"
+            )
+        };
+    }
+    match record.level.as_str() {
+        "error" => write!(ERROR),
+        "warn" => write!(WARN),
+        "info" => write!(INFO),
+        "debug" => write!(DEBUG),
+        _ => write!(TRACE),
+    }
+}
+
+/// The host of records logged outside any source. It does nothing else.
+#[derive(Debug)]
+pub struct DriverLog {
+    driver: String,
+    generation: u64,
+}
+
+impl DriverLog {
+    /// For one generation of a driver.
+    #[must_use]
+    pub fn new(driver: &str, generation: u64) -> Self {
+        Self { driver: driver.to_owned(), generation }
+    }
+}
+
+fn refused() -> CallError {
+    CallError::new(Status::REFUSED, "only a source may do that")
+}
+
+impl HostCalls for DriverLog {
+    fn publish(&self, _: Update) -> Result<(), CallError> {
+        Err(refused())
+    }
+    fn request_poll(&self, _: PollRequest) -> Result<(), CallError> {
+        Err(refused())
+    }
+    fn status(&self, _: String) -> Status {
+        Status::REFUSED
+    }
+    fn log(&self, record: LogRecord) -> Status {
+        forward(&record, &self.driver, self.generation, None);
+        Status::OK
+    }
+    fn cancelled(&self, _: u64) -> bool {
+        false
+    }
+}

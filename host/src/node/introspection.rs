@@ -1,0 +1,201 @@
+//! The host's own tables: service `_host`. Whoever wants to know something of the host reads them, as any other.
+
+use crate::bus::{AlreadyExists, Bus, Service};
+use crate::datasource::Datasources;
+use crate::plugin::Catalog;
+use crate::table::Shape;
+use busway_plugin_api::TableSpec;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// The host's service.
+pub(crate) const HOST: &str = "_host";
+/// Bursts of changes become one update.
+const SETTLE: Duration = Duration::from_millis(50);
+/// Numbers that nobody rings for (rows, steps, queues) are looked at so often.
+const BEAT: Duration = Duration::from_secs(1);
+
+#[derive(Serialize, Deserialize)]
+struct Plugin {
+    file: String,
+    driver: Option<String>,
+    version: Option<String>,
+    state: String,
+    reason: Option<String>,
+    generation: Option<u64>,
+    sha256: Option<String>,
+    size_bytes: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Generation {
+    generation: u64,
+    driver: String,
+    version: String,
+    state: String,
+    sources: u64,
+    loaded: String,
+    sha256: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Datasource {
+    name: String,
+    driver: String,
+    state: String,
+    error: Option<String>,
+    generation: Option<u64>,
+    poll_seconds: f64,
+    polls: u64,
+    failures: u64,
+    last_poll: Option<String>,
+    rows: u64,
+    status: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Table {
+    service: String,
+    table: String,
+    rows: u64,
+    epoch: u64,
+    to: u64,
+    key: String,
+    columns: u64,
+    error: Option<String>,
+    as_of: Option<String>,
+    description: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Subscription {
+    service: String,
+    table: String,
+    since: String,
+    queued: u64,
+    resynced: u64,
+}
+
+/// Begins to publish them, until aborted.
+pub(super) fn start(
+    bus: &Bus,
+    catalog: Arc<Catalog>,
+    datasources: Datasources,
+) -> Result<JoinHandle<()>, AlreadyExists> {
+    let service = bus.register(HOST)?;
+    let bus = bus.clone();
+    let (mut plugins, mut sources, mut tables) = (catalog.changed(), datasources.changed(), bus.changed());
+    publish(&service, &bus, &catalog, &datasources);
+    Ok(tokio::spawn(async move {
+        loop {
+            // Its own publications ring too; the settling time and unchanged tables keep that from going round.
+            let _ = tokio::time::timeout(BEAT, async {
+                tokio::select! {
+                    _ = plugins.changed() => {}
+                    _ = sources.changed() => {}
+                    _ = tables.changed() => {}
+                }
+            })
+            .await;
+            tokio::time::sleep(SETTLE).await;
+            plugins.mark_unchanged();
+            sources.mark_unchanged();
+            tables.mark_unchanged();
+            publish(&service, &bus, &catalog, &datasources);
+        }
+    }))
+}
+
+fn publish(service: &Service, bus: &Bus, catalog: &Catalog, datasources: &Datasources) {
+    let text = |time: jiff::Timestamp| format!("{time:.0}");
+    let plugins = catalog.files().into_iter().map(|f| Plugin {
+        file: f.path.display().to_string(),
+        driver: f.driver,
+        version: f.version,
+        state: f.state.as_str().to_owned(),
+        reason: Some(f.reason).filter(|r| !r.is_empty()),
+        generation: f.generation,
+        sha256: f.sha256,
+        size_bytes: f.size,
+    });
+    put(service, "plugins", &["file"], "Files of the plugin directories, and what became of them", plugins.collect());
+    let generations = catalog.generations().into_iter().map(|g| Generation {
+        generation: g.number,
+        driver: g.driver,
+        version: g.version,
+        state: if g.serving { "serving" } else { "retired" }.to_owned(),
+        sources: g.sources as u64,
+        loaded: text(g.loaded),
+        sha256: g.sha256,
+    });
+    put(
+        service,
+        "generations",
+        &["generation"],
+        "Loaded copies of drivers; a retired one stays mapped",
+        generations.collect(),
+    );
+    let views = bus.tables();
+    let sources = datasources.list().into_iter().map(|(name, _, record, status)| Datasource {
+        rows: views.iter().filter(|v| v.address.service() == name).map(|v| v.rows.num_rows() as u64).sum(),
+        name,
+        driver: record.driver,
+        state: status.phase.as_str().to_owned(),
+        error: Some(status.error).filter(|e| !e.is_empty()),
+        generation: status.generation,
+        poll_seconds: record.poll.as_secs_f64(),
+        polls: status.polls,
+        failures: status.failures,
+        last_poll: status.last_poll.map(text),
+        status: Some(status.text).filter(|t| !t.is_empty()),
+    });
+    put(service, "datasources", &["name"], "Datasources and how they are", sources.collect());
+    // Its own tables are listed, but not their numbers: each look would change them.
+    let tables = views.iter().map(|view| {
+        let own = view.address.service() == HOST;
+        Table {
+            service: view.address.service().to_owned(),
+            table: view.address.table().to_owned(),
+            rows: view.rows.num_rows() as u64,
+            epoch: view.epoch.0,
+            to: if own { 0 } else { view.to },
+            key: view.shape.key.join(","),
+            columns: view.shape.schema.fields().len() as u64,
+            error: view.error.clone(),
+            as_of: view.as_of.filter(|_| !own).map(text),
+            description: view.shape.description.clone(),
+        }
+    });
+    put(service, "tables", &["service", "table"], "All tables", tables.collect());
+    let slots = bus.slots();
+    let subscriptions = slots.iter().flat_map(|slot| {
+        slot.subscribers().into_iter().map(|s| Subscription {
+            service: slot.address().service().to_owned(),
+            table: slot.address().table().to_owned(),
+            since: text(s.since),
+            queued: s.queued as u64,
+            resynced: s.resynced,
+        })
+    });
+    put(service, "subscriptions", &[], "Who follows which table", subscriptions.collect());
+}
+
+fn put<T: Serialize + for<'de> Deserialize<'de>>(
+    service: &Service,
+    name: &str,
+    key: &[&str],
+    description: &str,
+    rows: Vec<T>,
+) {
+    let spec = TableSpec::of::<T>(name).key(key.iter().copied()).describe(description);
+    let published = spec.rows(&rows).map_err(|e| e.to_string()).and_then(|rows| {
+        let shape = Shape::new(Arc::clone(&spec.schema), spec.key.clone()).map_err(|e| e.to_string())?;
+        let shape = Shape { description: spec.description.clone(), ..shape };
+        service.snapshot(name, shape, &rows).map_err(|e| e.to_string())
+    });
+    if let Err(error) = published {
+        tracing::error!(table = name, error, "the host's own table was refused");
+    }
+}

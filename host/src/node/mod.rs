@@ -1,0 +1,143 @@
+//! The life of a host process: builds the rooms in order, and stops them in reverse.
+
+mod check;
+mod introspection;
+mod lock;
+
+pub use check::{Finding, check};
+pub use lock::{Lock, LockError};
+
+use crate::bus::{AlreadyExists, Bus};
+use crate::config::{Config, ConfigError};
+use crate::datasource::Datasources;
+use crate::http::{Server, ServerError};
+use crate::plugin::{Catalog, Executor, Stage, StageError, Watch};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// Graceful stop takes no longer.
+pub const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why a node did not start. What was begun is undone.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The configuration can't be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Another host has the state directory, or it can't be used.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// No copies of plugins can be made.
+    #[error("staging plugins: {0}")]
+    Stage(#[from] StageError),
+    /// A port or socket can't be had.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// Two things of one name.
+    #[error(transparent)]
+    Name(#[from] AlreadyExists),
+}
+
+/// A running host.
+#[derive(Debug)]
+pub struct Node {
+    bus: Bus,
+    catalog: Arc<Catalog>,
+    datasources: Datasources,
+    server: Server,
+    reloading: JoinHandle<()>,
+    introspection: JoinHandle<()>,
+    /// The last thing to go: the next host may start then.
+    _lock: Lock,
+}
+
+impl Node {
+    /// Starts a host: takes the state directory, opens the doors, loads what lies in the plugin directories, and begins
+    /// to run the datasources. Returns when the plugins that were there are loaded or refused.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from starting; nothing is left running.
+    pub async fn start(config: &Config) -> Result<Self, NodeError> {
+        config.check()?;
+        let state = config.state_dir();
+        let lock = Lock::take(&state)?;
+        let stage = Stage::new(state.join("staged"))?;
+        let server = Server::bind(config)?;
+        let bus = Bus::default();
+        let catalog = Arc::new(Catalog::default());
+        let datasources = Datasources::start(&config.datasource, &bus, &catalog)?;
+        let mut executor = Executor::new(
+            config.plugins.directories.clone(),
+            stage,
+            &state.join("served.json"),
+            Arc::clone(&catalog),
+            datasources.clone(),
+            config.log.filter.clone(),
+        );
+        let mut watch = Watch::new(config.plugins.scan_interval);
+        let directories = config.plugins.directories.clone();
+        // Watched before the first look: what changes in between rings.
+        watch.follow(&directories);
+        let first = executor.pass().await;
+        for trouble in catalog.troubles() {
+            tracing::error!("{trouble}");
+        }
+        let reloading = tokio::spawn(async move {
+            let mut again = first;
+            loop {
+                match again {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => watch.ring().await,
+                }
+                watch.follow(&directories);
+                again = executor.pass().await;
+            }
+        });
+        let introspection = introspection::start(&bus, Arc::clone(&catalog), datasources.clone())?;
+        let server = server.serve(bus.clone(), Arc::clone(&catalog), datasources.clone());
+        Ok(Self { bus, catalog, datasources, server, reloading, introspection, _lock: lock })
+    }
+
+    /// The bus: to subscribe from within the process.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// What became of the plugin files.
+    #[must_use]
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// The TCP address that is listened on.
+    #[must_use]
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        self.server.tcp()
+    }
+
+    /// The unix socket that is listened on.
+    #[must_use]
+    pub fn socket(&self) -> Option<&Path> {
+        self.server.socket()
+    }
+
+    /// Stops in the reverse order of the start, within [`STOP_LIMIT`].
+    pub async fn stop(self) {
+        self.reloading.abort();
+        self.server.stop().await;
+        self.datasources.stop(STOP_LIMIT).await;
+        self.introspection.abort();
+    }
+}
+
+/// Where the plugins of a built checkout lie: beside the program.
+#[must_use]
+pub fn beside_the_program() -> Option<PathBuf> {
+    std::env::current_exe().ok()?.parent().map(Path::to_path_buf)
+}

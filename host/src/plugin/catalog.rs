@@ -1,0 +1,217 @@
+//! Who serves which driver id, and what became of every file.
+
+use super::driver::Driver;
+use super::pool::Pool;
+use busway_plugin_api::info::DriverInfo;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// One loaded copy of a plugin's bytes.
+pub struct Generation {
+    /// Counts all loads of this process.
+    pub number: u64,
+    /// What the driver says of itself.
+    pub info: DriverInfo,
+    /// The way into it.
+    pub driver: Arc<dyn Driver>,
+    /// The threads its calls run on.
+    pub pool: Pool,
+    /// Its bytes.
+    pub sha256: String,
+    /// The file they came from.
+    pub path: PathBuf,
+    /// Since when.
+    pub loaded: Timestamp,
+    /// How many sources of it are open.
+    pub sources: AtomicUsize,
+}
+
+impl fmt::Debug for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generation")
+            .field("driver", &self.info.id)
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileState {
+    /// Its driver serves.
+    Serving,
+    /// It is no driver for this host; the reason says why.
+    Refused,
+    /// Another file claims the same driver id.
+    Conflict,
+    /// Its driver serves on, the file is gone.
+    Missing,
+    /// It is still being written, as it seems.
+    Incomplete,
+    /// Its bytes did not make a serving driver; the ones before serve on.
+    HeldBack,
+}
+
+impl FileState {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Refused => "refused",
+            Self::Conflict => "conflict",
+            Self::Missing => "missing",
+            Self::Incomplete => "incomplete",
+            Self::HeldBack => "held back",
+        }
+    }
+}
+
+/// A file, as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileView {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// The driver id it claims, once known.
+    pub driver: Option<String>,
+    /// The version it claims.
+    pub version: Option<String>,
+    /// What became of it.
+    pub state: FileState,
+    /// Why, in one line; empty when it serves.
+    pub reason: String,
+    /// The generation that serves from it.
+    pub generation: Option<u64>,
+    /// Its bytes.
+    pub sha256: Option<String>,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A generation, as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GenerationView {
+    /// Its driver.
+    pub driver: String,
+    /// Its number.
+    pub number: u64,
+    /// The driver's version.
+    pub version: String,
+    /// Its bytes.
+    pub sha256: String,
+    /// Whether it serves; else it is retired: it stays mapped.
+    pub serving: bool,
+    /// Since when it is loaded.
+    pub loaded: Timestamp,
+    /// How many sources of it are open.
+    pub sources: usize,
+}
+
+/// What the plugin room tells the others.
+#[derive(Debug)]
+pub struct Catalog {
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    serving: BTreeMap<String, Arc<Generation>>,
+    loaded: Vec<Arc<Generation>>,
+    files: Vec<FileView>,
+    troubles: Vec<String>,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self { state: Mutex::default(), changed: watch::Sender::new(0) }
+    }
+}
+
+impl Catalog {
+    /// Rung whenever something changed.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// The generation that serves a driver id.
+    #[must_use]
+    pub fn serving(&self, driver: &str) -> Option<Arc<Generation>> {
+        self.state().serving.get(driver).cloned()
+    }
+
+    /// All that serve.
+    #[must_use]
+    pub fn drivers(&self) -> Vec<Arc<Generation>> {
+        self.state().serving.values().cloned().collect()
+    }
+
+    /// All files of the plugin directories, and those that still serve though they are gone.
+    #[must_use]
+    pub fn files(&self) -> Vec<FileView> {
+        self.state().files.clone()
+    }
+
+    /// What is wrong with the directories themselves.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        self.state().troubles.clone()
+    }
+
+    /// All generations of this process, retired ones too.
+    #[must_use]
+    pub fn generations(&self) -> Vec<GenerationView> {
+        let state = self.state();
+        let view = |g: &Arc<Generation>| GenerationView {
+            driver: g.info.id.clone(),
+            number: g.number,
+            version: g.info.version.clone(),
+            sha256: g.sha256.clone(),
+            serving: state.serving.get(&g.info.id).is_some_and(|s| s.number == g.number),
+            loaded: g.loaded,
+            sources: g.sources.load(Ordering::Relaxed),
+        };
+        state.loaded.iter().map(view).collect()
+    }
+
+    /// The generation from which on a driver id is served.
+    pub(super) fn serve(&self, generation: Arc<Generation>) {
+        let mut state = self.state();
+        if !state.loaded.iter().any(|g| g.number == generation.number) {
+            state.loaded.push(Arc::clone(&generation));
+        }
+        state.serving.insert(generation.info.id.clone(), generation);
+        drop(state);
+        self.ring();
+    }
+
+    /// A generation that was loaded and did not come to serve: it stays mapped, so it is counted.
+    pub(super) fn count(&self, generation: Arc<Generation>) {
+        self.state().loaded.push(generation);
+        self.ring();
+    }
+
+    pub(super) fn set_files(&self, files: Vec<FileView>, troubles: Vec<String>) {
+        let mut state = self.state();
+        if state.files == files && state.troubles == troubles {
+            return;
+        }
+        (state.files, state.troubles) = (files, troubles);
+        drop(state);
+        self.ring();
+    }
+
+    fn ring(&self) {
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

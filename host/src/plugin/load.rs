@@ -1,0 +1,271 @@
+//! Mapping a staged copy, checking it against the contract, and the abi_stable contract as [`Driver`] and [`Source`].
+//!
+//! Every `unsafe` of the host is here.
+#![allow(unsafe_code, reason = "foreign code is mapped here")]
+
+use super::driver::{Call, CallError, Driver, HostCalls, Source};
+use busway_plugin_api::abi::abi_stable::library::AbiHeaderRef;
+use busway_plugin_api::abi::abi_stable::sabi_trait::TD_Opaque;
+use busway_plugin_api::abi::abi_stable::std_types::RStr;
+use busway_plugin_api::abi::object::Host_TO;
+use busway_plugin_api::abi::{
+    Host, HostObject, Incompatible, ModuleRef, ROOT_SYMBOL, Reply, SourceObject, Status, TableUpdate, root_module,
+};
+use busway_plugin_api::info::{DriverInfo, TableInfo};
+use busway_plugin_api::message::{
+    AttachRequest, CallHead, CancelRequest, ErrorBody, ExecuteRequest, Headed, LogFilterRequest, OpenRequest,
+    PollRequest, SelfTestRequest, StateBody, StatusRequest, SubscribedRequest, UpdateHeader, decode, encode, failure,
+};
+use busway_plugin_api::table::{Change, Update};
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Why a staged copy did not become a driver.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The system's loader refused it.
+    #[error("the system's loader refused it: {0}")]
+    Map(String),
+    /// It exports no root module.
+    #[error("it exports no Busway module (symbol {ROOT_SYMBOL}): export one with export_driver!")]
+    Symbol,
+    /// It does not fit this host's contract.
+    #[error(transparent)]
+    Incompatible(#[from] Incompatible),
+}
+
+/// Maps a staged copy and checks it. The copy stays mapped for the life of the process.
+///
+/// # Errors
+///
+/// When it can't be mapped, or does not fit the contract.
+pub fn load(path: &Path) -> Result<Arc<dyn Driver>, LoadError> {
+    // SAFETY: this runs the library's constructors, which is what loading a driver means; its bytes were checked to be a
+    // well-formed object file before, and the copy is the host's own, so nobody changes it while it is mapped.
+    // RTLD_NOW: a missing symbol is found here, not at some call.
+    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
+    let library = library.map_err(|e| LoadError::Map(reason(&e)))?;
+    let symbol = format!("{ROOT_SYMBOL}\0");
+    // SAFETY: the symbol is by contract a `LibHeader`, whose beginning an `AbiHeaderRef` points to; what it says is
+    // checked by `root_module` before anything else of it is used.
+    let header = unsafe { library.get::<AbiHeaderRef>(symbol.as_bytes()) }.map(|symbol| *symbol);
+    // Never unmapped: layouts, vtables and threads of it may live as long as the process.
+    std::mem::forget(library);
+    // SAFETY: the library stays mapped, see above.
+    let module = unsafe { root_module(header.map_err(|_| LoadError::Symbol)?)? };
+    Ok(Arc::new(AbiDriver { module }))
+}
+
+/// The loader's text without the staged path it begins with: the operator knows another one.
+fn reason(error: &libloading::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text = inner.to_string();
+        cause = inner.source();
+    }
+    text.split_once(": ")
+        .map_or(text.clone(), |(first, rest)| if first.contains('/') { rest.to_owned() } else { text.clone() })
+}
+
+struct AbiDriver {
+    module: ModuleRef,
+}
+
+impl Driver for AbiDriver {
+    fn describe(&self) -> Result<DriverInfo, CallError> {
+        let request = json!({"host_contract": busway_plugin_api::abi::VERSION}).to_string();
+        answer(&self.module.describe()(request.as_str().into()))
+    }
+
+    fn attach(&self, host: Arc<dyn HostCalls>, request: &AttachRequest) -> Result<(), CallError> {
+        done(&self.module.attach()(object(host), encode(request).as_str().into()))
+    }
+
+    fn open(&self, request: &OpenRequest, host: Arc<dyn HostCalls>) -> Result<Arc<dyn Source>, CallError> {
+        let opened = self.module.open()(encode(request).as_str().into(), object(host));
+        done(&opened.reply)?;
+        let source = opened.source.into_option();
+        let source = source.ok_or_else(|| broken("open answered OK without a source"))?;
+        Ok(Arc::new(AbiSource { source }))
+    }
+
+    fn set_log_filter(&self, filter: &str) -> Result<(), CallError> {
+        let request = encode(&LogFilterRequest { filter: filter.to_owned() });
+        done(&self.module.set_log_filter()(request.as_str().into()))
+    }
+
+    fn self_test(&self, request: &SelfTestRequest) -> Result<(), CallError> {
+        done(&self.module.self_test()(encode(request).as_str().into()))
+    }
+}
+
+struct AbiSource {
+    source: SourceObject,
+}
+
+/// A request that carries nothing of its own.
+fn bare(head: CallHead) -> String {
+    encode(&head)
+}
+
+fn headed<T: Serialize + Clone>(call: Call<'_, T>) -> String {
+    encode(&Headed { head: call.head, body: call.body.clone() })
+}
+
+impl Source for AbiSource {
+    fn tables(&self, head: CallHead) -> Result<Vec<TableInfo>, CallError> {
+        answer(&self.source.tables(bare(head).as_str().into()))
+    }
+
+    fn poll(&self, call: Call<'_, PollRequest>) -> Result<Vec<Update>, CallError> {
+        let polled = self.source.poll(headed(call).as_str().into());
+        done(&polled.reply)?;
+        Ok(polled.updates.into_iter().map(import).collect())
+    }
+
+    fn subscribed(&self, call: Call<'_, SubscribedRequest>) -> Result<(), CallError> {
+        done(&self.source.subscribed(headed(call).as_str().into()))
+    }
+
+    fn execute(&self, call: Call<'_, ExecuteRequest>) -> Result<Value, CallError> {
+        answer(&self.source.execute(headed(call).as_str().into()))
+    }
+
+    fn pause(&self, head: CallHead) -> Result<(), CallError> {
+        done(&self.source.pause(bare(head).as_str().into()))
+    }
+
+    fn resume(&self, head: CallHead) -> Result<(), CallError> {
+        done(&self.source.resume(bare(head).as_str().into()))
+    }
+
+    fn activate(&self, head: CallHead) -> Result<(), CallError> {
+        done(&self.source.activate(bare(head).as_str().into()))
+    }
+
+    fn export_state(&self, head: CallHead) -> Result<Option<StateBody>, CallError> {
+        answer(&self.source.export_state(bare(head).as_str().into()))
+    }
+
+    fn import_state(&self, call: Call<'_, StateBody>) -> Result<(), CallError> {
+        done(&self.source.import_state(headed(call).as_str().into()))
+    }
+
+    fn cancel(&self, calls: Option<&[u64]>) {
+        let request = encode(&CancelRequest { calls: calls.map(<[u64]>::to_vec) });
+        // Whether it could is seen by the call's end.
+        let _ = self.source.cancel(request.as_str().into());
+    }
+
+    fn close(&self, head: CallHead) -> Result<(), CallError> {
+        done(&self.source.close(bare(head).as_str().into()))
+    }
+}
+
+/// An update that can't be read is its table's error, so that the others are not lost with it.
+fn import(update: TableUpdate) -> Update {
+    let table = decode::<UpdateHeader>(&update.header).map(|header| header.table).unwrap_or_default();
+    // Counts that contradict each other are refused; should one slip through to an assertion of Arrow's library, that
+    // is the batch's fault all the same.
+    let imported = catch_unwind(AssertUnwindSafe(|| Update::import(update)))
+        .unwrap_or_else(|_| Err(ErrorBody::new(format!("table {table:?}: a batch that contradicts itself"))));
+    imported.unwrap_or_else(|error| Update::bare(table, Change::Failed(error)))
+}
+
+fn broken(what: &str) -> CallError {
+    CallError::new(Status::FAILED, format!("the driver breaks the contract: {what}"))
+}
+
+fn answer<T: DeserializeOwned>(reply: &Reply) -> Result<T, CallError> {
+    done(reply)?;
+    decode(&reply.body).map_err(|error| broken(&error.message))
+}
+
+fn done(reply: &Reply) -> Result<(), CallError> {
+    if reply.is_ok() {
+        return Ok(());
+    }
+    let body =
+        decode(&reply.body).unwrap_or_else(|_| ErrorBody::new(format!("no reason given (status {})", reply.status.0)));
+    Err(CallError { status: reply.status, body })
+}
+
+/// The host as the driver sees it.
+#[derive(Clone)]
+struct HostSide(Arc<dyn HostCalls>);
+
+fn object(host: Arc<dyn HostCalls>) -> HostObject {
+    Host_TO::from_value(HostSide(host), TD_Opaque)
+}
+
+/// Runs the host's side of a call; no panic of the host's crosses either.
+fn guarded(work: impl FnOnce() -> Result<(), CallError>) -> Reply {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(())) => Reply::ok(),
+        Ok(Err(error)) => failure(error.status, &error.body),
+        Err(_) => failure(Status::PANICKED, &ErrorBody::new("the host panicked: its log says where")),
+    }
+}
+
+fn read<T: DeserializeOwned>(text: RStr<'_>) -> Result<T, CallError> {
+    decode(&text).map_err(|body| CallError { status: Status::INVALID, body })
+}
+
+fn quietly(work: impl FnOnce() -> Status) -> Status {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Status::PANICKED)
+}
+
+fn not_implemented(what: &str) -> Reply {
+    failure(Status::NOT_IMPLEMENTED, &ErrorBody::new(format!("this host has no {what}")))
+}
+
+impl Host for HostSide {
+    fn publish(&self, update: TableUpdate, _wait_ms: u64) -> Reply {
+        // Rows are taken at once, on the driver's thread: there is no queue to wait for.
+        guarded(|| {
+            let update = Update::import(update).map_err(|body| CallError { status: Status::INVALID, body })?;
+            self.0.publish(update)
+        })
+    }
+
+    fn emit(&self, _event: RStr<'_>) -> Reply {
+        not_implemented("events yet")
+    }
+
+    fn call(&self, _request: RStr<'_>) -> Reply {
+        not_implemented("calls between services yet")
+    }
+
+    fn request_poll(&self, request: RStr<'_>) -> Reply {
+        guarded(|| self.0.request_poll(read(request)?))
+    }
+
+    fn status(&self, request: RStr<'_>) -> Status {
+        quietly(|| match decode::<StatusRequest>(&request) {
+            Ok(request) => self.0.status(request.text),
+            Err(_) => Status::INVALID,
+        })
+    }
+
+    fn log(&self, record: RStr<'_>) -> Status {
+        quietly(|| match decode(&record) {
+            Ok(record) => self.0.log(record),
+            Err(_) => Status::INVALID,
+        })
+    }
+
+    fn cancelled(&self, call: u64) -> bool {
+        self.0.cancelled(call)
+    }
+
+    fn control(&self, op: RStr<'_>, _json: RStr<'_>) -> Reply {
+        not_implemented(&format!("operation {op:?}"))
+    }
+}

@@ -1,0 +1,232 @@
+//! A driver's own threads: foreign code runs on them and nowhere else, each call with a deadline.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// So many threads a driver has.
+const THREADS: usize = 8;
+/// So many abandoned threads are replaced.
+const REPLACED: usize = 4;
+/// A thread that had nothing to do for so long ends.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Why a call came to no end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// It is not back within its time; its thread was abandoned.
+    #[error("no answer within {}", humantime::format_duration(*.0))]
+    Overdue(Duration),
+    /// The host's own side of the call panicked.
+    #[error("the host panicked in this call: its log says where")]
+    Panicked,
+    /// No thread is left: too many hang.
+    #[error("{0} threads of this driver hang, none is left")]
+    Exhausted(usize),
+}
+
+/// Threads for one driver, made when needed.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    state: Mutex<State>,
+    bell: Condvar,
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<(u64, Work)>,
+    next: u64,
+    threads: usize,
+    idle: usize,
+    /// Jobs whose time ran out while they ran; their threads leave when they come back.
+    abandoned: std::collections::HashSet<u64>,
+    hung: usize,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("threads", &self.threads).field("hung", &self.hung).finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// No threads yet; `name` goes into theirs.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { inner: Arc::new(Inner { name: name.to_owned(), state: Mutex::default(), bell: Condvar::new() }) }
+    }
+
+    /// How many threads hang now.
+    #[must_use]
+    pub fn hung(&self) -> usize {
+        self.inner.state().hung
+    }
+
+    /// Runs a call on one of the threads. The deadline counts from when it starts to run; `overdue` is called when it
+    /// passes, before the thread is given up for lost.
+    ///
+    /// # Errors
+    ///
+    /// See [`PoolError`].
+    pub async fn run<T: Send + 'static>(
+        &self,
+        deadline: Duration,
+        overdue: impl FnOnce(),
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PoolError> {
+        let (started, start) = oneshot::channel::<()>();
+        let (done, end) = oneshot::channel();
+        let job: Work = Box::new(move || {
+            // Nobody waits any more: nothing to do.
+            if started.send(()).is_ok() {
+                let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
+            }
+        });
+        let number = self.submit(job)?;
+        if start.await.is_err() {
+            return Err(PoolError::Exhausted(self.hung()));
+        }
+        match tokio::time::timeout(deadline, end).await {
+            Ok(Ok(Ok(result))) => Ok(result),
+            Ok(_) => Err(PoolError::Panicked),
+            Err(_) => {
+                overdue();
+                self.abandon(number);
+                Err(PoolError::Overdue(deadline))
+            }
+        }
+    }
+
+    fn submit(&self, job: Work) -> Result<u64, PoolError> {
+        let mut state = self.inner.state();
+        let number = state.next;
+        state.next += 1;
+        state.queue.push_back((number, job));
+        self.inner.staff(&mut state);
+        if state.threads == 0 {
+            state.queue.clear();
+            return Err(PoolError::Exhausted(state.hung));
+        }
+        drop(state);
+        self.inner.bell.notify_one();
+        Ok(number)
+    }
+
+    fn abandon(&self, number: u64) {
+        let mut state = self.inner.state();
+        state.abandoned.insert(number);
+        state.hung += 1;
+        state.threads = state.threads.saturating_sub(1);
+        // Others may wait in line behind the one that hangs.
+        self.inner.staff(&mut state);
+        if state.threads == 0 {
+            state.queue.clear();
+        }
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a thread when jobs wait and one more is allowed.
+    fn staff(self: &Arc<Self>, state: &mut State) {
+        let allowed = (THREADS + REPLACED).saturating_sub(state.hung).min(THREADS);
+        if state.idle >= state.queue.len() || state.threads >= allowed {
+            return;
+        }
+        let inner = Arc::clone(self);
+        // Linux keeps 15 characters of a thread's name.
+        match std::thread::Builder::new().name(format!("drv-{}", self.name)).spawn(move || inner.work()) {
+            Ok(_) => state.threads += 1,
+            Err(error) => tracing::warn!(driver = self.name, %error, "no further thread to be had"),
+        }
+    }
+
+    fn work(&self) {
+        let mut state = self.state();
+        loop {
+            if let Some((number, job)) = state.queue.pop_front() {
+                drop(state);
+                job();
+                state = self.state();
+                if state.abandoned.remove(&number) {
+                    state.hung -= 1;
+                    return;
+                }
+                continue;
+            }
+            state.idle += 1;
+            let (guard, waited) = self.bell.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            state = guard;
+            state.idle -= 1;
+            if waited.timed_out() && state.queue.is_empty() {
+                state.threads -= 1;
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    const LONG: Duration = Duration::from_secs(20);
+    const SHORT: Duration = Duration::from_millis(20);
+
+    #[tokio::test]
+    async fn calls_run_on_named_threads_and_a_panic_is_an_error() {
+        let pool = Pool::new("fixture");
+        let name = pool.run(LONG, || (), || std::thread::current().name().map(str::to_owned)).await;
+        assert_eq!(name, Ok(Some("drv-fixture".to_owned())));
+        let panicked: Result<(), _> = pool.run(LONG, || (), || panic!("on purpose")).await;
+        assert_eq!(panicked, Err(PoolError::Panicked));
+        assert_eq!(pool.run(LONG, || (), || 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn a_hung_call_costs_its_thread_and_a_returning_one_gives_it_back() {
+        let pool = Pool::new("fixture");
+        let (release, gate) = mpsc::channel::<()>();
+        let mut told = false;
+        let hung = pool.run(SHORT, || told = true, move || gate.recv().is_ok()).await;
+        assert_eq!(hung, Err(PoolError::Overdue(SHORT)));
+        assert!(told);
+        assert_eq!(pool.hung(), 1);
+        assert_eq!(pool.run(LONG, || (), || 7).await, Ok(7));
+        release.send(()).unwrap();
+        let end = std::time::Instant::now() + LONG;
+        while pool.hung() > 0 {
+            assert!(std::time::Instant::now() < end);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn when_all_hang_the_next_call_is_refused_at_once() {
+        let pool = Pool::new("fixture");
+        let (release, gate) = mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
+        for _ in 0..THREADS + REPLACED {
+            let gate = Arc::clone(&gate);
+            let hung = pool.run(SHORT, || (), move || gate.lock().map(|g| g.recv().is_ok()).unwrap_or(false)).await;
+            assert_eq!(hung, Err(PoolError::Overdue(SHORT)));
+        }
+        assert_eq!(pool.run(LONG, || (), || 7).await, Err(PoolError::Exhausted(12)));
+        drop(release);
+    }
+}

@@ -1,0 +1,426 @@
+//! Acts on what the scan found: loads, reloads, refuses. What is to be done is decided by [`plan`]; what sources do about
+//! a new generation by [`Tenants`].
+
+use super::catalog::{Catalog, FileState, FileView, Generation};
+use super::driver::{CallError, Driver, HostCalls};
+use super::load::{LoadError, load};
+use super::note::{Note, inspect_file};
+use super::plan::{Claim, Decision, Serving, plan};
+use super::pool::{Pool, PoolError};
+use super::scan::{Found, ScanError, scan};
+use super::stage::{Bytes, Stage, StageError};
+use crate::logging::DriverLog;
+use busway_plugin_api::info::DriverInfo;
+use busway_plugin_api::message::AttachRequest;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Nobody wrote to a file for so long: it is read.
+const SETTLED: Duration = Duration::from_millis(150);
+/// A file that was changed so recently and is no whole library is taken for one still being copied.
+const FRESH: Duration = Duration::from_secs(2);
+/// Loading, describing: a driver that takes longer is refused.
+const LOADING: Duration = Duration::from_secs(10);
+/// A new generation that plain errors of its sources kept from serving is tried again so often.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// Those who have sources of a driver open.
+pub trait Tenants: Send + Sync {
+    /// Moves every source of the driver to this generation, or none: opened beside the old ones and polled before
+    /// anything is switched.
+    ///
+    /// # Errors
+    ///
+    /// What kept it; the old generation serves on as before.
+    fn switch(&self, to: Arc<Generation>) -> impl Future<Output = Result<(), SwitchError>> + Send;
+}
+
+/// Why sources did not move to a new generation.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("datasource {datasource:?} could not {step} with it: {error}")]
+pub struct SwitchError {
+    /// Whose source it was.
+    pub datasource: String,
+    /// What it was asked.
+    pub step: &'static str,
+    /// What it answered.
+    pub error: String,
+    /// Whether the driver's code is at fault, not its data.
+    pub code_fault: bool,
+}
+
+/// Why a claim did not become a generation.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    #[error("it changed while it was read")]
+    Changed,
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("loading it: {0}")]
+    Pool(#[from] PoolError),
+    #[error("its description failed: {0}")]
+    Describe(CallError),
+    #[error("its description breaks the rules: {}", .0.join("; "))]
+    Rules(Vec<String>),
+    #[error("its note says {0}, its description {1}")]
+    Lies(String, String),
+    #[error("it refused to be attached: {0}")]
+    Attach(CallError),
+}
+
+/// What is known of a file since it last changed.
+#[derive(Debug)]
+struct Seen {
+    found: Found,
+    since: Instant,
+    verdict: Option<Verdict>,
+}
+
+#[derive(Debug, Clone)]
+enum Verdict {
+    Claims(Claim, Box<Note>),
+    Refused(String),
+}
+
+/// Loads and reloads what lies in the plugin directories.
+pub struct Executor<T> {
+    directories: Vec<PathBuf>,
+    stage: Stage,
+    catalog: Arc<Catalog>,
+    tenants: T,
+    log_filter: String,
+    seen: BTreeMap<PathBuf, Seen>,
+    serving: BTreeMap<String, Serving>,
+    /// Who served before this process: decides between files that claim one id.
+    history: History,
+    /// Mapped copies by their bytes: the same bytes are mapped once.
+    mapped: HashMap<String, Arc<dyn Driver>>,
+    /// Bytes that did not come to serve, with when to try again.
+    held_back: HashMap<String, (String, Option<Instant>)>,
+    generations: u64,
+}
+
+impl<T: Tenants> Executor<T> {
+    /// Nothing is loaded before the first [`pass`](Self::pass). `history` is the file in which is remembered who served.
+    pub fn new(
+        directories: Vec<PathBuf>,
+        stage: Stage,
+        history: &Path,
+        catalog: Arc<Catalog>,
+        tenants: T,
+        log_filter: String,
+    ) -> Self {
+        Self {
+            directories,
+            stage,
+            catalog,
+            tenants,
+            log_filter,
+            seen: BTreeMap::new(),
+            serving: BTreeMap::new(),
+            history: History::read(history),
+            mapped: HashMap::new(),
+            held_back: HashMap::new(),
+            generations: 0,
+        }
+    }
+
+    /// Nothing is written to the history: for a look without consequences.
+    #[must_use]
+    pub fn forgetful(mut self) -> Self {
+        self.history.forgetful = true;
+        self
+    }
+
+    /// Looks at the directories once and does what is to be done. Answers when to look again at the latest, if files are
+    /// still changing.
+    pub async fn pass(&mut self) -> Option<Duration> {
+        let directories = self.directories.clone();
+        // Slow disks must not hold up everyone else.
+        let scanned =
+            tokio::task::spawn_blocking(move || directories.iter().map(|d| scan(d)).collect::<Vec<_>>()).await;
+        let mut troubles = Vec::new();
+        let mut files: BTreeMap<PathBuf, Result<Found, ScanError>> = BTreeMap::new();
+        for scanned in scanned.unwrap_or_default() {
+            match scanned {
+                Ok(found) => files.extend(found),
+                Err(error) => troubles.push(error.to_string()),
+            }
+        }
+        let mut views = Vec::new();
+        let again = self.judge(&files, &mut views).await;
+        let claims: Vec<Claim> = (self.seen.values())
+            .filter_map(|seen| match &seen.verdict {
+                Some(Verdict::Claims(claim, _)) => Some(claim.clone()),
+                _ => None,
+            })
+            .collect();
+        let (mut decisions, conflicts) = plan(&claims, &self.serving, &self.history.served);
+        for decision in decisions.values_mut() {
+            self.act(std::mem::replace(decision, Decision::Keep)).await;
+        }
+        self.view(&conflicts, &files, &mut views);
+        self.catalog.set_files(views, troubles);
+        again
+    }
+
+    /// Reads what has settled since it last changed.
+    async fn judge(
+        &mut self,
+        files: &BTreeMap<PathBuf, Result<Found, ScanError>>,
+        views: &mut Vec<FileView>,
+    ) -> Option<Duration> {
+        let mut again = None;
+        self.seen.retain(|path, _| matches!(files.get(path), Some(Ok(_))));
+        for (path, look) in files {
+            let found = match look {
+                Ok(found) => found,
+                Err(error) => {
+                    views.push(view(path, FileState::Refused, error.to_string(), 0));
+                    continue;
+                }
+            };
+            let old = age(found) > FRESH;
+            let seen = self.seen.entry(path.clone()).or_insert_with(|| Seen {
+                found: found.clone(),
+                since: Instant::now(),
+                verdict: None,
+            });
+            if seen.found != *found {
+                *seen = Seen { found: found.clone(), since: Instant::now(), verdict: None };
+            }
+            if seen.verdict.is_some() {
+                continue;
+            }
+            if !old && seen.since.elapsed() < SETTLED {
+                again = Some(SETTLED);
+                continue;
+            }
+            let reading = path.clone();
+            let read = tokio::task::spawn_blocking(move || examine(&reading)).await;
+            let verdict = read.unwrap_or_else(|_| Verdict::Refused("the host panicked reading it".to_owned()));
+            match verdict {
+                // A slow copy pauses longer than the settling time now and then.
+                Verdict::Refused(reason) if !old => {
+                    again = Some(SETTLED);
+                    views.push(view(path, FileState::Incomplete, reason, found.size));
+                }
+                verdict => {
+                    if let Verdict::Refused(reason) = &verdict {
+                        tracing::warn!(file = %path.display(), reason, "plugin refused");
+                    }
+                    seen.verdict = Some(verdict);
+                }
+            }
+        }
+        again
+    }
+
+    async fn act(&mut self, decision: Decision) {
+        let (claim, reload) = match decision {
+            Decision::Load(claim) => (claim, false),
+            Decision::Reload(claim) => (claim, true),
+            Decision::Keep | Decision::Missing => return,
+        };
+        if let Some((_, again)) = self.held_back.get(&claim.sha256)
+            && again.is_none_or(|again| Instant::now() < again)
+        {
+            return;
+        }
+        let generation = match self.generation(&claim).await {
+            Ok(generation) => generation,
+            Err(Failure::Changed) => {
+                // The next scan sees what it has become.
+                self.seen.remove(&claim.path);
+                return;
+            }
+            Err(failure) => return self.hold_back(&claim, failure.to_string(), None),
+        };
+        if reload && let Err(error) = self.tenants.switch(Arc::clone(&generation)).await {
+            self.catalog.count(generation);
+            let again = (!error.code_fault).then(|| Instant::now() + AGAIN);
+            return self.hold_back(&claim, error.to_string(), again);
+        }
+        self.held_back.remove(&claim.sha256);
+        let serving = Serving { path: claim.path.clone(), sha256: claim.sha256.clone() };
+        self.serving.insert(claim.id.clone(), serving);
+        self.history.remember(&claim.id, &claim.path);
+        tracing::info!(driver = claim.id, version = generation.info.version, generation = generation.number,
+            file = %claim.path.display(), "driver serves");
+        self.catalog.serve(generation);
+    }
+
+    fn hold_back(&mut self, claim: &Claim, reason: String, again: Option<Instant>) {
+        tracing::warn!(driver = claim.id, file = %claim.path.display(), reason, "plugin refused");
+        self.held_back.insert(claim.sha256.clone(), (reason, again));
+    }
+
+    /// Maps the claim's bytes, or takes the copy that is mapped already, and asks the driver who it is.
+    async fn generation(&mut self, claim: &Claim) -> Result<Arc<Generation>, Failure> {
+        let pool = Pool::new(&claim.id);
+        let driver = match self.mapped.get(&claim.sha256) {
+            Some(driver) => Arc::clone(driver),
+            None => {
+                let path = claim.path.clone();
+                let bytes =
+                    tokio::task::spawn_blocking(move || Bytes::read(&path)).await.map_err(|_| Failure::Changed)??;
+                if bytes.sha256 != claim.sha256 {
+                    return Err(Failure::Changed);
+                }
+                let staged = self.stage.put(&bytes)?;
+                let driver = pool.run(LOADING, || (), move || load(&staged)).await??;
+                self.mapped.insert(claim.sha256.clone(), Arc::clone(&driver));
+                driver
+            }
+        };
+        let asked = Arc::clone(&driver);
+        let info = pool.run(LOADING, || (), move || asked.describe()).await?.map_err(Failure::Describe)?;
+        self.check(claim, &info)?;
+        self.generations += 1;
+        let number = self.generations;
+        let request = AttachRequest { generation: number, log_filter: self.log_filter.clone() };
+        let log: Arc<dyn HostCalls> = Arc::new(DriverLog::new(&info.id, number));
+        let asked = Arc::clone(&driver);
+        pool.run(LOADING, || (), move || asked.attach(log, &request)).await?.map_err(Failure::Attach)?;
+        Ok(Arc::new(Generation {
+            number,
+            info,
+            driver,
+            pool,
+            sha256: claim.sha256.clone(),
+            path: claim.path.clone(),
+            loaded: Timestamp::now(),
+            sources: AtomicUsize::new(0),
+        }))
+    }
+
+    fn check(&self, claim: &Claim, info: &DriverInfo) -> Result<(), Failure> {
+        let problems = info.problems();
+        if !problems.is_empty() {
+            return Err(Failure::Rules(problems));
+        }
+        if let Some(Verdict::Claims(_, note)) = self.seen.get(&claim.path).and_then(|s| s.verdict.as_ref()) {
+            let says = |id: &str, version: &str| format!("{id} {version}");
+            if (&note.id, &note.version) != (&info.id, &info.version) {
+                return Err(Failure::Lies(says(&note.id, &note.version), says(&info.id, &info.version)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What operators see of each file.
+    fn view(
+        &self,
+        conflicts: &BTreeMap<PathBuf, Vec<PathBuf>>,
+        files: &BTreeMap<PathBuf, Result<Found, ScanError>>,
+        views: &mut Vec<FileView>,
+    ) {
+        for (path, seen) in &self.seen {
+            let size = seen.found.size;
+            let (claim, note) = match &seen.verdict {
+                Some(Verdict::Claims(claim, note)) => (claim, note),
+                Some(Verdict::Refused(reason)) => {
+                    views.push(view(path, FileState::Refused, reason.clone(), size));
+                    continue;
+                }
+                None => continue,
+            };
+            let serves = self.serving.get(&claim.id).is_some_and(|s| &s.path == path);
+            let current = serves && self.serving.get(&claim.id).is_some_and(|s| s.sha256 == claim.sha256);
+            let (state, reason) = match (conflicts.get(path), self.held_back.get(&claim.sha256)) {
+                (Some(others), _) => {
+                    let others: Vec<String> = others.iter().map(|p| p.display().to_string()).collect();
+                    let text = format!("driver id {:?} is claimed by {} too: remove one", claim.id, others.join(", "));
+                    (FileState::Conflict, text)
+                }
+                (None, Some((reason, _))) if serves && !current => {
+                    (FileState::HeldBack, format!("{reason}; the bytes before serve on"))
+                }
+                (None, Some((reason, _))) if !current => (FileState::Refused, reason.clone()),
+                _ => (FileState::Serving, String::new()),
+            };
+            let generation = self.catalog.serving(&claim.id).filter(|g| serves && &g.path == path).map(|g| g.number);
+            views.push(FileView {
+                driver: Some(claim.id.clone()),
+                version: Some(note.version.clone()),
+                generation,
+                sha256: Some(claim.sha256.clone()),
+                ..view(path, state, reason, size)
+            });
+        }
+        for (id, serving) in self.serving.iter().filter(|(_, s)| !files.contains_key(&s.path)) {
+            let generation = self.catalog.serving(id);
+            views.push(FileView {
+                driver: Some(id.clone()),
+                version: generation.as_ref().map(|g| g.info.version.clone()),
+                generation: generation.map(|g| g.number),
+                sha256: Some(serving.sha256.clone()),
+                ..view(
+                    &serving.path,
+                    FileState::Missing,
+                    "the file is gone; what was loaded of it serves on".to_owned(),
+                    0,
+                )
+            });
+        }
+        views.sort_by(|a, b| a.path.cmp(&b.path));
+    }
+}
+
+fn view(path: &Path, state: FileState, reason: String, size: u64) -> FileView {
+    FileView { path: path.to_owned(), driver: None, version: None, state, reason, generation: None, sha256: None, size }
+}
+
+/// How long ago a file was last changed.
+fn age(found: &Found) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let now = i128::try_from(now).unwrap_or(i128::MAX);
+    let nanoseconds = now - found.modified.max(found.changed);
+    // A time in the future: somebody's clock is off, and nobody knows.
+    u64::try_from(nanoseconds).map_or(Duration::ZERO, Duration::from_nanos)
+}
+
+fn examine(path: &Path) -> Verdict {
+    match inspect_file(path) {
+        Ok((bytes, note)) => {
+            let claim = Claim { path: path.to_owned(), id: note.id.clone(), sha256: bytes.sha256 };
+            Verdict::Claims(claim, Box::new(note))
+        }
+        Err(reason) => Verdict::Refused(reason),
+    }
+}
+
+/// Which file served which driver id last, kept over restarts.
+#[derive(Debug)]
+struct History {
+    file: PathBuf,
+    served: BTreeMap<String, PathBuf>,
+    forgetful: bool,
+}
+
+impl History {
+    fn read(file: &Path) -> Self {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        // A history that can't be read is none: then a conflict stays one until an operator resolves it.
+        Self { file: file.to_owned(), served: serde_json::from_str(&text).unwrap_or_default(), forgetful: false }
+    }
+
+    fn remember(&mut self, id: &str, path: &Path) {
+        if self.forgetful || self.served.get(id).is_some_and(|p| p == path) {
+            return;
+        }
+        self.served.insert(id.to_owned(), path.to_owned());
+        let next = self.file.with_extension("next");
+        let text = serde_json::to_string_pretty(&self.served).unwrap_or_default();
+        let written = std::fs::write(&next, text).and_then(|()| std::fs::rename(&next, &self.file));
+        if let Err(error) = written {
+            tracing::warn!(file = %self.file.display(), %error, "who serves can't be remembered");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Arrow tables: what is held, how it differs from the next snapshot, and the steps between states.
+//!
+//! Knows no bus and no driver: everything here is a function of its arguments. A table's states are numbered within an
+//! epoch; a [`Step`] takes whoever stands at `from` to `to`.
+
+mod diff;
+mod fingerprint;
+mod intake;
+mod json;
+mod state;
+mod step;
+
+pub use intake::{Refused, Shape};
+pub use json::rows_json;
+pub use state::{Applied, TableState};
+pub use step::{Epoch, Step};
