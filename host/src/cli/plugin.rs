@@ -97,7 +97,7 @@ fn print(plugins: &Snapshot, output: &mut Output) -> Result<(), Failure> {
     let paint = output.paint();
     let painted = move |column: &str, text: &str| match (column, text) {
         ("state", "serving") => paint.put(GREEN, text),
-        ("state", "refused" | "conflict" | "missing") => paint.put(RED, text),
+        ("state", "refused" | "conflict" | "in conflict" | "missing") => paint.put(RED, text),
         ("state", _) => paint.put(YELLOW, text),
         _ => text.to_owned(),
     };
@@ -107,7 +107,7 @@ fn print(plugins: &Snapshot, output: &mut Output) -> Result<(), Failure> {
         output.line("")?;
         for row in plugins.rows.iter().filter(|row| row.get("reason").is_some_and(|reason| !reason.is_null())) {
             let of = |column: &str| shown(column, row.get(column).unwrap_or(&Value::Null));
-            let state = painted("state", &of("state"));
+            let state = painted("state", predicate(&of("state")));
             output.line(&format!("{} is {state}: {}", of("file"), printable(&of("reason"))))?;
         }
     }
@@ -115,6 +115,11 @@ fn print(plugins: &Snapshot, output: &mut Output) -> Result<(), Failure> {
         output.note("no plugins in the host's directories");
     }
     Ok(())
+}
+
+/// A plugin's state as it stands in a sentence.
+pub(super) fn predicate(state: &str) -> &str {
+    if state == "conflict" { "in conflict" } else { state }
 }
 
 /// A hash is told by its beginning.

@@ -2,6 +2,7 @@
 
 use super::tables::{file_name, number, text};
 use crate::cli::cell::printable;
+use crate::cli::plugin::predicate;
 use crate::cli::replica::Change;
 use crate::cli::snapshot::Row;
 use crate::cli::table_name::TableName;
@@ -25,7 +26,7 @@ fn plugin(change: &Change) -> Option<String> {
         Change::Added(row) | Change::Updated { new: row, .. } if text(row, "state") == "serving" => None,
         Change::Updated { old, new } if !differ(old, new, &["state", "reason", "sha256"]) => None,
         Change::Added(row) | Change::Updated { new: row, .. } => {
-            Some(format!("plugin {file} is {}{}", text(row, "state"), because(text(row, "reason"))))
+            Some(format!("plugin {file} is {}{}", predicate(text(row, "state")), because(text(row, "reason"))))
         }
     }
 }

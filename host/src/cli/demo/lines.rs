@@ -13,6 +13,7 @@ use crate::cli::cell::printable;
 use crate::cli::client::Client;
 use crate::cli::failure::Failure;
 use crate::cli::output::{BOLD, Format, GREEN, Output, RED, YELLOW};
+use crate::cli::plugin::predicate;
 use crate::cli::table_name::TableName;
 
 /// How many lines a second are printed; the others are counted.
@@ -100,7 +101,7 @@ impl Printer {
                     printable(text(row, "version")),
                     number(row, "generation")
                 ),
-                _ => format!("{clock} = plugin {file} is {state}: {}", printable(text(row, "reason"))),
+                _ => format!("{clock} = plugin {file} is {}: {}", predicate(&state), printable(text(row, "reason"))),
             })?;
         }
         Ok(())
