@@ -16,6 +16,8 @@ pub(crate) fn shown(column: &str, value: &Value) -> String {
             let approximate = number.as_f64().unwrap_or_default();
             match unit_of(column) {
                 Some(per) => format!("{}{per}", bytes(approximate)),
+                // One decimal, so that a column of them stands still.
+                None if column.ends_with("_percent") => format!("{approximate:.1}"),
                 None if number.is_f64() => float(approximate),
                 None => number.to_string(),
             }
@@ -63,6 +65,11 @@ pub(crate) fn printable(text: &str) -> String {
         }
     }
     safe
+}
+
+/// `1 row`, `7 rows`.
+pub(crate) fn count_of(rows: usize) -> String {
+    format!("{rows} {}", if rows == 1 { "row" } else { "rows" })
 }
 
 /// How many columns of a terminal `text` takes.
@@ -126,6 +133,7 @@ mod tests {
             ("a", json!(18_446_744_073_709_551_615_u64), "18446744073709551615"),
             ("a", json!(12.0), "12"),
             ("a", json!(0.123_456), "0.123"),
+            ("used_percent", json!(7), "7.0"),
             ("a", json!(-0.000_000_1), "-1.000e-7"),
             ("a", json!(1e300), "1.000e300"),
             ("a", json!({"b": [1, "c"]}), "{\"b\":[1,\"c\"]}"),

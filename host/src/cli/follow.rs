@@ -89,6 +89,8 @@ impl Follower {
                 Ok(Some(News::Snapshot(snapshot)))
             }
             "step" => self.place(read(&event)?),
+            // The host has the table, but can't give it.
+            "error" => Err(Failure::Refused { status: 500, message: message_of(&event.data) }),
             "gone" => {
                 self.position = None;
                 Ok(Some(News::Gone))
@@ -110,6 +112,12 @@ impl Follower {
             _ => Err(Failure::Lost("steps are missing, so the table is read anew".to_owned())),
         }
     }
+}
+
+fn message_of(data: &str) -> String {
+    let said = serde_json::from_str::<serde_json::Value>(data).ok();
+    let message = said.as_ref().and_then(|said| said.get("message")).and_then(serde_json::Value::as_str);
+    message.unwrap_or(data).to_owned()
 }
 
 fn read<T: DeserializeOwned>(event: &StreamEvent) -> Result<T, Failure> {
@@ -141,6 +149,16 @@ mod tests {
         assert!(matches!(follower.next().await, News::Step(step) if step.to == 9));
         host.send(&orders(), "gone", &json!({}));
         assert!(matches!(follower.next().await, News::Gone));
+    }
+
+    #[tokio::test]
+    async fn an_error_of_the_stream_is_told() {
+        let host = MockHost::start().await;
+        let mut follower = Follower::new(Client::new(host.socket()), orders());
+        assert!(matches!(follower.next().await, News::Snapshot(_)));
+        host.send(&orders(), "error", &json!({"message": "no such encoding"}));
+        let News::Lost { failure, .. } = follower.next().await else { panic!("the stream failed") };
+        assert_eq!(failure.to_string(), "no such encoding");
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use super::output::{BOLD, DIM, Paint};
 use super::snapshot::Row;
 
 /// What stands between two columns.
-const GAP: usize = 2;
+pub(crate) const GAP: usize = 2;
 /// No column of text is made narrower than this.
 const NARROWEST: usize = 8;
 
@@ -30,7 +30,8 @@ pub(crate) struct Lines {
 
 impl Grid {
     /// Those columns of those rows.
-    pub(crate) fn new(columns: &[String], rows: &[Row]) -> Self {
+    pub(crate) fn new<'a>(columns: &[String], rows: impl IntoIterator<Item = &'a Row>) -> Self {
+        let rows: Vec<&Row> = rows.into_iter().collect();
         let value = |row: &Row, column: &String| shown(column, row.get(column).unwrap_or(&Value::Null));
         let numeric = |column: &String| {
             let mut values = rows.iter().filter_map(|row| row.get(column)).filter(|value| !value.is_null()).peekable();
@@ -46,23 +47,19 @@ impl Grid {
     /// Draws it, `most` columns wide at most, with `paint` on the cells.
     pub(crate) fn lines(&self, most: Option<usize>, paint: &dyn Fn(&str, &str) -> String, header: Paint) -> Lines {
         let widths = self.widths(most);
+        let gap = " ".repeat(GAP);
         let line = |cells: &[String], paint: &dyn Fn(usize, &str) -> String| {
-            let mut line = String::new();
-            for (index, wide) in widths.iter().enumerate() {
-                let text = shortened(&cells[index], *wide);
-                let pad = " ".repeat(wide - width(&text));
+            let cell = |(index, wide): (usize, &usize)| {
+                let (text, pad) = fitted(&cells[index], *wide);
                 let text = paint(index, &text);
-                let last = index + 1 == widths.len();
                 match self.numeric[index] {
-                    true => line.extend([pad.as_str(), text.as_str()]),
-                    false if last => line.push_str(&text),
-                    false => line.extend([text.as_str(), pad.as_str()]),
+                    true => format!("{pad}{text}"),
+                    // Nothing trails.
+                    false if index + 1 == widths.len() => text,
+                    false => format!("{text}{pad}"),
                 }
-                if !last {
-                    line.push_str(&" ".repeat(GAP));
-                }
-            }
-            line
+            };
+            widths.iter().enumerate().map(cell).collect::<Vec<_>>().join(&gap)
         };
         let head = line(&self.headers, &|_, text| header.put(BOLD, text));
         let cell = |index: usize, text: &str| match text {
@@ -71,6 +68,19 @@ impl Grid {
         };
         let lines = std::iter::once(head).chain(self.rows.iter().map(|cells| line(cells, &cell))).collect();
         Lines { lines, left_out: self.headers[widths.len()..].to_vec() }
+    }
+
+    /// The header's cells, then each row's, every one padded to its column's width: `most` columns in all at most.
+    pub(crate) fn cells(&self, most: usize) -> (Vec<String>, Vec<Vec<String>>) {
+        let widths = self.widths(Some(most));
+        let padded = |cells: &Vec<String>| {
+            let cell = |(index, wide): (usize, &usize)| {
+                let (text, pad) = fitted(&cells[index], *wide);
+                if self.numeric[index] { format!("{pad}{text}") } else { format!("{text}{pad}") }
+            };
+            widths.iter().enumerate().map(cell).collect::<Vec<_>>()
+        };
+        (padded(&self.headers), self.rows.iter().map(padded).collect())
     }
 
     /// The columns' widths: the longest texts give way first; then the last columns have no room.
@@ -109,6 +119,13 @@ impl Grid {
         }
         widths
     }
+}
+
+/// `text` in `wide` columns at most, and the blanks that make it so wide.
+fn fitted(text: &str, wide: usize) -> (String, String) {
+    let text = shortened(text, wide);
+    let pad = " ".repeat(wide.saturating_sub(width(&text)));
+    (text, pad)
 }
 
 #[cfg(test)]

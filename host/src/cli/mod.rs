@@ -5,6 +5,7 @@ mod address;
 mod cell;
 mod check;
 mod client;
+mod demo;
 mod event_stream;
 mod exit;
 mod failure;
@@ -21,6 +22,7 @@ mod run;
 mod snapshot;
 mod table_name;
 mod tables;
+mod top;
 mod watch;
 
 use std::future::Future;
@@ -88,6 +90,7 @@ enum Command {
     Tables(tables::TablesArguments),
     Rows(rows::RowsArguments),
     Watch(watch::WatchArguments),
+    Top(top::TopArguments),
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
 }
@@ -129,6 +132,7 @@ async fn ask(command: &Command, named: Option<(&str, Origin)>, output: &mut Outp
         Command::Tables(arguments) => tables::run(&client, arguments, output).await,
         Command::Rows(arguments) => rows::run(&client, arguments, output).await,
         Command::Watch(arguments) => watch::run(&client, arguments, output).await,
+        Command::Top(arguments) => top::run(client, arguments, output).await,
         Command::Plugin(command) => plugin::run(&client, command, output).await,
         Command::Run(_) | Command::Check(_) => Ok(()),
     }

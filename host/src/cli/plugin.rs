@@ -89,12 +89,15 @@ fn print(plugins: &Snapshot, output: &mut Output) -> Result<(), Failure> {
     let below = output.is_terminal();
     let says = |column: &str| plugins.rows.iter().any(|row| row.get(column).is_some_and(|value| !value.is_null()));
     let mut columns = plugins.column_names();
-    columns.retain(|column| column != "reason" || (!below && says("reason")));
+    columns.retain(|column| column != "reason");
+    if !below && says("reason") {
+        columns.push("reason".to_owned());
+    }
     let rows: Vec<Row> = plugins.rows.iter().map(|row| if below { brief(row) } else { row.clone() }).collect();
     let paint = output.paint();
     let painted = move |column: &str, text: &str| match (column, text) {
         ("state", "serving") => paint.put(GREEN, text),
-        ("state", "refused" | "conflict" | "missing") => paint.put(RED, text),
+        ("state", "refused" | "conflict" | "in conflict" | "missing") => paint.put(RED, text),
         ("state", _) => paint.put(YELLOW, text),
         _ => text.to_owned(),
     };
@@ -104,7 +107,7 @@ fn print(plugins: &Snapshot, output: &mut Output) -> Result<(), Failure> {
         output.line("")?;
         for row in plugins.rows.iter().filter(|row| row.get("reason").is_some_and(|reason| !reason.is_null())) {
             let of = |column: &str| shown(column, row.get(column).unwrap_or(&Value::Null));
-            let state = painted("state", &of("state"));
+            let state = painted("state", predicate(&of("state")));
             output.line(&format!("{} is {state}: {}", of("file"), printable(&of("reason"))))?;
         }
     }
@@ -112,6 +115,11 @@ fn print(plugins: &Snapshot, output: &mut Output) -> Result<(), Failure> {
         output.note("no plugins in the host's directories");
     }
     Ok(())
+}
+
+/// A plugin's state as it stands in a sentence.
+pub(super) fn predicate(state: &str) -> &str {
+    if state == "conflict" { "in conflict" } else { state }
 }
 
 /// A hash is told by its beginning.

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::cell::count_of;
 use super::client::Client;
 use super::failure::Failure;
 use super::grid::Grid;
@@ -91,9 +92,8 @@ fn print(snapshot: &Snapshot, total: usize, output: &mut Output) -> Result<(), F
 
 fn footer(snapshot: &Snapshot, total: usize, left_out: &[String]) -> String {
     let mut text = match (snapshot.rows.len(), total) {
-        (1, 1) => "1 row".to_owned(),
-        (shown, total) if shown == total => format!("{total} rows"),
-        (shown, total) => format!("{shown} of {total} rows"),
+        (shown, total) if shown == total => count_of(total),
+        (shown, total) => format!("{shown} of {}", count_of(total)),
     };
     text.push_str(&format!(", step {}", snapshot.to));
     if !left_out.is_empty() {

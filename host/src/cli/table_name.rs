@@ -58,6 +58,12 @@ pub(crate) async fn resolve(client: &Client, reference: &str) -> Result<TableNam
     }
 }
 
+/// Fails if the host does not list that table: a stream would wait for it in silence.
+pub(crate) async fn ensure(client: &Client, name: &TableName) -> Result<(), Failure> {
+    let known = known(client).await?;
+    if known.contains(name) { Ok(()) } else { Err(no_table(name.to_string(), &known)) }
+}
+
 /// `failure`, or if it was a 404 for that table, one that knows the nearest name.
 pub(crate) async fn explain(client: &Client, name: &TableName, failure: Failure) -> Failure {
     match failure {

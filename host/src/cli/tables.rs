@@ -53,7 +53,7 @@ fn shown(row: &Row, text: &dyn Fn(&Row, &str) -> String) -> Row {
         Some(Value::Array(columns)) if !columns.is_empty() => {
             columns.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",").into()
         }
-        Some(Value::String(columns)) => columns.clone().into(),
+        Some(Value::String(columns)) if !columns.is_empty() => columns.clone().into(),
         _ => Value::Null,
     };
     for (column, value) in [

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::cell::{field, fields, shortened, width};
+use super::cell::{count_of, field, fields, shortened, width};
 use super::client::Client;
 use super::failure::Failure;
 use super::follow::{Follower, News};
@@ -11,7 +11,7 @@ use super::grid::Grid;
 use super::output::{BOLD, DIM, Format, GREEN, Output, Paint, RED, YELLOW};
 use super::replica::{Change, Replica};
 use super::snapshot::{Row, Snapshot};
-use super::table_name::{TableName, explain, resolve};
+use super::table_name::{TableName, ensure, explain, resolve};
 
 /// Print a table, then each change of it as it comes
 #[derive(Debug, Args)]
@@ -39,6 +39,7 @@ pub(crate) struct WatchArguments {
 /// Prints what happens to a table, until the count is reached or Ctrl-C.
 pub(crate) async fn run(client: &Client, arguments: &WatchArguments, output: &mut Output) -> Result<(), Failure> {
     let name = resolve(client, &arguments.table).await?;
+    ensure(client, &name).await?;
     let mut follower = Follower::new(client.clone(), name.clone());
     let mut watch = Watch { name, replica: None, left: arguments.count, away: false };
     while watch.left != Some(0) {
@@ -124,8 +125,8 @@ impl Watch {
                 let grid = Grid::new(&snapshot.column_names(), &snapshot.rows);
                 let drawn = grid.lines(output.width(), &|_, text| text.to_owned(), output.paint());
                 drawn.lines.iter().try_for_each(|line| output.line(line))?;
-                let title =
-                    format!("{}: {} rows at step {}; changes follow", self.name, snapshot.rows.len(), snapshot.to);
+                let rows = count_of(snapshot.rows.len());
+                let title = format!("{}: {rows} at step {}; changes follow", self.name, snapshot.to);
                 self.replica = Some(Replica::new(snapshot));
                 output.flush()?;
                 output.note(&title);
@@ -184,7 +185,7 @@ pub(super) fn line(change: &Change, key: &[String], most: Option<usize>, paint: 
     line
 }
 
-fn of_key(row: &Row, key: &[String]) -> String {
+pub(super) fn of_key(row: &Row, key: &[String]) -> String {
     let part = |column: &String| row.get(column).map(|value| field(column, value));
     key.iter().filter_map(part).collect::<Vec<_>>().join(" ")
 }
@@ -290,6 +291,15 @@ mod tests {
             notes.ends_with("; trying again in 250ms, then ever more slowly\nfiles/orders: back, at step 1\n"),
             "{notes}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_table_that_is_not_there_is_not_waited_for() {
+        let host = MockHost::start().await;
+        let (mut output, _, _) = pages(Format::Table, None);
+        let arguments = WatchArguments { table: "files/order".to_owned(), count: None };
+        let failure = run(&Client::new(host.socket()), &arguments, &mut output).await.unwrap_err();
+        assert_eq!(failure.report().unwrap(), "error: no table files/order\n  try: files/orders, which is a near name");
     }
 
     #[test]
