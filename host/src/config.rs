@@ -277,10 +277,9 @@ mod tests {
             "the configuration: datasource \"a b\": a name is words of A-Z a-z 0-9 _ - joined by dots, and begins with no \
              underscore"
         );
-        assert_eq!(
-            error("[log]\nfilter = 'a=b=c'\n"),
-            "the configuration: log filter \"a=b=c\": invalid filter directive; it is a level and target=level pairs: \
-             info,busway=debug"
-        );
+        let text = error("[log]\nfilter = 'a=b=c'\n");
+        // What exactly is wrong is the filter's library's to say.
+        assert!(text.starts_with("the configuration: log filter \"a=b=c\": "), "{text}");
+        assert!(text.ends_with("; it is a level and target=level pairs: info,busway=debug"), "{text}");
     }
 }

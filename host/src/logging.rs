@@ -9,6 +9,7 @@ use std::io::IsTerminal;
 use tracing_core::LevelFilter;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -38,10 +39,14 @@ pub fn parse_filter(filter: &str) -> Result<Targets, String> {
     Ok(targets.with_target(DRIVER, LevelFilter::TRACE))
 }
 
-/// Starts logging, for the rest of the process. A second call changes nothing.
-pub fn start(filter: Targets, format: Format) {
-    let layer =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+/// Starts logging, for the rest of the process: to a file, or to standard error. A second call changes nothing.
+pub fn start(filter: Targets, format: Format, file: Option<std::fs::File>) {
+    let colour = file.is_none() && std::io::stderr().is_terminal();
+    let writer = match file {
+        Some(file) => BoxMakeWriter::new(file),
+        None => BoxMakeWriter::new(std::io::stderr),
+    };
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colour);
     let layer = match format {
         Format::Text => layer.boxed(),
         Format::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),

@@ -83,6 +83,14 @@ pub(crate) enum Failure {
         /// Why not.
         why: String,
     },
+    /// A driver that the demonstration needs is not there.
+    #[error("the driver {name} is not in {}", plugins.display())]
+    NoDriver {
+        /// Its name.
+        name: &'static str,
+        /// Where it was looked for.
+        plugins: PathBuf,
+    },
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -102,7 +110,7 @@ impl Failure {
             Self::NotReachable(_) | Self::Lost(_) => exit::NOT_REACHABLE,
             Self::NoTable { .. } | Self::Ambiguous { .. } | Self::NoColumn { .. } => exit::NOT_FOUND,
             Self::Refused { status: 404, .. } => exit::NOT_FOUND,
-            Self::Refused { .. } | Self::Unreadable(_) => exit::FAILED,
+            Self::Refused { .. } | Self::Unreadable(_) | Self::NoDriver { .. } => exit::FAILED,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::OK,
             Self::Output(_) => exit::FAILED,
             Self::Start(NodeError::Config(_)) => exit::CONFIGURATION,
@@ -151,6 +159,7 @@ impl Failure {
             Self::NoTable { nearest: Some(nearest), .. } => Some(format!("{nearest}, which is a near name")),
             Self::NoTable { nearest: None, .. } => Some("`busway tables --all` lists what there is".to_owned()),
             Self::Ambiguous { table, services } => services.first().map(|service| format!("{service}/{table}")),
+            Self::NoDriver { .. } => Some("`cargo build --release`, or name their directory: --plugins DIR".to_owned()),
             Self::NoColumn { column, known, .. } => {
                 let known = known.iter().map(String::as_str);
                 busway_plugin_api::options::nearest(column, known).map(|near| format!("{near}, which is a near name"))

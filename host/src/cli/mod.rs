@@ -23,6 +23,7 @@ mod snapshot;
 mod table_name;
 mod tables;
 mod top;
+mod view;
 mod watch;
 
 use std::future::Future;
@@ -85,6 +86,7 @@ struct GlobalArguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::DemoArguments),
     Run(run::RunArguments),
     Check(check::CheckArguments),
     Tables(tables::TablesArguments),
@@ -108,6 +110,7 @@ pub fn main() -> ExitCode {
     let named = program.global.host.as_deref().map(|host| (host, host_origin));
     let done = match &program.command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Demo(arguments) => demo::run(arguments, &mut output),
         command => on_one_thread(ask(command, named, &mut output)),
     };
     let done = done.and_then(|()| output.flush());
@@ -134,7 +137,7 @@ async fn ask(command: &Command, named: Option<(&str, Origin)>, output: &mut Outp
         Command::Watch(arguments) => watch::run(&client, arguments, output).await,
         Command::Top(arguments) => top::run(client, arguments, output).await,
         Command::Plugin(command) => plugin::run(&client, command, output).await,
-        Command::Run(_) | Command::Check(_) => Ok(()),
+        Command::Demo(_) | Command::Run(_) | Command::Check(_) => Ok(()),
     }
 }
 

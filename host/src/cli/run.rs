@@ -24,7 +24,7 @@ pub(crate) struct RunArguments {
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let config = arguments.host.configuration()?;
     let filter = logging::parse_filter(&config.log.filter).map_err(crate::config::ConfigError::Value)?;
-    logging::start(filter, config.log.format);
+    logging::start(filter, config.log.format, None);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);

@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::client::Client;
-use super::demo::{Show, show};
 use super::failure::Failure;
 use super::output::Output;
+use super::view::{Show, show};
 
 /// Show a host as it lives: its tables, their changes, the machine
 #[derive(Debug, Args)]

@@ -26,6 +26,10 @@ impl Error {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }

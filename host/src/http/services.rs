@@ -161,9 +161,8 @@ pub(super) async fn stream(
             message = subscription.next() => message,
             _ = stopping.wait_for(|stop| *stop) => return None,
         };
-        let event = event(&message).unwrap_or_else(|error| {
-            Event::default().event("error").data(encode(&json!({"message": format!("{error:?}")})))
-        });
+        let event = event(&message)
+            .unwrap_or_else(|error| Event::default().event("error").data(encode(&json!({"message": error.message()}))));
         Some((Ok(event), (subscription, stopping)))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)).text("keep-alive")))

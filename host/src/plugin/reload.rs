@@ -329,7 +329,21 @@ impl<T: Tenants> Executor<T> {
                     views.push(view(path, FileState::Refused, reason.clone(), size));
                     continue;
                 }
-                None => continue,
+                // It is changing: until it has settled, what was loaded of it serves.
+                None => {
+                    if let Some(generation) = self.catalog.drivers().into_iter().find(|g| &g.path == path)
+                        && !views.iter().any(|v| &v.path == path)
+                    {
+                        views.push(FileView {
+                            driver: Some(generation.info.id.clone()),
+                            version: Some(generation.info.version.clone()),
+                            generation: Some(generation.number),
+                            sha256: Some(generation.sha256.clone()),
+                            ..view(path, FileState::Serving, String::new(), size)
+                        });
+                    }
+                    continue;
+                }
             };
             let serves = self.serving.get(&claim.id).is_some_and(|s| &s.path == path);
             let current = serves && self.serving.get(&claim.id).is_some_and(|s| s.sha256 == claim.sha256);

@@ -1,100 +1,94 @@
-//! The view of a whole host as it lives: panes on a terminal, lines elsewhere.
+//! `busway demo`: a host of its own, on the drivers that were built, and a live view of it.
 
-mod feed;
-mod host_news;
-mod lines;
-mod live;
-mod model;
-mod news;
-mod panes;
 mod samples;
-mod tables;
-mod view;
 
-use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use clap::Args;
+use serde_json::json;
 
+use super::address::HostAddress;
 use super::client::Client;
 use super::failure::Failure;
-use super::output::{Format, Output};
+use super::output::Output;
+use super::top::time;
+use super::view::{Show, show};
+use crate::config::{Config, ConfigError, Datasource};
+use crate::logging;
+use crate::node::{Node, beside_the_program};
+use samples::Samples;
 
-/// What is shown, and for how long.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Show {
-    /// A word for the header: the command that shows.
-    pub(crate) title: &'static str,
-    /// End by itself after this time.
-    pub(crate) duration: Option<Duration>,
+/// Show what this is: a host with live tables of this machine and of a folder of changing files
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  busway demo
+  busway demo --for 20s | cat              where there is no terminal: a line a change
+
+It loads the drivers that lie beside the program (cargo build puts them there), and keeps its state in a temporary
+folder. Build a driver anew while it runs: its tables go on from the new code.
+
+Keys: q quit, tab next table, shift-tab the one before, arrows and page keys scroll, p pause")]
+pub(crate) struct DemoArguments {
+    /// End after this time: seconds, or with a unit (90, 5m)
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    duration: Option<Duration>,
+    /// The directory of the drivers, if not the program's own
+    #[arg(long, value_name = "DIR")]
+    plugins: Option<PathBuf>,
 }
 
-/// Shows the host: live on a terminal, as lines elsewhere. Ends with its time, with the key `q`, or, as
-/// [`Failure::Interrupted`], with a signal.
-pub(crate) async fn show(client: Client, show: &Show, output: &mut Output) -> Result<(), Failure> {
-    let ending = Ending::new(show.duration)?;
-    let is_live = output.is_terminal() && output.format() == Format::Table && io::IsTerminal::is_terminal(&io::stdin());
-    if is_live {
-        output.flush()?;
-        live::run(client, show, output.paint().is_on(), ending).await
-    } else {
-        lines::run(client, show, output, ending).await
+/// What the demonstration needs.
+const DRIVERS: [&str; 2] = ["system", "files"];
+
+/// Runs a host for as long as it is looked at.
+pub(crate) fn run(arguments: &DemoArguments, output: &mut Output) -> Result<(), Failure> {
+    let plugins = arguments.plugins.clone().or_else(beside_the_program).unwrap_or_else(|| PathBuf::from("."));
+    let missing = |name: &&&str| !plugins.join(format!("libbusway_{name}{}", std::env::consts::DLL_SUFFIX)).is_file();
+    if let Some(name) = DRIVERS.iter().find(missing) {
+        return Err(Failure::NoDriver { name, plugins });
     }
+    let folder = tempfile::Builder::new().prefix("busway-demo-").tempdir()?;
+    let config = config(folder.path(), plugins)?;
+    let log = std::fs::File::create(folder.path().join("log"))?;
+    let filter = logging::parse_filter(&config.log.filter).map_err(ConfigError::Value)?;
+    // On the screen it would be in the way.
+    logging::start(filter, config.log.format, Some(log));
+    let files = folder.path().join("files");
+    std::fs::create_dir(&files)?;
+    let samples = Samples::new(&files)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let shown = runtime.block_on(async {
+        let node = Node::start(&config).await?;
+        let changing = tokio::spawn(async move { samples.keep_changing().await });
+        let client = Client::new(HostAddress::Socket(config.socket()));
+        let shown = show(client, &Show { title: "demo", duration: arguments.duration }, output).await;
+        changing.abort();
+        node.stop().await;
+        shown
+    });
+    runtime.shutdown_background();
+    shown
 }
 
-/// What ends a view from outside.
-struct Ending {
-    at: Option<Instant>,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    hangup: tokio::signal::unix::Signal,
-}
-
-impl Ending {
-    fn new(duration: Option<Duration>) -> io::Result<Self> {
-        #[cfg(unix)]
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            at: duration.and_then(|duration| Instant::now().checked_add(duration)),
-            #[cfg(unix)]
-            terminate: signal(SignalKind::terminate())?,
-            #[cfg(unix)]
-            interrupt: signal(SignalKind::interrupt())?,
-            #[cfg(unix)]
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for the end of the view. Nothing is lost if this is dropped while it waits.
-    async fn wait(&mut self) -> Result<(), Failure> {
-        let at = self.at;
-        let over = async {
-            match at {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        #[cfg(unix)]
-        let stopped = async {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
-                _ = self.hangup.recv() => {}
-            }
-        };
-        #[cfg(not(unix))]
-        let stopped = tokio::signal::ctrl_c();
-        tokio::select! {
-            () = over => Ok(()),
-            _ = stopped => Err(Failure::Interrupted),
-        }
-    }
-}
-
-/// The time of day, as people here have it.
-fn clock() -> String {
-    jiff::Zoned::now().strftime("%H:%M:%S").to_string()
+fn config(folder: &Path, plugins: PathBuf) -> Result<Config, ConfigError> {
+    let mut config = Config { state_dir: Some(folder.join("state")), ..Config::default() };
+    config.plugins.directories = vec![plugins];
+    config.plugins.scan_interval = Duration::from_secs(1);
+    config.listen.socket = Some(folder.join("busway.sock"));
+    let datasource = |driver: &str, options: serde_json::Value| Datasource {
+        driver: driver.to_owned(),
+        description: String::new(),
+        enabled: true,
+        poll: Duration::from_secs(1),
+        deadline: Duration::from_secs(10),
+        options: options.as_object().cloned().unwrap_or_default(),
+    };
+    let files = folder.join("files");
+    let keys = json!({"orders": ["id"], "sensors": ["sensor"]});
+    config.datasource.insert("system".to_owned(), datasource("system", json!({})));
+    config.datasource.insert("files".to_owned(), datasource("files", json!({"path": files, "key": keys})));
+    config.check()?;
+    Ok(config)
 }

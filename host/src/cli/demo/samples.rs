@@ -1,5 +1,4 @@
 //! Files that keep changing, for a demonstration to show: a shop's orders and a building's sensors.
-#![cfg_attr(not(test), expect(dead_code, reason = "used by `busway demo`, which comes with the node"))]
 
 use std::fmt::Write as _;
 use std::fs;

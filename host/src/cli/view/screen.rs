@@ -249,7 +249,7 @@ pub(super) mod tests {
     #[test]
     fn a_large_terminal_shows_everything() {
         let screen = screen(&busy(), 120, 30);
-        assert_eq!(screen, include_str!("view_120x30.txt").trim_end_matches('\n'), "\n{screen}\n");
+        assert_eq!(screen, include_str!("screen_120x30.txt").trim_end_matches('\n'), "\n{screen}\n");
     }
 
     #[test]

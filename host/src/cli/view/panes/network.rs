@@ -6,7 +6,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::super::model::{Model, Traffic};
-use super::super::view::{ACCENT, FAINT, GOOD};
+use super::super::screen::{ACCENT, FAINT, GOOD};
 use crate::cli::cell::{bytes, printable, shortened, width};
 
 /// How many interfaces are shown: the busiest.

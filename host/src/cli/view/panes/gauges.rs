@@ -4,8 +4,8 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::super::model::Model;
+use super::super::screen::{BAD, FAINT, GOOD, WARN};
 use super::super::tables::{number, text};
-use super::super::view::{BAD, FAINT, GOOD, WARN};
 use super::network::sparkline;
 use crate::cli::cell::{bytes, printable, shortened, width};
 use crate::cli::snapshot::Row;

@@ -7,8 +7,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::super::model::Model;
+use super::super::screen::{ACCENT, BAD, FAINT, GOOD, Look, pane};
 use super::super::tables::{number, text};
-use super::super::view::{ACCENT, BAD, FAINT, GOOD, Look, pane};
 use crate::cli::cell::{printable, shortened, width};
 use crate::cli::replica::Replica;
 use crate::cli::snapshot::Row;

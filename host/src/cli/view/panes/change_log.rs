@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::super::model::Model;
-use super::super::view::{BAD, FAINT, GOOD, WARN, pane};
+use super::super::screen::{BAD, FAINT, GOOD, WARN, pane};
 use crate::cli::cell::{printable, shortened, width};
 
 /// Draws as many of the last lines as there is room for.

@@ -10,8 +10,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::super::model::{Flash, Model};
+use super::super::screen::{ACCENT, FAINT, GOOD, Look, WARN, pane};
 use super::super::tables::number;
-use super::super::view::{ACCENT, FAINT, GOOD, Look, WARN, pane};
 use crate::cli::cell::count_of;
 use crate::cli::grid::{GAP, Grid};
 use crate::cli::replica::Replica;

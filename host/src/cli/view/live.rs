@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::feed::feed;
 use super::model::{Model, Moment};
-use super::view::{Look, draw};
+use super::screen::{Look, draw};
 use super::{Ending, Show, clock};
 use crate::cli::client::Client;
 use crate::cli::failure::Failure;
