@@ -21,6 +21,9 @@ use tokio::task::JoinHandle;
 /// Graceful stop takes no longer.
 pub const STOP_LIMIT: Duration = Duration::from_secs(10);
 
+/// Events that come so close together are one.
+const BURST: Duration = Duration::from_millis(20);
+
 /// Why a node did not start. What was begun is undone.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -92,7 +95,11 @@ impl Node {
             loop {
                 match again {
                     Some(pause) => tokio::time::sleep(pause).await,
-                    None => watch.ring().await,
+                    None => {
+                        watch.ring().await;
+                        // A burst of events is one reason to look.
+                        tokio::time::sleep(BURST).await;
+                    }
                 }
                 watch.follow(&directories);
                 again = executor.pass().await;
