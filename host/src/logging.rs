@@ -6,11 +6,13 @@ use busway_plugin_api::message::{LogRecord, PollRequest, encode};
 use busway_plugin_api::table::Update;
 use serde::{Deserialize, Serialize};
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use tracing_core::LevelFilter;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// How records are written.
@@ -51,8 +53,24 @@ pub fn start(filter: Targets, format: Format, file: Option<std::fs::File>) {
         Format::Text => layer.boxed(),
         Format::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
     };
-    // An author embedding the host may have a log of their own.
-    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+    let (filter, handle) = reload::Layer::new(filter);
+    // An author embedding the host may have a log of their own: it stays, and its levels are theirs.
+    if tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok() {
+        let _ = CHANGE.set(Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string())));
+    }
+}
+
+type Change = Box<dyn Fn(Targets) -> Result<(), String> + Send + Sync>;
+
+static CHANGE: OnceLock<Change> = OnceLock::new();
+
+/// Changes what the host itself logs, from now on. Drivers filter on their own side.
+///
+/// # Errors
+///
+/// When the log was not [started](start) here.
+pub fn change(filter: Targets) -> Result<(), String> {
+    CHANGE.get().ok_or_else(|| "this process's log is not the host's".to_owned())?(filter)
 }
 
 /// Writes a driver's record into the host's log.

@@ -158,3 +158,16 @@ fn a_driver_s_log_arrives_with_who_said_it() {
     assert_eq!(fields, json!({"fault": "None", "password": "Some(<hidden>)"}));
     others_run_on(host);
 }
+
+#[test]
+fn levels_change_while_a_driver_runs() {
+    let mut host = beside("");
+    let chatter = |host: &Host| host.log().iter().filter(|l| l["message"] == "fixture polls").count();
+    assert_eq!(chatter(&host), 0, "debug records are filtered on the driver's side");
+    let (status, body) = host.put("/v1/log-filter", &json!({"filter": "info,busway_fixture=debug"}));
+    assert_eq!((status, &body["filter"]), (200, &json!("info,busway_fixture=debug")));
+    busway_tests::wait_for("debug records", || if chatter(&host) > 1 { Ok(()) } else { Err("none".to_owned()) });
+    let (status, body) = host.put("/v1/log-filter", &json!({"filter": "a=b=c"}));
+    assert_eq!(status, 400, "{body}");
+    assert!(host.is_alive());
+}

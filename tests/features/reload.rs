@@ -55,8 +55,9 @@ fn inv05_by_rename_and_by_copying_over_the_file_that_serves() {
     }
     assert_eq!(stream.position().0, epoch, "one epoch over all generations");
     assert_eq!(stream.snapshots(), 1, "steps, not snapshots");
-    let serving = host.wait_plugin("libfixture.so", "serving");
-    assert_eq!(serving["generation"], 6);
+    host.wait_row("_host", "plugins", "generation 6 to serve", |row| {
+        row["state"] == "serving" && row["generation"] == 6
+    });
     // Its other datasource moved as well.
     host.wait_row("two", "numbers", "revision 6", |row| row["revision"] == 6);
     let generations = host.rows("_host", "generations").unwrap();
@@ -82,7 +83,9 @@ fn the_same_bytes_again_are_the_same_library_and_the_next_generation() {
     switch(&mut stream, 2);
     Fixture::new().rename_into(&file);
     switch(&mut stream, 1);
-    assert_eq!(host.wait_plugin("libfixture.so", "serving")["generation"], 3);
+    host.wait_row("_host", "plugins", "generation 3 to serve", |row| {
+        row["state"] == "serving" && row["generation"] == 3
+    });
     let mapped = std::fs::read_to_string(format!("/proc/{}/maps", host.pid())).unwrap();
     let copies: std::collections::BTreeSet<&str> =
         mapped.lines().filter_map(|l| l.split_whitespace().last()).filter(|p| p.contains("/staged/")).collect();

@@ -222,13 +222,23 @@ impl Host {
     /// Sends a POST over the unix socket; answers status and body.
     #[must_use]
     pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send("POST", path, body)
+    }
+
+    /// Sends a PUT over the unix socket; answers status and body.
+    #[must_use]
+    pub fn put(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send("PUT", path, body)
+    }
+
+    fn send(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         use std::io::{Read, Write};
         let mut stream = std::os::unix::net::UnixStream::connect(self.path("bus.sock")).expect("the socket is there");
         let body = body.to_string();
         let length = body.len();
         write!(
             stream,
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: \
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: \
              application/json\r\ncontent-length: {length}\r\n\r\n{body}"
         )
         .expect("the host listens");

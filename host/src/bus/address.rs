@@ -49,6 +49,11 @@ impl Address {
         Ok(Self { service: service.to_owned(), table: table.to_owned() })
     }
 
+    /// The place before a service's first table, for ranges.
+    pub(crate) fn first_of(service: &str) -> Self {
+        Self { service: service.to_owned(), table: String::new() }
+    }
+
     /// The service.
     #[must_use]
     pub fn service(&self) -> &str {

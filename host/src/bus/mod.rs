@@ -97,6 +97,14 @@ impl Bus {
         self.rooms().tables.values().cloned().collect()
     }
 
+    /// The slots of one service. Costs what it has, not what all have.
+    #[must_use]
+    pub fn slots_of(&self, service: &str) -> Vec<Arc<Slot>> {
+        let rooms = self.rooms();
+        let from = rooms.tables.range(Address::first_of(service)..);
+        from.take_while(|(address, _)| address.service() == service).map(|(_, slot)| Arc::clone(slot)).collect()
+    }
+
     /// Rung when a service or table comes or goes.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
@@ -121,14 +129,8 @@ impl Bus {
             return;
         }
         rooms.services.remove(name);
-        let ended: Vec<Arc<Slot>> = rooms
-            .tables
-            .iter()
-            .filter(|(address, _)| address.service() == name)
-            .map(|(_, slot)| Arc::clone(slot))
-            .collect();
         drop(rooms);
-        for slot in ended {
+        for slot in self.slots_of(name) {
             slot.end();
         }
         self.ring();

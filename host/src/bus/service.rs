@@ -108,13 +108,9 @@ impl Service {
     /// The names of its tables, those that failed before they ever came included.
     #[must_use]
     pub fn tables(&self) -> Vec<String> {
-        let mine = |slot: &Arc<Slot>| slot.address().service() == self.name;
-        let slots = self.bus.slots();
-        slots
-            .iter()
-            .filter(|s| mine(s) && (s.view().is_some() || s.error().is_some()))
-            .map(|s| s.address().table().to_owned())
-            .collect()
+        let slots = self.bus.slots_of(&self.name);
+        let known = slots.iter().filter(|s| s.is_there() || s.error().is_some());
+        known.map(|s| s.address().table().to_owned()).collect()
     }
 
     fn slot(&self, table: &str) -> Result<Arc<Slot>, BadAddress> {

@@ -166,7 +166,7 @@ impl Runner {
         }
         match open.poll(request, self.record.deadline).await {
             Ok(updates) => {
-                let errors = if all { self.apply_all(&open, updates) } else { open.ingest.apply(updates) };
+                let errors = self.apply(&open, updates, all).await;
                 self.pause = FIRST_PAUSE;
                 let text = open.ingest.text();
                 self.shared.change(|status| {
@@ -197,11 +197,14 @@ impl Runner {
         }
     }
 
-    /// Of a poll of all tables: one that is missing is that table's error.
-    fn apply_all(&self, open: &Open, updates: Vec<Update>) -> Vec<(String, String)> {
+    /// Publishes what a poll answered. Of a poll of all tables, one that is missing is that table's error.
+    async fn apply(&self, open: &Open, updates: Vec<Update>, all: bool) -> Vec<(String, String)> {
         let named: BTreeSet<String> = updates.iter().map(|u| u.table.clone()).collect();
-        let mut errors = open.ingest.apply(updates);
-        for table in self.service.tables().into_iter().filter(|t| !named.contains(t)) {
+        let ingest = Arc::clone(&open.ingest);
+        // Comparing millions of rows is no work for a thread that others wait for.
+        let applied = tokio::task::spawn_blocking(move || ingest.apply(updates)).await;
+        let mut errors = applied.unwrap_or_else(|e| vec![(String::new(), format!("the host panicked: {e}"))]);
+        for table in self.service.tables().into_iter().filter(|t| all && !named.contains(t)) {
             let error = "the last poll said nothing of it".to_owned();
             self.service.fail(&table, error.clone());
             errors.push((table, error));
@@ -331,7 +334,7 @@ impl Runner {
                     self.service.end(&table);
                 }
                 let number = Some(new.generation.number);
-                let errors = self.apply_all(&new, updates);
+                let errors = self.apply(&new, updates, true).await;
                 self.shared.change(|status| {
                     status.generation = number;
                     status.polls += 1;

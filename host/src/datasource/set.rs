@@ -6,6 +6,7 @@ use crate::bus::{AlreadyExists, Bus};
 use crate::config::Datasource;
 use crate::plugin::{Catalog, Generation, SwitchError, Tenants};
 use busway_plugin_api::message::{ExecuteRequest, PollRequest};
+use futures_util::future::join_all;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -175,27 +176,28 @@ fn not_open(name: &str, entry: &Entry) -> ActionError {
 
 impl Tenants for Datasources {
     async fn switch(&self, to: Arc<Generation>) -> Result<(), SwitchError> {
-        let mut prepared = Vec::new();
-        let mut failed = None;
-        for entry in self.entries.values().filter(|e| e.record.driver == to.info.id && e.record.enabled) {
+        let mine = self.entries.values().filter(|e| e.record.driver == to.info.id && e.record.enabled);
+        // All at once: each is paused only as long as its own opening takes.
+        let asked = mine.map(async |entry| {
             let answer = self.tell(entry, |reply| Command::Prepare(Arc::clone(&to), reply)).await;
+            (entry, answer)
+        });
+        let mut prepared = Vec::new();
+        let mut failed: Option<SwitchError> = None;
+        for (entry, answer) in join_all(asked).await {
             match answer {
                 Some(Ok(())) => prepared.push(entry),
-                Some(Err(error)) => {
+                // Of several the code's own fault is told: it decides whether the build is tried again.
+                Some(Err(error)) if failed.as_ref().is_none_or(|f| error.code_fault && !f.code_fault) => {
                     failed = Some(error);
-                    break;
                 }
+                Some(Err(_)) => {}
                 // Its runner has ended: the host is stopping.
                 None => {}
             }
         }
-        for entry in prepared {
-            if failed.is_some() {
-                self.tell(entry, Command::Abort).await;
-            } else {
-                self.tell(entry, Command::Commit).await;
-            }
-        }
+        let decided = if failed.is_some() { Command::Abort } else { Command::Commit };
+        join_all(prepared.into_iter().map(|entry| self.tell(entry, decided))).await;
         failed.map_or(Ok(()), Err)
     }
 }

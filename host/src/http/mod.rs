@@ -2,6 +2,7 @@
 
 mod error;
 mod guard;
+mod log;
 mod predecessor;
 mod server;
 mod services;
@@ -42,6 +43,7 @@ fn router(state: State) -> Router {
         .route("/v1/data-sources/{ds}/tables/{table}", get(predecessor::table))
         .route("/v1/data-sources/{ds}/tables/{table}/spec", get(predecessor::spec))
         .route("/v1/data-sources/{ds}/tables/{table}/rows", get(predecessor::rows))
+        .route("/v1/log-filter", get(log::get).put(log::put))
         .route("/v1/services", get(services::list))
         .route("/v1/services/{service}/tables", get(services::tables))
         .route("/v1/services/{service}/tables/{table}/rows", get(services::rows))

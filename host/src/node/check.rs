@@ -64,7 +64,7 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, NodeError> {
     let scratch = tempfile::tempdir()
         .map_err(|source| crate::plugin::StageError::Write { path: std::env::temp_dir(), source })?;
     let stage = Stage::new(scratch.path().join("staged"))?;
-    let catalog = Arc::new(Catalog::default());
+    let catalog = Arc::new(Catalog::new("off"));
     let mut executor = Executor::new(
         config.plugins.directories.clone(),
         stage,
@@ -72,7 +72,6 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, NodeError> {
         &state.join("served.json"),
         Arc::clone(&catalog),
         Nobody,
-        "off".to_owned(),
     )
     .forgetful();
     while let Some(pause) = executor.pass().await {

@@ -6,6 +6,7 @@ use crate::plugin::Catalog;
 use crate::table::Shape;
 use busway_plugin_api::TableSpec;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -138,8 +139,12 @@ fn publish(service: &Service, bus: &Bus, catalog: &Catalog, datasources: &Dataso
         generations.collect(),
     );
     let views = bus.tables();
+    let mut rows: BTreeMap<&str, u64> = BTreeMap::new();
+    for view in &views {
+        *rows.entry(view.address.service()).or_default() += view.rows.num_rows() as u64;
+    }
     let sources = datasources.list().into_iter().map(|(name, _, record, status)| Datasource {
-        rows: views.iter().filter(|v| v.address.service() == name).map(|v| v.rows.num_rows() as u64).sum(),
+        rows: rows.get(name.as_str()).copied().unwrap_or_default(),
         name,
         driver: record.driver,
         state: status.phase.as_str().to_owned(),

@@ -72,7 +72,7 @@ impl Node {
         let stage = Stage::new(state.join("staged"))?;
         let server = Server::bind(config)?;
         let bus = Bus::default();
-        let catalog = Arc::new(Catalog::default());
+        let catalog = Arc::new(Catalog::new(&config.log.filter));
         let datasources = Datasources::start(&config.datasource, &bus, &catalog)?;
         let mut executor = Executor::new(
             config.plugins.directories.clone(),
@@ -80,7 +80,6 @@ impl Node {
             &state.join("served.json"),
             Arc::clone(&catalog),
             datasources.clone(),
-            config.log.filter.clone(),
         );
         let mut watch = Watch::new(config.plugins.scan_interval);
         let directories = config.plugins.directories.clone();
@@ -137,8 +136,9 @@ impl Node {
     /// Stops in the reverse order of the start, within [`STOP_LIMIT`].
     pub async fn stop(self) {
         self.reloading.abort();
+        let begun = tokio::time::Instant::now();
         self.server.stop().await;
-        self.datasources.stop(STOP_LIMIT).await;
+        self.datasources.stop(STOP_LIMIT.saturating_sub(begun.elapsed())).await;
         self.introspection.abort();
     }
 }

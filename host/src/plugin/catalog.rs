@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// One loaded copy of a plugin's bytes.
@@ -125,15 +126,20 @@ struct State {
     loaded: Vec<Arc<Generation>>,
     files: Vec<FileView>,
     troubles: Vec<String>,
+    log_filter: String,
 }
 
-impl Default for Catalog {
-    fn default() -> Self {
-        Self { state: Mutex::default(), changed: watch::Sender::new(0) }
-    }
-}
+/// A driver has so long to change its filter.
+const LOG_FILTER: Duration = Duration::from_secs(5);
 
 impl Catalog {
+    /// An empty one; drivers will be told this log filter.
+    #[must_use]
+    pub fn new(log_filter: &str) -> Self {
+        let state = State { log_filter: log_filter.to_owned(), ..State::default() };
+        Self { state: Mutex::new(state), changed: watch::Sender::new(0) }
+    }
+
     /// Rung whenever something changed.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
@@ -180,6 +186,29 @@ impl Catalog {
         state.loaded.iter().map(view).collect()
     }
 
+    /// Which log records cross from now on: from all that serve, and from those that come.
+    ///
+    /// # Errors
+    ///
+    /// What drivers that refused it said.
+    pub async fn set_log_filter(&self, filter: &str) -> Result<(), String> {
+        filter.clone_into(&mut self.state().log_filter);
+        let mut refused = Vec::new();
+        for generation in self.drivers() {
+            let (driver, filter) = (Arc::clone(&generation.driver), filter.to_owned());
+            let answer = generation.pool.run(LOG_FILTER, || (), move || driver.set_log_filter(&filter)).await;
+            let answer = answer.map_err(|e| e.to_string()).and_then(|done| done.map_err(|e| e.to_string()));
+            refused.extend(answer.err().map(|e| format!("driver {}: {e}", generation.info.id)));
+        }
+        if refused.is_empty() { Ok(()) } else { Err(refused.join("; ")) }
+    }
+
+    /// Which log records cross.
+    #[must_use]
+    pub fn log_filter(&self) -> String {
+        self.state().log_filter.clone()
+    }
+
     /// The generation from which on a driver id is served.
     pub(super) fn serve(&self, generation: Arc<Generation>) {
         let mut state = self.state();
@@ -193,7 +222,11 @@ impl Catalog {
 
     /// A generation that was loaded and did not come to serve: it stays mapped, so it is counted.
     pub(super) fn count(&self, generation: Arc<Generation>) {
-        self.state().loaded.push(generation);
+        let mut state = self.state();
+        if !state.loaded.iter().any(|g| g.number == generation.number) {
+            state.loaded.push(generation);
+        }
+        drop(state);
         self.ring();
     }
 

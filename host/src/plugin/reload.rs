@@ -82,6 +82,16 @@ struct Seen {
     verdict: Option<Verdict>,
 }
 
+/// Bytes that did not come to serve.
+#[derive(Debug)]
+struct HeldBack {
+    reason: String,
+    /// When to try again; never, when the code is at fault.
+    again: Option<Instant>,
+    /// What was made of them already: it stays mapped, so the next try takes it.
+    generation: Option<Arc<Generation>>,
+}
+
 #[derive(Debug, Clone)]
 enum Verdict {
     Claims(Claim, Box<Note>),
@@ -94,34 +104,25 @@ pub struct Executor<T> {
     stage: Stage,
     catalog: Arc<Catalog>,
     tenants: T,
-    log_filter: String,
     seen: BTreeMap<PathBuf, Seen>,
     serving: BTreeMap<String, Serving>,
     /// Who served before this process: decides between files that claim one id.
     history: History,
     /// Mapped copies by their bytes: the same bytes are mapped once.
     mapped: HashMap<String, Arc<dyn Driver>>,
-    /// Bytes that did not come to serve, with when to try again.
-    held_back: HashMap<String, (String, Option<Instant>)>,
+    /// Bytes that did not come to serve.
+    held_back: HashMap<String, HeldBack>,
     generations: u64,
 }
 
 impl<T: Tenants> Executor<T> {
     /// Nothing is loaded before the first [`pass`](Self::pass). `history` is the file in which is remembered who served.
-    pub fn new(
-        directories: Vec<PathBuf>,
-        stage: Stage,
-        history: &Path,
-        catalog: Arc<Catalog>,
-        tenants: T,
-        log_filter: String,
-    ) -> Self {
+    pub fn new(directories: Vec<PathBuf>, stage: Stage, history: &Path, catalog: Arc<Catalog>, tenants: T) -> Self {
         Self {
             directories,
             stage,
             catalog,
             tenants,
-            log_filter,
             seen: BTreeMap::new(),
             serving: BTreeMap::new(),
             history: History::read(history),
@@ -228,24 +229,28 @@ impl<T: Tenants> Executor<T> {
             Decision::Reload(claim) => (claim, true),
             Decision::Keep | Decision::Missing => return,
         };
-        if let Some((_, again)) = self.held_back.get(&claim.sha256)
-            && again.is_none_or(|again| Instant::now() < again)
-        {
-            return;
-        }
-        let generation = match self.generation(&claim).await {
+        let made = match self.held_back.get(&claim.sha256) {
+            Some(held) if held.again.is_none_or(|again| Instant::now() < again) => return,
+            Some(held) => held.generation.clone(),
+            None => None,
+        };
+        let made = match made {
+            Some(generation) => Ok(generation),
+            None => self.generation(&claim).await,
+        };
+        let generation = match made {
             Ok(generation) => generation,
             Err(Failure::Changed) => {
                 // The next scan sees what it has become.
                 self.seen.remove(&claim.path);
                 return;
             }
-            Err(failure) => return self.hold_back(&claim, failure.to_string(), None),
+            Err(failure) => return self.hold_back(&claim, failure.to_string(), None, None),
         };
         if reload && let Err(error) = self.tenants.switch(Arc::clone(&generation)).await {
-            self.catalog.count(generation);
+            self.catalog.count(Arc::clone(&generation));
             let again = (!error.code_fault).then(|| Instant::now() + AGAIN);
-            return self.hold_back(&claim, error.to_string(), again);
+            return self.hold_back(&claim, error.to_string(), again, Some(generation));
         }
         self.held_back.remove(&claim.sha256);
         let serving = Serving { path: claim.path.clone(), sha256: claim.sha256.clone() };
@@ -256,9 +261,15 @@ impl<T: Tenants> Executor<T> {
         self.catalog.serve(generation);
     }
 
-    fn hold_back(&mut self, claim: &Claim, reason: String, again: Option<Instant>) {
+    fn hold_back(
+        &mut self,
+        claim: &Claim,
+        reason: String,
+        again: Option<Instant>,
+        generation: Option<Arc<Generation>>,
+    ) {
         tracing::warn!(driver = claim.id, file = %claim.path.display(), reason, "plugin refused");
-        self.held_back.insert(claim.sha256.clone(), (reason, again));
+        self.held_back.insert(claim.sha256.clone(), HeldBack { reason, again, generation });
     }
 
     /// Maps the claim's bytes, or takes the copy that is mapped already, and asks the driver who it is.
@@ -284,7 +295,7 @@ impl<T: Tenants> Executor<T> {
         self.check(claim, &info)?;
         self.generations += 1;
         let number = self.generations;
-        let request = AttachRequest { generation: number, log_filter: self.log_filter.clone() };
+        let request = AttachRequest { generation: number, log_filter: self.catalog.log_filter() };
         let log: Arc<dyn HostCalls> = Arc::new(DriverLog::new(&info.id, number));
         let asked = Arc::clone(&driver);
         pool.run(LOADING, || (), move || asked.attach(log, &request)).await?.map_err(Failure::Attach)?;
@@ -353,10 +364,10 @@ impl<T: Tenants> Executor<T> {
                     let text = format!("driver id {:?} is claimed by {} too: remove one", claim.id, others.join(", "));
                     (FileState::Conflict, text)
                 }
-                (None, Some((reason, _))) if serves && !current => {
-                    (FileState::HeldBack, format!("{reason}; the bytes before serve on"))
+                (None, Some(held)) if serves && !current => {
+                    (FileState::HeldBack, format!("{}; the bytes before serve on", held.reason))
                 }
-                (None, Some((reason, _))) if !current => (FileState::Refused, reason.clone()),
+                (None, Some(held)) if !current => (FileState::Refused, held.reason.clone()),
                 _ => (FileState::Serving, String::new()),
             };
             let generation = self.catalog.serving(&claim.id).filter(|g| serves && &g.path == path).map(|g| g.number);
