@@ -78,7 +78,7 @@ impl Default for Log {
 }
 
 /// A datasource: a named instance of a driver.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Datasource {
     /// The driver's id.
@@ -98,6 +98,16 @@ pub struct Datasource {
     /// What the driver is told.
     #[serde(default)]
     pub options: Map<String, Value>,
+}
+
+impl std::fmt::Debug for Datasource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Only the driver knows which of its options are secret.
+        f.debug_struct("Datasource")
+            .field("driver", &self.driver)
+            .field("enabled", &self.enabled)
+            .finish_non_exhaustive()
+    }
 }
 
 fn yes() -> bool {
@@ -192,6 +202,15 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         let refuse = |text: String| Err(ConfigError::Value(text));
         parse_filter(&self.log.filter).map_err(ConfigError::Value)?;
+        if self.plugins.scan_interval < Duration::from_millis(100) {
+            return refuse("plugins.scan_interval is less than 100 ms".to_owned());
+        }
+        if let Some(address) = self.listen.tcp.filter(|a| !a.ip().is_loopback() && self.listen.token_file.is_none()) {
+            return refuse(format!(
+                "listen.tcp is {address}, which other machines reach: name a token with listen.token_file, or listen on \
+                 127.0.0.1"
+            ));
+        }
         for (name, datasource) in &self.datasource {
             if !is_service_name(name) || name.starts_with('_') {
                 return refuse(format!(
@@ -200,6 +219,9 @@ impl Config {
             }
             if !is_driver_id(&datasource.driver) {
                 return refuse(format!("datasource {name:?}: {:?} is no driver id", datasource.driver));
+            }
+            if datasource.deadline.is_zero() {
+                return refuse(format!("datasource {name:?}: a deadline of zero leaves no time for a poll"));
             }
             if !datasource.poll.is_zero() && datasource.poll < Duration::from_millis(10) {
                 return refuse(format!("datasource {name:?}: polls less than 10 ms apart (0 polls on request only)"));

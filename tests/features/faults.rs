@@ -128,7 +128,7 @@ fn one_table_s_error_leaves_the_others() {
 #[test]
 fn a_poll_that_breaks_the_contract_is_refused() {
     let host = beside("fault = 'twice_the_table'\n");
-    let text = error(&host.wait_datasource("bad", "degraded"));
+    let text = error(&host.wait_datasource("bad", "failed"));
     assert_eq!(text, "the driver breaks the contract: it answered table \"ticks\" twice");
     others_run_on(host);
 }

@@ -8,6 +8,8 @@ use tokio::sync::Notify;
 
 /// So many steps wait for a subscriber; with one more it is served a snapshot instead.
 const CAPACITY: usize = 256;
+/// So many rows may wait in steps, or as many as the table has: beyond, a snapshot is cheaper.
+const ROWS: usize = 65_536;
 
 /// What a subscriber hears.
 #[derive(Debug, Clone)]
@@ -21,6 +23,15 @@ pub enum Message {
     Gone,
 }
 
+impl Message {
+    fn rows(&self) -> usize {
+        match self {
+            Self::Step(step) => step.added.num_rows() + step.removed.num_rows(),
+            Self::Snapshot(_) | Self::Gone => 0,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
@@ -30,25 +41,36 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     messages: VecDeque<Message>,
+    /// Of the steps that wait.
+    rows: usize,
     /// Fell behind: what waits next is the table's present state.
     behind: bool,
     resynced: u64,
 }
 
+impl Waiting {
+    fn clear(&mut self) {
+        self.messages.clear();
+        self.rows = 0;
+    }
+}
+
 impl Queue {
     /// Never blocks: a full queue is emptied, and the subscriber marked as behind.
-    pub(crate) fn push(&self, message: Message) {
+    /// `table` is how many rows the table has.
+    pub(crate) fn push(&self, message: Message, table: usize) {
         let mut waiting = self.waiting();
         if !matches!(message, Message::Step(_)) {
             // A whole state, or none, makes all before it moot.
-            waiting.messages.clear();
+            waiting.clear();
             waiting.behind = false;
         }
         if waiting.behind {
             return;
         }
-        if waiting.messages.len() >= CAPACITY {
-            waiting.messages.clear();
+        waiting.rows += message.rows();
+        if waiting.messages.len() >= CAPACITY || waiting.rows > ROWS.max(table) {
+            waiting.clear();
             waiting.behind = true;
             waiting.resynced += 1;
         } else {
@@ -97,14 +119,16 @@ impl Subscription {
     pub fn try_next(&self) -> Option<Message> {
         let mut waiting = self.queue.waiting();
         if !waiting.behind {
-            return waiting.messages.pop_front();
+            let message = waiting.messages.pop_front()?;
+            waiting.rows -= message.rows();
+            return Some(message);
         }
         drop(waiting);
         Some(self.slot.catch_up(&self.queue, |queue| {
             let mut waiting = queue.waiting();
             waiting.behind = false;
             // Whatever came since is in the state that is about to be taken.
-            waiting.messages.clear();
+            waiting.clear();
         }))
     }
 }

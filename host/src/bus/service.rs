@@ -84,6 +84,12 @@ impl Service {
         self.slot(table).is_ok_and(|slot| slot.is_there())
     }
 
+    /// Whether the table is there, and the last attempt to read it worked.
+    #[must_use]
+    pub fn is_well(&self, table: &str) -> bool {
+        self.slot(table).is_ok_and(|slot| slot.is_there() && slot.error().is_none())
+    }
+
     /// The table was read and is what it was.
     pub fn confirm(&self, table: &str) {
         if let Ok(slot) = self.slot(table) {

@@ -6,12 +6,17 @@ use crate::table::{Applied, Epoch, Refused, Shape, TableState};
 use arrow_array::RecordBatch;
 use busway_plugin_api::table::Batches;
 use jiff::Timestamp;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// The place of a table: there before the table comes and after it goes.
 #[derive(Debug)]
 pub struct Slot {
     address: Address,
+    /// Held by whoever changes the table, while the next state is worked out: readers need not wait for that.
+    writer: Mutex<()>,
     cell: Mutex<Cell>,
 }
 
@@ -27,6 +32,7 @@ struct Cell {
 
 #[derive(Debug)]
 struct Subscriber {
+    number: u64,
     queue: Arc<Queue>,
     since: Timestamp,
 }
@@ -53,6 +59,8 @@ pub struct TableView {
 /// A subscription, for those who look after the bus.
 #[derive(Debug, Clone)]
 pub struct SubscriberView {
+    /// Tells it from all others of this process.
+    pub number: u64,
     /// When it began.
     pub since: Timestamp,
     /// How many messages wait.
@@ -63,7 +71,7 @@ pub struct SubscriberView {
 
 impl Slot {
     pub(crate) fn new(address: Address) -> Self {
-        Self { address, cell: Mutex::default() }
+        Self { address, writer: Mutex::default(), cell: Mutex::default() }
     }
 
     /// The table's name.
@@ -96,33 +104,46 @@ impl Slot {
     pub fn subscribers(&self) -> Vec<SubscriberView> {
         let view = |s: &Subscriber| {
             let (queued, resynced) = s.queue.counts();
-            SubscriberView { since: s.since, queued, resynced }
+            SubscriberView { number: s.number, since: s.since, queued, resynced }
         };
         self.cell().subscribers.iter().map(view).collect()
     }
 
     /// Takes a snapshot; answers whether the table's columns began anew.
     pub(crate) fn snapshot(&self, shape: Shape, rows: &Batches) -> Result<Applied, Refused> {
-        let mut cell = self.cell();
-        let applied = match &mut cell.state {
-            Some(state) => state.snapshot(shape, rows)?,
-            none => {
-                *none = Some(TableState::begin(shape, rows)?);
-                Applied::Begun
+        let _turn = self.turn();
+        let next = self.cell().state.clone();
+        let (state, applied) = match next {
+            Some(mut state) => {
+                let applied = state.snapshot(shape, rows)?;
+                (state, applied)
             }
+            None => (TableState::begin(shape, rows)?, Applied::Begun),
         };
-        self.tell(&mut cell, &applied);
+        self.swap(state, &applied);
         Ok(applied)
     }
 
     /// Takes a delta; `None` when there is no state it could change.
     pub(crate) fn delta(&self, added: &Batches, removed: &Batches) -> Option<Result<Applied, Refused>> {
-        let mut cell = self.cell();
-        let applied = cell.state.as_mut()?.delta(added, removed);
+        let _turn = self.turn();
+        let mut state = self.cell().state.clone()?;
+        let applied = state.delta(added, removed);
         if let Ok(applied) = &applied {
-            self.tell(&mut cell, applied);
+            self.swap(state, applied);
         }
         Some(applied)
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next state and the word of it in one breath.
+    fn swap(&self, state: TableState, applied: &Applied) {
+        let mut cell = self.cell();
+        cell.state = Some(state);
+        self.tell(&mut cell, applied);
     }
 
     /// The rows were read and are what they were.
@@ -139,12 +160,13 @@ impl Slot {
 
     /// The table is no more; its subscribers stay.
     pub(crate) fn end(&self) -> bool {
+        let _turn = self.turn();
         let mut cell = self.cell();
         cell.error = None;
         cell.as_of = None;
         let was = cell.state.take().is_some();
         if was {
-            cell.subscribers.iter().for_each(|s| s.queue.push(Message::Gone));
+            cell.subscribers.iter().for_each(|s| s.queue.push(Message::Gone, 0));
         }
         was
     }
@@ -154,9 +176,13 @@ impl Slot {
         let mut cell = self.cell();
         // The state and the queue's place in line are taken in one breath: no step is missed, none comes twice.
         if let Some(state) = &cell.state {
-            queue.push(Message::Snapshot(Arc::new(self.view_of(&cell, state))));
+            queue.push(Message::Snapshot(Arc::new(self.view_of(&cell, state))), 0);
         }
-        cell.subscribers.push(Subscriber { queue: Arc::clone(&queue), since: Timestamp::now() });
+        cell.subscribers.push(Subscriber {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            queue: Arc::clone(&queue),
+            since: Timestamp::now(),
+        });
         drop(cell);
         Subscription::new(Arc::clone(self), queue)
     }
@@ -188,7 +214,8 @@ impl Slot {
             (Applied::Begun, Some(state)) => Message::Snapshot(Arc::new(self.view_of(cell, state))),
             _ => return,
         };
-        cell.subscribers.iter().for_each(|s| s.queue.push(message.clone()));
+        let rows = cell.state.as_ref().map_or(0, |state| state.rows().num_rows());
+        cell.subscribers.iter().for_each(|s| s.queue.push(message.clone(), rows));
     }
 
     fn view_of(&self, cell: &Cell, state: &TableState) -> TableView {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::plugin::inspect_file;
+use crate::plugin::{InspectError, inspect_file};
 
 use super::cell::{printable, shown};
 use super::client::Client;
@@ -45,7 +45,7 @@ pub(crate) struct InspectArguments {
 /// Reads a file's note.
 pub(crate) fn inspect(arguments: &InspectArguments, output: &mut Output) -> Result<(), Failure> {
     let path = &arguments.file;
-    let refuse = |why: String| Failure::NoPlugin { path: path.clone(), why };
+    let refuse = |why: InspectError| Failure::NoPlugin { path: path.clone(), why: why.to_string() };
     let (bytes, note) = inspect_file(path).map_err(refuse)?;
     let size = bytes.bytes.len();
     let whole = json!({"file": path, "sha256": bytes.sha256, "size_bytes": size, "note": note});

@@ -28,11 +28,18 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let node = Node::start(&config).await?;
+        let mut told = async || tokio::select! { _ = interrupt.recv() => "SIGINT", _ = terminate.recv() => "SIGTERM" };
+        // A driver may take its time to load: one may change one's mind.
+        let node = tokio::select! {
+            node = Node::start(&config) => node?,
+            signal = told() => {
+                tracing::info!(signal, "told to stop before it served");
+                return Ok(());
+            }
+        };
         let tcp = node.tcp().map(|address| format!("http://{address}"));
         let socket = node.socket().map(|path| path.display().to_string());
         tracing::info!(tcp, socket, pid = std::process::id(), "busway serves");
-        let mut told = async || tokio::select! { _ = interrupt.recv() => "SIGINT", _ = terminate.recv() => "SIGTERM" };
         let why = told().await;
         tracing::info!(signal = why, "stopping");
         tokio::select! {

@@ -8,7 +8,7 @@ use crate::logging::forward;
 use crate::plugin::{CallError, HostCalls};
 use crate::table::Shape;
 use busway_plugin_api::abi::Status as Code;
-use busway_plugin_api::message::{ErrorBody, LogRecord, PollRequest};
+use busway_plugin_api::message::{LogRecord, PollRequest};
 use busway_plugin_api::table::{Change, Update};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -162,7 +162,7 @@ impl Ingest {
             }
             Change::Published => {}
             Change::Gone => self.service.end(table),
-            Change::Failed(error) => return Err(CallError { status: Code::FAILED, body: error.clone() }),
+            Change::Failed(error) => return Err(CallError::of(Code::FAILED, error.clone())),
         }
         Ok(())
     }
@@ -179,7 +179,7 @@ impl HostCalls for Ingest {
             Door::Closed => return closed(Code::CLOSED, "the source is closed"),
         }
         if matches!(update.change, Change::Unchanged | Change::Published) {
-            return Err(CallError { status: Code::INVALID, body: ErrorBody::new("that is an answer to a poll") });
+            return Err(CallError::new(Code::INVALID, "that is an answer to a poll"));
         }
         let table = update.table.clone();
         let put = self.put(update);

@@ -9,8 +9,8 @@ use busway_plugin_api::message::{CallHead, ExecuteRequest, OpenRequest, PollRequ
 use busway_plugin_api::table::Update;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -29,6 +29,7 @@ pub(super) enum SourceError {
 }
 
 impl SourceError {
+    /// Whether its call is still out.
     pub(super) fn is_hung(&self) -> bool {
         matches!(self, Self::Pool(PoolError::Overdue(_) | PoolError::Exhausted(_)))
     }
@@ -36,8 +37,17 @@ impl SourceError {
     /// Whether the code is at fault, not its data.
     pub(super) fn is_code_fault(&self) -> bool {
         match self {
+            Self::Pool(PoolError::Busy | PoolError::NoThread) => false,
             Self::Pool(_) => true,
             Self::Call(error) => error.is_code_fault(),
+        }
+    }
+
+    /// The same, as a fault of the code.
+    pub(super) fn into_code_fault(self) -> Self {
+        match self {
+            Self::Call(error) => Self::Call(error.into_code_fault()),
+            pool => pool,
         }
     }
 }
@@ -46,7 +56,8 @@ impl SourceError {
 pub(super) struct Open {
     pub(super) generation: Arc<Generation>,
     pub(super) ingest: Arc<Ingest>,
-    source: Arc<dyn Source>,
+    /// There until it is closed.
+    source: Mutex<Option<Arc<dyn Source>>>,
     calls: AtomicU64,
 }
 
@@ -75,9 +86,14 @@ impl Open {
         let host: Arc<dyn HostCalls> = Arc::clone(&ingest) as _;
         let door = Arc::clone(&ingest);
         let opening = move || driver.open(&request, host);
-        let source = generation.pool.run(DEADLINE, || door.close(), opening).await??;
+        let source = generation.pool.run(DEADLINE, move || door.close(), opening).await??;
         generation.sources.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { generation, ingest, source, calls: AtomicU64::new(2) })
+        Ok(Self { generation, ingest, source: Mutex::new(Some(source)), calls: AtomicU64::new(2) })
+    }
+
+    fn source(&self) -> Result<Arc<dyn Source>, CallError> {
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        source.ok_or_else(|| CallError::new(Code::CLOSED, "the source is closed"))
     }
 
     /// Runs a call; one that is overdue is cancelled.
@@ -86,25 +102,35 @@ impl Open {
         deadline: Duration,
         work: impl FnOnce(&dyn Source, CallHead) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, SourceError> {
-        let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        let head = CallHead { call, deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX) };
-        let source = Arc::clone(&self.source);
-        let overdue = || self.cancel(call);
-        // A driver that heeds its cancellation gets a moment to come back with whatever it has.
-        let ended = self.generation.pool.run(deadline, overdue, move || work(source.as_ref(), head)).await;
-        self.ingest.ended(call);
-        Ok(ended??)
+        let source = self.source()?;
+        self.call_of(source, deadline, work).await
     }
 
-    fn cancel(&self, call: u64) {
-        self.ingest.cancel(call);
-        let source = Arc::clone(&self.source);
-        // On a thread of its own: it is foreign code, and the driver's threads may be what hangs.
-        let spawned =
-            std::thread::Builder::new().name("drv-cancel".to_owned()).spawn(move || source.cancel(Some(&[call])));
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "no thread to cancel a call on");
-        }
+    async fn call_of<T: Send + 'static>(
+        &self,
+        source: Arc<dyn Source>,
+        deadline: Duration,
+        work: impl FnOnce(&dyn Source, CallHead) -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let head = CallHead { call, deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX) };
+        let overdue = {
+            let (ingest, source) = (Arc::clone(&self.ingest), Arc::clone(&source));
+            move || {
+                ingest.cancel(call);
+                cancel(source, Some(call));
+            }
+        };
+        let ingest = Arc::clone(&self.ingest);
+        let work = move || {
+            let done = work(source.as_ref(), head);
+            // Not before it is back: until then it may ask whether it was cancelled.
+            ingest.ended(call);
+            // The last reference to a closed source goes here, on the driver's own thread: dropping runs its code.
+            drop(source);
+            done
+        };
+        Ok(self.generation.pool.run(deadline, overdue, work).await??)
     }
 
     pub(super) async fn poll(&self, request: PollRequest, deadline: Duration) -> Result<Vec<Update>, SourceError> {
@@ -115,8 +141,8 @@ impl Open {
             let unasked = asked.as_ref().is_some_and(|tables| !tables.contains(&update.table));
             if unasked || !seen.insert(update.table.as_str()) {
                 let what = if unasked { "that was not asked for" } else { "twice" };
-                let text = format!("the driver breaks the contract: it answered table {:?} {what}", update.table);
-                return Err(CallError::new(Code::FAILED, text).into());
+                let text = format!("it answered table {:?} {what}", update.table);
+                return Err(CallError::broken(&text).into());
             }
         }
         Ok(updates)
@@ -158,7 +184,9 @@ impl Open {
     /// The last call. A source that does not come back is leaked, with whatever it holds.
     pub(super) async fn close(&self) {
         self.ingest.close();
-        let closed = self.call(DEADLINE, |s, head| s.close(head)).await;
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(source) = source else { return };
+        let closed = self.call_of(source, DEADLINE, |s, head| s.close(head)).await;
         self.generation.sources.fetch_sub(1, Ordering::Relaxed);
         if let Err(error) = closed {
             tracing::warn!(driver = self.generation.info.id, generation = self.generation.number, %error, "source did not close well");
@@ -175,10 +203,16 @@ impl Open {
     /// Ends the calls in flight: the host is stopping.
     pub(super) fn cancel_all(&self) {
         self.ingest.stop();
-        let source = Arc::clone(&self.source);
-        let spawned = std::thread::Builder::new().name("drv-cancel".to_owned()).spawn(move || source.cancel(None));
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "no thread to cancel calls on");
+        if let Ok(source) = self.source() {
+            cancel(source, None);
         }
+    }
+}
+
+/// On a thread of its own: it is foreign code, and the driver's threads may be what hangs.
+fn cancel(source: Arc<dyn Source>, call: Option<u64>) {
+    let told = move || source.cancel(call.as_ref().map(std::slice::from_ref));
+    if let Err(error) = std::thread::Builder::new().name("drv-cancel".to_owned()).spawn(told) {
+        tracing::warn!(%error, "no thread to cancel a call on");
     }
 }

@@ -5,10 +5,12 @@ use super::open::{Open, SourceError};
 use super::status::{Phase, Status};
 use crate::bus::Service;
 use crate::config::Datasource;
-use crate::plugin::{Catalog, Generation, SwitchError};
+use crate::plugin::{CallError, Catalog, Generation, REPLACED, SwitchError};
+use crate::table::Shape;
+use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::info::Overlap;
-use busway_plugin_api::message::PollRequest;
-use busway_plugin_api::table::Update;
+use busway_plugin_api::message::{ErrorBody, PollRequest};
+use busway_plugin_api::table::{Change, Update};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -112,6 +114,9 @@ impl Runner {
                 () = bell.notified(), if open && !busy => self.poll_wanted().await,
             }
         }
+        if let Some(Some((new, _))) = self.prepared.take() {
+            new.close().await;
+        }
         if let Some(open) = self.shared.set_open(None) {
             open.close().await;
         }
@@ -129,9 +134,15 @@ impl Runner {
         let (hung, failed) = {
             let status = self.shared.status();
             let same = status.generation == Some(generation.number);
-            (same && status.phase == Phase::Hung, same && status.phase == Phase::Failed)
+            let gone = matches!(status.phase, Phase::Hung | Phase::Failed);
+            // Too many of its threads hang: no more are spent on this code.
+            (same && status.phase == Phase::Hung && generation.pool.hung() >= REPLACED, same && gone)
         };
-        if hung || (failed && self.due.is_some_and(|due| Instant::now() < due)) {
+        if hung {
+            self.due = None;
+            return;
+        }
+        if failed && self.due.is_some_and(|due| Instant::now() < due) {
             return;
         }
         let number = Some(generation.number);
@@ -173,7 +184,9 @@ impl Runner {
                     status.polls += 1;
                     status.last_poll = Some(Timestamp::now());
                     status.text = text;
-                    if errors.is_empty() {
+                    if errors.is_empty() && !all {
+                        // What is wrong with the other tables still is.
+                    } else if errors.is_empty() {
                         (status.phase, status.error) = (Phase::Running, String::new());
                     } else {
                         let shown: Vec<String> =
@@ -227,7 +240,7 @@ impl Runner {
 
     fn failed(&mut self, error: &SourceError) {
         let hung = error.is_hung();
-        self.due = (!hung).then(|| Instant::now() + self.pause);
+        self.due = Some(Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         let text = error.to_string();
         tracing::debug!(datasource = self.service.name(), error = text, "no source");
@@ -255,61 +268,80 @@ impl Runner {
         }
     }
 
-    /// Opens the new source beside the old, pauses the old, hands its state over, polls the new. Only a source that was
-    /// well has a vote: the others will be opened anew.
+    /// Opens the new source beside the old, pauses the old, hands its state over, polls the new.
+    ///
+    /// Plain errors of a source that was not well before are no news, so they are no veto: it will be opened anew.
     async fn prepare(&mut self, to: Arc<Generation>) -> Result<Prepared, SwitchError> {
         let well = self.shared.status().phase == Phase::Running;
-        let Some(old) = self.shared.open().filter(|_| well) else { return Ok(None) };
+        let Some(old) = self.shared.open() else { return Ok(None) };
         let exclusive = [&old.generation, &to].iter().any(|g| g.info.overlap == Overlap::Exclusive);
-        let fail = |step, error: &SourceError| SwitchError {
-            datasource: self.service.name().to_owned(),
-            step,
-            error: error.to_string(),
-            code_fault: error.is_code_fault(),
-        };
-        if exclusive && let Err(error) = old.pause().await {
-            let failed = fail("pause what it replaces", &error);
-            self.resume().await;
-            return Err(failed);
+        if exclusive {
+            self.quiet(&old).await;
         }
         let bell = Arc::clone(&self.shared.bell);
-        let new = match Open::new(&self.record, &self.service, to, bell).await {
-            Ok(new) => Arc::new(new),
+        let (step, error) = match Open::new(&self.record, &self.service, to, bell).await {
+            Ok(new) => {
+                let new = Arc::new(new);
+                if !exclusive {
+                    self.quiet(&old).await;
+                }
+                match self.warm(&old, &new).await {
+                    Ok(updates) => return Ok(Some((new, updates))),
+                    Err((step, error)) => {
+                        if error.is_hung() {
+                            new.leak();
+                        } else {
+                            new.close().await;
+                        }
+                        self.resume().await;
+                        (step, error)
+                    }
+                }
+            }
             Err(error) => {
-                let failed = fail("open", &error);
                 if exclusive {
                     self.resume().await;
                 }
-                return Err(failed);
+                ("open", error)
             }
         };
-        match self.warm(&old, &new, exclusive).await {
-            Ok(updates) => Ok(Some((new, updates))),
-            Err((step, error)) => {
-                let failed = fail(step, &error);
-                if error.is_hung() {
-                    new.leak();
-                } else {
-                    new.close().await;
-                }
-                self.resume().await;
-                Err(failed)
-            }
+        if !well && !error.is_code_fault() {
+            return Ok(None);
+        }
+        let datasource = self.service.name().to_owned();
+        Err(SwitchError { datasource, step, error: error.to_string(), code_fault: error.is_code_fault() })
+    }
+
+    /// Pauses the old source. One that can't be paused is shut out all the same: its faults are no fault of the new.
+    async fn quiet(&self, old: &Open) {
+        if let Err(error) = old.pause().await {
+            tracing::warn!(datasource = self.service.name(), %error, "what is to be replaced did not pause well");
         }
     }
 
-    async fn warm(&self, old: &Open, new: &Open, paused: bool) -> Result<Vec<Update>, (&'static str, SourceError)> {
-        if !paused {
-            old.pause().await.map_err(|e| ("pause what it replaces", e))?;
-        }
+    async fn warm(&self, old: &Open, new: &Open) -> Result<Vec<Update>, (&'static str, SourceError)> {
         if old.generation.info.state.is_some() && new.generation.info.state.is_some() {
-            let state = old.export_state().await.map_err(|e| ("take the state of what it replaces", e))?;
-            if let Some(state) = state {
-                new.import_state(state).await.map_err(|e| ("read the state of what it replaces", e))?;
+            match old.export_state().await {
+                Ok(Some(state)) => {
+                    let imported = new.import_state(state).await;
+                    imported.map_err(|e| ("read the state of what it replaces", e.into_code_fault()))?;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(datasource = self.service.name(), %error, "what is to be replaced gave no state");
+                }
             }
         }
         let everything = PollRequest { tables: None, snapshot: true };
-        new.poll(everything, self.record.deadline).await.map_err(|e| ("be polled", e))
+        let updates = new.poll(everything, self.record.deadline).await.map_err(|e| ("be polled", e))?;
+        let weighed = tokio::task::spawn_blocking({
+            let service = Arc::clone(&self.service);
+            move || weigh(&service, &updates).map(|()| updates)
+        });
+        match weighed.await {
+            Ok(updates) => updates.map_err(|e| ("be polled", e.into())),
+            Err(panic) => Err(("be polled", CallError::new(Code::FAILED, panic.to_string()).into())),
+        }
     }
 
     /// The old one serves on.
@@ -361,6 +393,29 @@ impl Runner {
             }
         }
     }
+}
+
+/// Whether a first poll is good enough to take over: no table that was well has failed, and every table can be held.
+fn weigh(service: &Service, updates: &[Update]) -> Result<(), CallError> {
+    for update in updates {
+        let table = &update.table;
+        match &update.change {
+            Change::Failed(error) if service.is_well(table) => {
+                return Err(CallError::of(Code::FAILED, ErrorBody::new(format!("table {table:?}: {error}"))));
+            }
+            Change::Snapshot(rows) => {
+                let held = Shape::of(update, rows).and_then(|_| Ok(rows.validate()?));
+                held.map_err(|e| CallError::broken(&format!("table {table:?}: {e}")))?;
+            }
+            Change::Unchanged if !service.has(table) => {
+                return Err(CallError::broken(&format!(
+                    "table {table:?} is \"unchanged\", though its rows were never given"
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 async fn until(due: Option<Instant>) {

@@ -2,9 +2,11 @@
 
 use crate::datasource::ActionError;
 use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An answer that is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +52,24 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let body = json!({"error": {"message": self.message, "error_code": self.status.as_u16(), "error_data": null}});
         (self.status, Json(body)).into_response()
+    }
+}
+
+/// A JSON body, whatever its content type is said to be; none is null.
+#[derive(Debug)]
+pub(super) struct Body(pub(super) Value);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        let bytes = Bytes::from_request(request, state).await;
+        let bytes = bytes.map_err(|e| Error::new(e.status(), e.body_text()))?;
+        if bytes.is_empty() {
+            return Ok(Self(Value::Null));
+        }
+        let body = serde_json::from_slice(&bytes);
+        body.map(Self).map_err(|e| Error::bad_request(format!("Failed to parse body as application/json: {e}")))
     }
 }
 

@@ -9,12 +9,20 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
 /// The rules of a TCP door.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Rules {
     /// Names by which it may be asked, besides loopback.
     pub(super) hosts: Vec<String>,
     /// What allows writes.
     pub(super) token: Option<String>,
+    /// Whether reads need no token: the door is this machine's own.
+    pub(super) reads: bool,
+}
+
+impl std::fmt::Debug for Rules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rules").field("hosts", &self.hosts).field("reads", &self.reads).finish_non_exhaustive()
+    }
 }
 
 pub(super) async fn tcp(State(rules): State<Arc<Rules>>, request: Request, next: Next) -> Response {
@@ -40,7 +48,7 @@ fn check(rules: &Rules, method: &Method, headers: &HeaderMap, authority: Option<
             return Err(Error::new(StatusCode::FORBIDDEN, format!("requests from pages of {origin} are refused")));
         }
     }
-    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+    if rules.reads && matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok(());
     }
     let bearer = text(header::AUTHORIZATION).and_then(|v| v.strip_prefix("Bearer "));
@@ -82,7 +90,7 @@ mod tests {
 
     #[test]
     fn only_loopback_and_listed_names() {
-        let rules = Rules { hosts: vec!["bus.example".to_owned()], token: None };
+        let rules = Rules { hosts: vec!["bus.example".to_owned()], token: None, reads: true };
         for good in ["127.0.0.1:1789", "localhost", "LOCALHOST:1", "[::1]:1789", "bus.example:80", "127.9.9.9"] {
             assert_eq!(said(&rules, Method::GET, &[("host", good)]), None, "{good}");
         }
@@ -93,7 +101,7 @@ mod tests {
 
     #[test]
     fn pages_of_others_are_refused() {
-        let rules = Rules::default();
+        let rules = Rules { reads: true, ..Rules::default() };
         let from = |origin| said(&rules, Method::GET, &[("host", "localhost"), ("origin", origin)]);
         assert_eq!(from("http://localhost:3000"), None);
         assert_eq!(from("https://evil.example"), Some(403));
@@ -103,7 +111,7 @@ mod tests {
     #[test]
     fn writes_need_the_token() {
         let with = |token: Option<&str>, headers: &[(&'static str, &str)]| {
-            let rules = Rules { hosts: Vec::new(), token: token.map(str::to_owned) };
+            let rules = Rules { hosts: Vec::new(), token: token.map(str::to_owned), reads: true };
             said(&rules, Method::POST, &[&[("host", "localhost")], headers].concat())
         };
         assert_eq!(with(None, &[]), Some(403));
@@ -111,5 +119,8 @@ mod tests {
         assert_eq!(with(Some("s"), &[("authorization", "Bearer x")]), Some(401));
         assert_eq!(with(Some("s"), &[("authorization", "Bearer s")]), None);
         assert_eq!(with(Some("s"), &[("x-auth-token", "s")]), None);
+        // A door that is open to other machines wants it for reads as well.
+        let open = Rules { token: Some("s".to_owned()), ..Rules::default() };
+        assert_eq!(said(&open, Method::GET, &[("host", "localhost")]), Some(401));
     }
 }

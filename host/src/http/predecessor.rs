@@ -4,7 +4,7 @@
 //! list of all. Options that a driver declares secret are shown as `<hidden>`.
 
 use super::State;
-use super::error::Error;
+use super::error::{Body, Error};
 use crate::bus::{Address, TableView};
 use crate::config::Datasource;
 use crate::plugin::Generation;
@@ -71,7 +71,8 @@ fn described(text: &str) -> &str {
 
 fn record(state: &State, name: &str, id: Uuid, record: &Datasource) -> Value {
     let secret = |option: &str| match state.catalog.serving(&record.driver) {
-        Some(generation) => generation.info.options.iter().any(|o| o.name == option && o.secret),
+        // An option that the driver does not know may be a secret one misspelled.
+        Some(generation) => generation.info.options.iter().find(|o| o.name == option).is_none_or(|o| o.secret),
         // Nobody can say which are: none is shown.
         None => true,
     };
@@ -233,7 +234,7 @@ pub(super) async fn act(
     Extract(state): Extract<State>,
     Path(ds): Path<String>,
     Query(query): Query<HashMap<String, String>>,
-    body: Option<Json<Value>>,
+    Body(body): Body,
 ) -> Result<Json<Value>, Error> {
     match query.get("action").map(String::as_str) {
         Some("request-refresh") => {
@@ -241,7 +242,6 @@ pub(super) async fn act(
             Ok(Json(Value::Null))
         }
         Some("execute") => {
-            let body = body.map_or(Value::Null, |Json(body)| body);
             let request: Execute = serde_json::from_value(body).map_err(|e| {
                 let form = "{'positional': [<args>], 'named': {<key>:<value>,}}";
                 Error::bad_request(format!("Incorrect argument syntax. Requires: {form}: {e}"))

@@ -9,7 +9,7 @@ use crate::plugin::Catalog;
 use axum::middleware;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,12 @@ pub enum ServerError {
     /// Another host listens on it.
     #[error("another host listens on the socket {}: stop it, or name another with --socket", path.display())]
     InUse {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// Something else is in its place.
+    #[error("{} is there already and is no socket: name another with --socket", path.display())]
+    NotASocket {
         /// Its path.
         path: PathBuf,
     },
@@ -102,7 +108,8 @@ impl Server {
             }
             Err(error) => return Err(error),
         };
-        let rules = Arc::new(Rules { hosts: config.listen.hosts.clone(), token });
+        let loopback = tcp.as_ref().is_none_or(|(_, address)| address.ip().is_loopback());
+        let rules = Arc::new(Rules { hosts: config.listen.hosts.clone(), token, reads: loopback });
         Ok(Self { tcp, unix, rules, stopping: watch::Sender::new(false), tasks: Vec::new() })
     }
 
@@ -168,14 +175,19 @@ impl Server {
 fn bind_socket(path: &Path) -> Result<std::os::unix::net::UnixListener, ServerError> {
     use std::os::unix::net::{UnixListener, UnixStream};
     let refuse = |source| ServerError::Socket { path: path.to_owned(), source };
-    if path.exists() {
-        // A socket that nobody answers was left behind by a host that died.
-        if UnixStream::connect(path).is_ok() {
-            return Err(ServerError::InUse { path: path.to_owned() });
+    if let Ok(there) = std::fs::symlink_metadata(path) {
+        if !there.file_type().is_socket() {
+            return Err(ServerError::NotASocket { path: path.to_owned() });
         }
-        std::fs::remove_file(path).map_err(refuse)?;
+        match UnixStream::connect(path) {
+            // A socket that nobody listens on was left behind by a host that died.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path).map_err(refuse)?
+            }
+            _ => return Err(ServerError::InUse { path: path.to_owned() }),
+        }
     }
-    // Made under another name and only its owner's from the first moment: the folder may be everyone's.
+    // Made under another name, and its owner's alone before it gets its own: the folder may be everyone's.
     let private = path.with_extension(format!("{}.tmp", std::process::id()));
     let _ = std::fs::remove_file(&private);
     let listener = UnixListener::bind(&private).map_err(refuse)?;

@@ -1,12 +1,13 @@
 //! Any service's tables: rows, and streams of what changes.
 
 use super::State;
-use super::error::Error;
+use super::error::{Body, Error};
 use crate::bus::{Address, Message, TableView};
 use crate::table::{Step, rows_json};
 use arrow_array::RecordBatch;
 use axum::Json;
 use axum::extract::{Path, State as Extract};
+use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use busway_plugin_api::message::{ExecuteRequest, encode};
@@ -140,7 +141,17 @@ pub(super) async fn rows(
     Extract(state): Extract<State>,
     Path((service, table)): Path<(String, String)>,
 ) -> Result<Response, Error> {
-    let view = state.bus.table(&address(&service, &table)?).ok_or_else(|| no_table(&state, &service, &table))?;
+    let address = address(&service, &table)?;
+    let Some(view) = state.bus.table(&address) else {
+        let slots = state.bus.slots_of(&service);
+        let failed = slots.iter().find(|slot| slot.address() == &address).and_then(|slot| slot.error());
+        return Err(match failed {
+            Some(error) => {
+                Error::new(StatusCode::SERVICE_UNAVAILABLE, format!("table {address} could not be read yet: {error}"))
+            }
+            None => no_table(&state, &service, &table),
+        });
+    };
     let body = tokio::task::spawn_blocking(move || table_body(&view)).await.map_err(|e| Error::internal(&e))??;
     Ok(([("content-type", "application/json")], body).into_response())
 }
@@ -161,7 +172,10 @@ pub(super) async fn stream(
             message = subscription.next() => message,
             _ = stopping.wait_for(|stop| *stop) => return None,
         };
-        let event = event(&message)
+        // A large table's text is no work for a thread that others wait for.
+        let written = tokio::task::spawn_blocking(move || event(&message)).await;
+        let event = written
+            .unwrap_or_else(|e| Err(Error::internal(&e)))
             .unwrap_or_else(|error| Event::default().event("error").data(encode(&json!({"message": error.message()}))));
         Some((Ok(event), (subscription, stopping)))
     });
@@ -184,12 +198,12 @@ fn event(message: &Message) -> Result<Event, Error> {
 pub(super) async fn execute(
     Extract(state): Extract<State>,
     Path((service, action)): Path<(String, String)>,
-    body: Option<Json<Value>>,
+    Body(body): Body,
 ) -> Result<Json<Value>, Error> {
-    let named = match body.map(|Json(body)| body) {
-        None | Some(Value::Null) => serde_json::Map::new(),
-        Some(Value::Object(named)) => named,
-        Some(_) => return Err(Error::bad_request("the body is a JSON object of named arguments")),
+    let named = match body {
+        Value::Null => serde_json::Map::new(),
+        Value::Object(named) => named,
+        _ => return Err(Error::bad_request("the body is a JSON object of named arguments")),
     };
     let request = ExecuteRequest { action, named, ..ExecuteRequest::default() };
     let result = state.datasources.execute(&service, request).await?;

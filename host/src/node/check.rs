@@ -77,8 +77,8 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, NodeError> {
     while let Some(pause) = executor.pass().await {
         tokio::time::sleep(pause).await;
     }
-    for trouble in catalog.troubles() {
-        found("directory", String::new(), Some(trouble), "");
+    for (directory, trouble) in catalog.troubles() {
+        found("directory", directory.display().to_string(), Some(trouble), "");
     }
     for file in catalog.files() {
         let bad = (file.state != FileState::Serving).then_some(file.reason);

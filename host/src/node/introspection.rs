@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 /// The host's service.
 pub(crate) const HOST: &str = "_host";
 /// Bursts of changes become one update.
-const SETTLE: Duration = Duration::from_millis(50);
+const SETTLE: Duration = Duration::from_millis(100);
 /// Numbers that nobody rings for (rows, steps, queues) are looked at so often.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -72,6 +72,7 @@ struct Table {
 
 #[derive(Serialize, Deserialize)]
 struct Subscription {
+    subscription: u64,
     service: String,
     table: String,
     since: String,
@@ -121,6 +122,18 @@ fn publish(service: &Service, bus: &Bus, catalog: &Catalog, datasources: &Dataso
         sha256: f.sha256,
         size_bytes: f.size,
     });
+    // A directory that can't be read stands among them: nothing in it can be loaded.
+    let troubles = catalog.troubles().into_iter().map(|(directory, reason)| Plugin {
+        file: directory.display().to_string(),
+        driver: None,
+        version: None,
+        state: "unreadable".to_owned(),
+        reason: Some(reason),
+        generation: None,
+        sha256: None,
+        size_bytes: 0,
+    });
+    let plugins = plugins.chain(troubles);
     put(service, "plugins", &["file"], "Files of the plugin directories, and what became of them", plugins.collect());
     let generations = catalog.generations().into_iter().map(|g| Generation {
         generation: g.number,
@@ -157,26 +170,33 @@ fn publish(service: &Service, bus: &Bus, catalog: &Catalog, datasources: &Dataso
         status: Some(status.text).filter(|t| !t.is_empty()),
     });
     put(service, "datasources", &["name"], "Datasources and how they are", sources.collect());
-    // Its own tables are listed, but not their numbers: each look would change them.
-    let tables = views.iter().map(|view| {
-        let own = view.address.service() == HOST;
-        Table {
-            service: view.address.service().to_owned(),
-            table: view.address.table().to_owned(),
-            rows: view.rows.num_rows() as u64,
-            epoch: view.epoch.0,
-            to: if own { 0 } else { view.to },
-            key: view.shape.key.join(","),
-            columns: view.shape.schema.fields().len() as u64,
-            error: view.error.clone(),
-            as_of: view.as_of.filter(|_| !own).map(text),
-            description: view.shape.description.clone(),
+    let slots = bus.slots();
+    let tables = slots.iter().filter_map(|slot| {
+        let view = slot.view();
+        // One that could not be read yet is listed with why.
+        if view.is_none() && slot.error().is_none() {
+            return None;
         }
+        // The host's own are listed, but not their numbers: each look would change them.
+        let own = slot.address().service() == HOST;
+        let shape = view.as_ref().map(|v| &v.shape);
+        Some(Table {
+            service: slot.address().service().to_owned(),
+            table: slot.address().table().to_owned(),
+            rows: view.as_ref().map_or(0, |v| v.rows.num_rows() as u64),
+            epoch: view.as_ref().map_or(0, |v| v.epoch.0),
+            to: view.as_ref().filter(|_| !own).map_or(0, |v| v.to),
+            key: shape.map(|s| s.key.join(",")).unwrap_or_default(),
+            columns: shape.map_or(0, |s| s.schema.fields().len() as u64),
+            error: slot.error(),
+            as_of: view.as_ref().and_then(|v| v.as_of).filter(|_| !own).map(text),
+            description: shape.map(|s| s.description.clone()).unwrap_or_default(),
+        })
     });
     put(service, "tables", &["service", "table"], "All tables", tables.collect());
-    let slots = bus.slots();
     let subscriptions = slots.iter().flat_map(|slot| {
         slot.subscribers().into_iter().map(|s| Subscription {
+            subscription: s.number,
             service: slot.address().service().to_owned(),
             table: slot.address().table().to_owned(),
             since: text(s.since),
@@ -184,7 +204,7 @@ fn publish(service: &Service, bus: &Bus, catalog: &Catalog, datasources: &Dataso
             resynced: s.resynced,
         })
     });
-    put(service, "subscriptions", &[], "Who follows which table", subscriptions.collect());
+    put(service, "subscriptions", &["subscription"], "Who follows which table", subscriptions.collect());
 }
 
 fn put<T: Serialize + for<'de> Deserialize<'de>>(

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Why the state directory can't be had.
@@ -16,6 +16,12 @@ pub enum LockError {
         path: PathBuf,
         /// Who has it.
         pid: String,
+    },
+    /// Others could put code there.
+    #[error("the state directory {} belongs to another user or is writable by others: chmod 700 it, or name another with --state-dir", path.display())]
+    Shared {
+        /// The directory.
+        path: PathBuf,
     },
     /// It can't be made or written.
     #[error("the state directory {} can't be used: {source}; name another with --state-dir", path.display())]
@@ -42,6 +48,11 @@ impl Lock {
     pub fn take(directory: &Path) -> Result<Self, LockError> {
         let unusable = |source| LockError::Unusable { path: directory.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
+        let about = fs::metadata(directory).map_err(unusable)?;
+        // Code is mapped from within: nobody else may put something there.
+        if about.uid() != rustix::process::geteuid().as_raw() || about.mode() & 0o022 != 0 {
+            return Err(LockError::Shared { path: directory.to_owned() });
+        }
         let path = directory.join("lock");
         let mut file = OpenOptions::new()
             .read(true)
@@ -93,5 +104,9 @@ mod tests {
         );
         drop(held);
         Lock::take(&state).unwrap();
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).unwrap();
+        let text = Lock::take(&state).unwrap_err().to_string();
+        assert!(text.contains("is writable by others: chmod 700 it"), "{text}");
     }
 }

@@ -86,9 +86,6 @@ impl Node {
         // Watched before the first look: what changes in between rings.
         watch.follow(&directories);
         let first = executor.pass().await;
-        for trouble in catalog.troubles() {
-            tracing::error!("{trouble}");
-        }
         let reloading = tokio::spawn(async move {
             let mut again = first;
             loop {

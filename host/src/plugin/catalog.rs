@@ -125,7 +125,7 @@ struct State {
     serving: BTreeMap<String, Arc<Generation>>,
     loaded: Vec<Arc<Generation>>,
     files: Vec<FileView>,
-    troubles: Vec<String>,
+    troubles: Vec<(PathBuf, String)>,
     log_filter: String,
 }
 
@@ -166,7 +166,7 @@ impl Catalog {
 
     /// What is wrong with the directories themselves.
     #[must_use]
-    pub fn troubles(&self) -> Vec<String> {
+    pub fn troubles(&self) -> Vec<(PathBuf, String)> {
         self.state().troubles.clone()
     }
 
@@ -230,10 +230,13 @@ impl Catalog {
         self.ring();
     }
 
-    pub(super) fn set_files(&self, files: Vec<FileView>, troubles: Vec<String>) {
+    pub(super) fn set_files(&self, files: Vec<FileView>, troubles: Vec<(PathBuf, String)>) {
         let mut state = self.state();
         if state.files == files && state.troubles == troubles {
             return;
+        }
+        for (_, trouble) in troubles.iter().filter(|t| !state.troubles.contains(t)) {
+            tracing::error!("{trouble}");
         }
         (state.files, state.troubles) = (files, troubles);
         drop(state);

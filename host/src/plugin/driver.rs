@@ -18,18 +18,38 @@ pub struct CallError {
     pub status: Status,
     /// What the driver says.
     pub body: ErrorBody,
+    code_fault: bool,
 }
 
 impl CallError {
+    /// What a driver, or the host, answered.
+    #[must_use]
+    pub fn of(status: Status, body: ErrorBody) -> Self {
+        Self { status, body, code_fault: false }
+    }
+
     /// One of the host's own finding.
     pub fn new(status: Status, message: impl Into<String>) -> Self {
-        Self { status, body: ErrorBody::new(message) }
+        Self::of(status, ErrorBody::new(message))
+    }
+
+    /// An answer that the contract does not allow.
+    #[must_use]
+    pub fn broken(what: &str) -> Self {
+        Self::new(Status::FAILED, format!("the driver breaks the contract: {what}")).into_code_fault()
+    }
+
+    /// The same, as a fault of the driver's code.
+    #[must_use]
+    pub fn into_code_fault(mut self) -> Self {
+        self.code_fault = true;
+        self
     }
 
     /// Whether the driver's code is at fault, not its data or its configuration.
     #[must_use]
     pub fn is_code_fault(&self) -> bool {
-        matches!(self.status, Status::PANICKED | Status::POISONED)
+        self.code_fault || matches!(self.status, Status::PANICKED | Status::POISONED)
     }
 }
 

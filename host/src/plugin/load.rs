@@ -92,7 +92,7 @@ impl Driver for AbiDriver {
         let opened = self.module.open()(encode(request).as_str().into(), object(host));
         done(&opened.reply)?;
         let source = opened.source.into_option();
-        let source = source.ok_or_else(|| broken("open answered OK without a source"))?;
+        let source = source.ok_or_else(|| CallError::broken("open answered OK without a source"))?;
         Ok(Arc::new(AbiSource { source }))
     }
 
@@ -179,13 +179,9 @@ fn import(update: TableUpdate) -> Update {
     imported.unwrap_or_else(|error| Update::bare(table, Change::Failed(error)))
 }
 
-fn broken(what: &str) -> CallError {
-    CallError::new(Status::FAILED, format!("the driver breaks the contract: {what}"))
-}
-
 fn answer<T: DeserializeOwned>(reply: &Reply) -> Result<T, CallError> {
     done(reply)?;
-    decode(&reply.body).map_err(|error| broken(&error.message))
+    decode(&reply.body).map_err(|error| CallError::broken(&error.message))
 }
 
 fn done(reply: &Reply) -> Result<(), CallError> {
@@ -194,7 +190,7 @@ fn done(reply: &Reply) -> Result<(), CallError> {
     }
     let body =
         decode(&reply.body).unwrap_or_else(|_| ErrorBody::new(format!("no reason given (status {})", reply.status.0)));
-    Err(CallError { status: reply.status, body })
+    Err(CallError::of(reply.status, body))
 }
 
 /// The host as the driver sees it.
@@ -215,7 +211,7 @@ fn guarded(work: impl FnOnce() -> Result<(), CallError>) -> Reply {
 }
 
 fn read<T: DeserializeOwned>(text: RStr<'_>) -> Result<T, CallError> {
-    decode(&text).map_err(|body| CallError { status: Status::INVALID, body })
+    decode(&text).map_err(|body| CallError::of(Status::INVALID, body))
 }
 
 fn quietly(work: impl FnOnce() -> Status) -> Status {
@@ -230,7 +226,7 @@ impl Host for HostSide {
     fn publish(&self, update: TableUpdate, _wait_ms: u64) -> Reply {
         // Rows are taken at once, on the driver's thread: there is no queue to wait for.
         guarded(|| {
-            let update = Update::import(update).map_err(|body| CallError { status: Status::INVALID, body })?;
+            let update = Update::import(update).map_err(|body| CallError::of(Status::INVALID, body))?;
             self.0.publish(update)
         })
     }

@@ -1,7 +1,7 @@
 //! What a plugin's bytes say of it, without one of them being run: that they are a whole object file for this machine,
 //! their note, and what they need.
 
-use super::stage::Bytes;
+use super::stage::{Bytes, StageError};
 use busway_plugin_api::abi::{self, NOTE_SECTION, read_note};
 use busway_plugin_api::info::is_driver_id;
 use object::elf;
@@ -144,10 +144,28 @@ pub fn read(bytes: &[u8], beside: &Path, installed: impl Fn(&str) -> bool) -> Re
 /// # Errors
 ///
 /// What is wrong, and what to do.
-pub fn inspect_file(path: &Path) -> Result<(Bytes, Note), String> {
-    let bytes = Bytes::read(path).map_err(|e| e.to_string())?;
-    let note = read(&bytes.bytes, path.parent().unwrap_or(Path::new("/")), installed).map_err(|e| e.to_string())?;
+pub fn inspect_file(path: &Path) -> Result<(Bytes, Note), InspectError> {
+    let bytes = Bytes::read(path)?;
+    let note = read(&bytes.bytes, path.parent().unwrap_or(Path::new("/")), installed)?;
     Ok((bytes, note))
+}
+
+/// Why a file is no plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// It can't be read.
+    #[error(transparent)]
+    Read(#[from] StageError),
+    /// Its bytes are none.
+    #[error(transparent)]
+    Note(#[from] NoteError),
+}
+
+impl InspectError {
+    /// Whether another look may help though the file stays as it is.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Read(_) | Self::Note(NoteError::Needs { .. }))
+    }
 }
 
 fn not_a_library(bytes: &[u8], error: &str) -> NoteError {
@@ -257,7 +275,9 @@ fn satisfied(needs: &Needs, beside: &Path, installed: impl Fn(&str) -> bool) -> 
         let path = beside.join(name);
         let why = if library.contains('/') {
             "it names by a path".to_owned()
-        } else if installed(library) {
+        } else if installed(library)
+            || needs.run_paths.iter().any(|p| p.starts_with('/') && Path::new(p).join(name).exists())
+        {
             continue;
         } else if path.exists() || needs.run_paths.iter().any(|p| p.contains("$ORIGIN")) {
             format!("would be looked for beside it ({})", path.display())
@@ -286,7 +306,19 @@ pub(super) fn installed(library: &str) -> bool {
     let configured = std::env::var_os("LD_LIBRARY_PATH");
     let configured = configured.iter().flat_map(std::env::split_paths);
     let triplets = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
-    PLACES.iter().chain(&triplets).map(PathBuf::from).chain(configured).any(|place| place.join(library).exists())
+    // Further places that the administrator told the loader of.
+    let told = std::fs::read_dir("/etc/ld.so.conf.d").into_iter().flatten().flatten().map(|entry| entry.path());
+    let told = told.chain([PathBuf::from("/etc/ld.so.conf")]).filter_map(|file| std::fs::read_to_string(file).ok());
+    let told: Vec<PathBuf> = told
+        .flat_map(|text| text.lines().filter(|l| l.starts_with('/')).map(PathBuf::from).collect::<Vec<_>>())
+        .collect();
+    PLACES
+        .iter()
+        .chain(&triplets)
+        .map(PathBuf::from)
+        .chain(configured)
+        .chain(told)
+        .any(|place| place.join(library).exists())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What is to be loaded: a pure function of what the files claim and who serves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// A file whose bytes are a plugin.
@@ -37,12 +37,14 @@ pub enum Decision {
 }
 
 /// One decision for each driver id, and the files that claim an id they don't get, with the files they conflict with.
-/// `history` says which file served an id before this process began.
+/// `history` says which file served an id before this process began, `undecided`
+/// which files are there without it being known what they claim.
 #[must_use]
 pub fn plan(
     claims: &[Claim],
     serving: &BTreeMap<String, Serving>,
     history: &BTreeMap<String, PathBuf>,
+    undecided: &BTreeSet<PathBuf>,
 ) -> (BTreeMap<String, Decision>, BTreeMap<PathBuf, Vec<PathBuf>>) {
     let mut by_id: BTreeMap<&str, Vec<&Claim>> = serving.keys().map(|id| (id.as_str(), Vec::new())).collect();
     for claim in claims {
@@ -55,6 +57,9 @@ pub fn plan(
         let decision = match (own, serving.get(id), &claims[..]) {
             (Some((serves, own)), _, _) if own.sha256 == serves.sha256 => Decision::Keep,
             (Some((_, own)), _, _) => Decision::Reload(own.clone()),
+            // The serving file is there, being written or no plugin any more: nobody takes its place meanwhile.
+            (None, Some(serves), _) if undecided.contains(&serves.path) => Decision::Keep,
+            (None, None, _) if history.get(id).is_some_and(|path| undecided.contains(path)) => Decision::Keep,
             (None, Some(_), [only]) => Decision::Reload((*only).clone()),
             (None, Some(_), _) => Decision::Missing,
             (None, None, [only]) => Decision::Load((*only).clone()),
@@ -97,13 +102,13 @@ mod tests {
     #[test]
     fn a_single_claimant_is_loaded_and_its_new_bytes_are_a_reload() {
         let none = BTreeMap::new();
-        let (decided, conflicts) = plan(&[claim("a.so", "x", "1")], &none, &unknown());
+        let (decided, conflicts) = plan(&[claim("a.so", "x", "1")], &none, &unknown(), &BTreeSet::new());
         assert_eq!(decided["x"], Decision::Load(claim("a.so", "x", "1")));
         assert!(conflicts.is_empty());
         let serving = serves("x", "a.so", "1");
-        assert_eq!(plan(&[claim("a.so", "x", "1")], &serving, &unknown()).0["x"], Decision::Keep);
+        assert_eq!(plan(&[claim("a.so", "x", "1")], &serving, &unknown(), &BTreeSet::new()).0["x"], Decision::Keep);
         assert_eq!(
-            plan(&[claim("a.so", "x", "2")], &serving, &unknown()).0["x"],
+            plan(&[claim("a.so", "x", "2")], &serving, &unknown(), &BTreeSet::new()).0["x"],
             Decision::Reload(claim("a.so", "x", "2"))
         );
     }
@@ -111,7 +116,7 @@ mod tests {
     #[test]
     fn inv04_two_claimants_and_no_history_none_is_loaded_and_both_are_named() {
         let two = [claim("a.so", "x", "1"), claim("b.so", "x", "2")];
-        let (decided, conflicts) = plan(&two, &BTreeMap::new(), &unknown());
+        let (decided, conflicts) = plan(&two, &BTreeMap::new(), &unknown(), &BTreeSet::new());
         assert_eq!(decided["x"], Decision::Keep);
         assert_eq!(conflicts[&PathBuf::from("a.so")], [PathBuf::from("b.so")]);
         assert_eq!(conflicts[&PathBuf::from("b.so")], [PathBuf::from("a.so")]);
@@ -121,7 +126,7 @@ mod tests {
     fn inv04_who_served_before_a_restart_serves_again() {
         let two = [claim("a.so", "x", "1"), claim("b.so", "x", "2")];
         let history = BTreeMap::from([("x".to_owned(), PathBuf::from("b.so"))]);
-        let (decided, conflicts) = plan(&two, &BTreeMap::new(), &history);
+        let (decided, conflicts) = plan(&two, &BTreeMap::new(), &history, &BTreeSet::new());
         assert_eq!(decided["x"], Decision::Load(claim("b.so", "x", "2")));
         assert_eq!(conflicts.into_keys().collect::<Vec<_>>(), [PathBuf::from("a.so")]);
     }
@@ -129,10 +134,12 @@ mod tests {
     #[test]
     fn inv04_the_one_that_serves_stays_and_the_other_is_the_conflict() {
         let serving = serves("x", "b.so", "2");
-        let (decided, conflicts) = plan(&[claim("a.so", "x", "1"), claim("b.so", "x", "2")], &serving, &unknown());
+        let (decided, conflicts) =
+            plan(&[claim("a.so", "x", "1"), claim("b.so", "x", "2")], &serving, &unknown(), &BTreeSet::new());
         assert_eq!(decided["x"], Decision::Keep);
         assert_eq!(conflicts.into_keys().collect::<Vec<_>>(), [PathBuf::from("a.so")]);
-        let (decided, _) = plan(&[claim("a.so", "x", "1"), claim("b.so", "x", "3")], &serving, &unknown());
+        let (decided, _) =
+            plan(&[claim("a.so", "x", "1"), claim("b.so", "x", "3")], &serving, &unknown(), &BTreeSet::new());
         assert_eq!(decided["x"], Decision::Reload(claim("b.so", "x", "3")));
     }
 
@@ -140,12 +147,24 @@ mod tests {
     fn inv04_an_id_whose_file_is_gone_goes_to_the_only_other_claimant() {
         let serving = serves("x", "gone.so", "1");
         assert_eq!(
-            plan(&[claim("a.so", "x", "2")], &serving, &unknown()).0["x"],
+            plan(&[claim("a.so", "x", "2")], &serving, &unknown(), &BTreeSet::new()).0["x"],
             Decision::Reload(claim("a.so", "x", "2"))
         );
-        assert_eq!(plan(&[], &serving, &unknown()).0["x"], Decision::Missing);
-        let (decided, conflicts) = plan(&[claim("a.so", "x", "2"), claim("b.so", "x", "3")], &serving, &unknown());
+        assert_eq!(plan(&[], &serving, &unknown(), &BTreeSet::new()).0["x"], Decision::Missing);
+        let (decided, conflicts) =
+            plan(&[claim("a.so", "x", "2"), claim("b.so", "x", "3")], &serving, &unknown(), &BTreeSet::new());
         assert_eq!(decided["x"], Decision::Missing);
         assert_eq!(conflicts.len(), 2);
+    }
+
+    #[test]
+    fn inv04_nobody_takes_the_place_of_a_file_that_is_being_written() {
+        let serving = serves("x", "a.so", "1");
+        let writing = BTreeSet::from([PathBuf::from("a.so")]);
+        let (decided, _) = plan(&[claim("b.so", "x", "2")], &serving, &unknown(), &writing);
+        assert_eq!(decided["x"], Decision::Keep);
+        let history = BTreeMap::from([("x".to_owned(), PathBuf::from("a.so"))]);
+        let (decided, _) = plan(&[claim("b.so", "x", "2")], &BTreeMap::new(), &history, &writing);
+        assert_eq!(decided["x"], Decision::Keep);
     }
 }

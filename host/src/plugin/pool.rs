@@ -9,9 +9,14 @@ use tokio::sync::oneshot;
 /// So many threads a driver has.
 const THREADS: usize = 8;
 /// So many abandoned threads are replaced.
-const REPLACED: usize = 4;
+pub(crate) const REPLACED: usize = 4;
 /// A thread that had nothing to do for so long ends.
 const IDLE: Duration = Duration::from_secs(30);
+
+/// So long a call that was told to end may take for it.
+const GRACE: Duration = Duration::from_millis(200);
+/// So long a call waits for a thread.
+const QUEUED: Duration = Duration::from_secs(60);
 
 /// Why a call came to no end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +27,12 @@ pub enum PoolError {
     /// The host's own side of the call panicked.
     #[error("the host panicked in this call: its log says where")]
     Panicked,
+    /// All threads are at work.
+    #[error("all threads of this driver are busy since {}", humantime::format_duration(QUEUED))]
+    Busy,
+    /// The system has no thread to give.
+    #[error("the system has no thread to give")]
+    NoThread,
     /// No thread is left: too many hang.
     #[error("{0} threads of this driver hang, none is left")]
     Exhausted(usize),
@@ -48,8 +59,8 @@ struct State {
     next: u64,
     threads: usize,
     idle: usize,
-    /// Jobs whose time ran out while they ran; their threads leave when they come back.
-    abandoned: std::collections::HashSet<u64>,
+    /// Jobs that run and are waited for. One that comes back and is not among them was abandoned: its thread leaves.
+    running: std::collections::HashSet<u64>,
     hung: usize,
 }
 
@@ -73,7 +84,9 @@ impl Pool {
     }
 
     /// Runs a call on one of the threads. The deadline counts from when it starts to run; `overdue` is called when it
-    /// passes, before the thread is given up for lost.
+    /// passes, and a call that heeds that gets a moment to come back before its thread is given up for lost.
+    ///
+    /// The deadline holds even when the caller goes away: it is watched by a task of its own.
     ///
     /// # Errors
     ///
@@ -81,11 +94,22 @@ impl Pool {
     pub async fn run<T: Send + 'static>(
         &self,
         deadline: Duration,
+        overdue: impl FnOnce() + Send + 'static,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PoolError> {
+        let pool = self.clone();
+        let watched = tokio::spawn(async move { pool.watch(deadline, overdue, work).await });
+        watched.await.unwrap_or(Err(PoolError::Panicked))
+    }
+
+    async fn watch<T: Send + 'static>(
+        &self,
+        deadline: Duration,
         overdue: impl FnOnce(),
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PoolError> {
         let (started, start) = oneshot::channel::<()>();
-        let (done, end) = oneshot::channel();
+        let (done, mut end) = oneshot::channel();
         let job: Work = Box::new(move || {
             // Nobody waits any more: nothing to do.
             if started.send(()).is_ok() {
@@ -93,17 +117,25 @@ impl Pool {
             }
         });
         let number = self.submit(job)?;
-        if start.await.is_err() {
-            return Err(PoolError::Exhausted(self.hung()));
+        match tokio::time::timeout(QUEUED, start).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(PoolError::Exhausted(self.hung())),
+            Err(_) => return Err(PoolError::Busy),
         }
-        match tokio::time::timeout(deadline, end).await {
-            Ok(Ok(Ok(result))) => Ok(result),
-            Ok(_) => Err(PoolError::Panicked),
+        let ended = match tokio::time::timeout(deadline, &mut end).await {
+            Ok(ended) => ended,
             Err(_) => {
                 overdue();
-                self.abandon(number);
-                Err(PoolError::Overdue(deadline))
+                let Ok(ended) = tokio::time::timeout(GRACE, &mut end).await else {
+                    self.abandon(number);
+                    return Err(PoolError::Overdue(deadline));
+                };
+                ended
             }
+        };
+        match ended {
+            Ok(Ok(result)) => Ok(result),
+            _ => Err(PoolError::Panicked),
         }
     }
 
@@ -115,7 +147,8 @@ impl Pool {
         self.inner.staff(&mut state);
         if state.threads == 0 {
             state.queue.clear();
-            return Err(PoolError::Exhausted(state.hung));
+            let none_left = state.hung >= THREADS + REPLACED;
+            return Err(if none_left { PoolError::Exhausted(state.hung) } else { PoolError::NoThread });
         }
         drop(state);
         self.inner.bell.notify_one();
@@ -124,7 +157,10 @@ impl Pool {
 
     fn abandon(&self, number: u64) {
         let mut state = self.inner.state();
-        state.abandoned.insert(number);
+        if !state.running.remove(&number) {
+            // It came back in the last moment, and its thread with it.
+            return;
+        }
         state.hung += 1;
         state.threads = state.threads.saturating_sub(1);
         // Others may wait in line behind the one that hangs.
@@ -158,10 +194,11 @@ impl Inner {
         let mut state = self.state();
         loop {
             if let Some((number, job)) = state.queue.pop_front() {
+                state.running.insert(number);
                 drop(state);
                 job();
                 state = self.state();
-                if state.abandoned.remove(&number) {
+                if !state.running.remove(&number) {
                     state.hung -= 1;
                     return;
                 }
@@ -201,10 +238,10 @@ mod tests {
     async fn a_hung_call_costs_its_thread_and_a_returning_one_gives_it_back() {
         let pool = Pool::new("fixture");
         let (release, gate) = mpsc::channel::<()>();
-        let mut told = false;
-        let hung = pool.run(SHORT, || told = true, move || gate.recv().is_ok()).await;
+        let (tell, told) = mpsc::channel();
+        let hung = pool.run(SHORT, move || tell.send(()).unwrap(), move || gate.recv().is_ok()).await;
         assert_eq!(hung, Err(PoolError::Overdue(SHORT)));
-        assert!(told);
+        assert!(told.try_recv().is_ok());
         assert_eq!(pool.hung(), 1);
         assert_eq!(pool.run(LONG, || (), || 7).await, Ok(7));
         release.send(()).unwrap();
@@ -226,6 +263,37 @@ mod tests {
             assert_eq!(hung, Err(PoolError::Overdue(SHORT)));
         }
         assert_eq!(pool.run(LONG, || (), || 7).await, Err(PoolError::Exhausted(12)));
+        drop(release);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_heeds_its_cancellation_keeps_its_thread() {
+        let pool = Pool::new("fixture");
+        for _ in 0..20 {
+            let (cancel, cancelled) = mpsc::channel::<()>();
+            let back = pool.run(SHORT, move || drop(cancel), move || cancelled.recv().is_err()).await;
+            assert_eq!(back, Ok(true));
+        }
+        assert_eq!(pool.hung(), 0);
+        assert_eq!(pool.run(LONG, || (), || 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn the_deadline_holds_when_the_caller_goes_away() {
+        let pool = Pool::new("fixture");
+        let (release, gate) = mpsc::channel::<()>();
+        let call = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.run(SHORT, || (), move || gate.recv().is_ok()).await }
+        });
+        tokio::task::yield_now().await;
+        call.abort();
+        let end = std::time::Instant::now() + LONG;
+        // Aborted before it began, nothing hangs; later, its thread is counted as lost.
+        while pool.hung() == 0 && pool.inner.state().threads > 0 {
+            assert!(std::time::Instant::now() < end);
+            tokio::task::yield_now().await;
+        }
         drop(release);
     }
 }

@@ -13,7 +13,7 @@ use crate::logging::DriverLog;
 use busway_plugin_api::info::DriverInfo;
 use busway_plugin_api::message::AttachRequest;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -74,6 +74,16 @@ enum Failure {
     Attach(CallError),
 }
 
+impl Failure {
+    /// Whether the host's own trouble is behind it, or the system's: not the bytes'.
+    fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Stage(_) | Self::Load(LoadError::Map(_)) | Self::Pool(PoolError::NoThread | PoolError::Busy)
+        )
+    }
+}
+
 /// What is known of a file since it last changed.
 #[derive(Debug)]
 struct Seen {
@@ -95,7 +105,8 @@ struct HeldBack {
 #[derive(Debug, Clone)]
 enum Verdict {
     Claims(Claim, Box<Note>),
-    Refused(String),
+    /// With when to look again, if that may help though the file stays as it is.
+    Refused(String, Option<Instant>),
 }
 
 /// Loads and reloads what lies in the plugin directories.
@@ -148,10 +159,16 @@ impl<T: Tenants> Executor<T> {
             tokio::task::spawn_blocking(move || directories.iter().map(|d| scan(d)).collect::<Vec<_>>()).await;
         let mut troubles = Vec::new();
         let mut files: BTreeMap<PathBuf, Result<Found, ScanError>> = BTreeMap::new();
-        for scanned in scanned.unwrap_or_default() {
+        let mut unreadable: Vec<PathBuf> = Vec::new();
+        for (directory, scanned) in self.directories.iter().zip(scanned.unwrap_or_default()) {
             match scanned {
                 Ok(found) => files.extend(found),
-                Err(error) => troubles.push(error.to_string()),
+                Err(error) => {
+                    if matches!(error, ScanError::Unreadable { .. }) {
+                        unreadable.push(directory.clone());
+                    }
+                    troubles.push((directory.clone(), error.to_string()));
+                }
             }
         }
         let mut views = Vec::new();
@@ -162,7 +179,13 @@ impl<T: Tenants> Executor<T> {
                 _ => None,
             })
             .collect();
-        let (mut decisions, conflicts) = plan(&claims, &self.serving, &self.history.served);
+        // Files that are there, and those of directories that can't be read just now.
+        let mut undecided: BTreeSet<PathBuf> = files.keys().cloned().collect();
+        undecided.retain(|path| !claims.iter().any(|claim| &claim.path == path));
+        let known = self.serving.values().map(|s| &s.path).chain(self.history.served.values());
+        let lost = |path: &&PathBuf| unreadable.iter().any(|d| path.parent() == Some(d.as_path()));
+        undecided.extend(known.filter(lost).cloned());
+        let (mut decisions, conflicts) = plan(&claims, &self.serving, &self.history.served, &undecided);
         for decision in decisions.values_mut() {
             self.act(std::mem::replace(decision, Decision::Keep)).await;
         }
@@ -187,7 +210,6 @@ impl<T: Tenants> Executor<T> {
                     continue;
                 }
             };
-            let old = age(found) > FRESH;
             let seen = self.seen.entry(path.clone()).or_insert_with(|| Seen {
                 found: found.clone(),
                 since: Instant::now(),
@@ -196,24 +218,28 @@ impl<T: Tenants> Executor<T> {
             if seen.found != *found {
                 *seen = Seen { found: found.clone(), since: Instant::now(), verdict: None };
             }
-            if seen.verdict.is_some() {
-                continue;
+            match &seen.verdict {
+                Some(Verdict::Refused(_, Some(again))) if Instant::now() >= *again => {}
+                Some(_) => continue,
+                None => {}
             }
+            // A clock that is off must not make a file young for ever.
+            let old = age(found) > FRESH || seen.since.elapsed() > FRESH;
             if !old && seen.since.elapsed() < SETTLED {
                 again = Some(SETTLED);
                 continue;
             }
             let reading = path.clone();
             let read = tokio::task::spawn_blocking(move || examine(&reading)).await;
-            let verdict = read.unwrap_or_else(|_| Verdict::Refused("the host panicked reading it".to_owned()));
+            let verdict = read.unwrap_or_else(|_| Verdict::Refused("the host panicked reading it".to_owned(), None));
             match verdict {
                 // A slow copy pauses longer than the settling time now and then.
-                Verdict::Refused(reason) if !old => {
+                Verdict::Refused(reason, _) if !old => {
                     again = Some(SETTLED);
                     views.push(view(path, FileState::Incomplete, reason, found.size));
                 }
                 verdict => {
-                    if let Verdict::Refused(reason) = &verdict {
+                    if let Verdict::Refused(reason, _) = &verdict {
                         tracing::warn!(file = %path.display(), reason, "plugin refused");
                     }
                     seen.verdict = Some(verdict);
@@ -245,7 +271,10 @@ impl<T: Tenants> Executor<T> {
                 self.seen.remove(&claim.path);
                 return;
             }
-            Err(failure) => return self.hold_back(&claim, failure.to_string(), None, None),
+            Err(failure) => {
+                let again = failure.may_pass().then(|| Instant::now() + AGAIN);
+                return self.hold_back(&claim, failure.to_string(), again, None);
+            }
         };
         if reload && let Err(error) = self.tenants.switch(Arc::clone(&generation)).await {
             self.catalog.count(Arc::clone(&generation));
@@ -336,7 +365,7 @@ impl<T: Tenants> Executor<T> {
             let size = seen.found.size;
             let (claim, note) = match &seen.verdict {
                 Some(Verdict::Claims(claim, note)) => (claim, note),
-                Some(Verdict::Refused(reason)) => {
+                Some(Verdict::Refused(reason, _)) => {
                     views.push(view(path, FileState::Refused, reason.clone(), size));
                     continue;
                 }
@@ -417,7 +446,8 @@ fn examine(path: &Path) -> Verdict {
             let claim = Claim { path: path.to_owned(), id: note.id.clone(), sha256: bytes.sha256 };
             Verdict::Claims(claim, Box::new(note))
         }
-        Err(reason) => Verdict::Refused(reason),
+        // What the system lacks may be installed, what could not be read may be read.
+        Err(error) => Verdict::Refused(error.to_string(), error.may_pass().then(|| Instant::now() + AGAIN)),
     }
 }
 

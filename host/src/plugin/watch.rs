@@ -4,7 +4,7 @@
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -14,6 +14,8 @@ pub struct Watch {
     bell: Arc<Notify>,
     watcher: Option<RecommendedWatcher>,
     watched: Vec<PathBuf>,
+    /// The directories, as they are named; events may name them by longer paths.
+    followed: Arc<Mutex<Vec<PathBuf>>>,
     period: Duration,
 }
 
@@ -27,9 +29,19 @@ impl Watch {
     pub fn new(period: Duration) -> Self {
         let bell = Arc::new(Notify::new());
         let rung = Arc::clone(&bell);
+        let followed = Arc::new(Mutex::new(Vec::<PathBuf>::new()));
+        let of = Arc::clone(&followed);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Looking at a directory is an event too: rung for that, the scan would go round for ever.
-            if !event.is_ok_and(|event| is_a_look(&event.kind)) {
+            // Looking at a directory is an event too: rung for that, the scan would go round for ever. And of a parent
+            // only what happens to the directories themselves counts.
+            let foreign = |event: &notify::Event| {
+                let followed = of.lock().unwrap_or_else(PoisonError::into_inner);
+                !event.paths.is_empty()
+                    && event.paths.iter().all(|path| {
+                        !followed.iter().any(|d| path.ends_with(d) || path.parent().is_some_and(|p| p.ends_with(d)))
+                    })
+            };
+            if !event.is_ok_and(|event| is_a_look(&event.kind) || foreign(&event)) {
                 rung.notify_one();
             }
         });
@@ -37,12 +49,14 @@ impl Watch {
             tracing::warn!(%error, "no file events to be had: directories are looked at every {period:?} (on Linux, \
                 raise fs.inotify.max_user_instances)");
         }
-        Self { bell, watcher: watcher.ok(), watched: Vec::new(), period }
+        Self { bell, watcher: watcher.ok(), watched: Vec::new(), followed, period }
     }
 
     /// Watches these directories, and their parents so that one that comes back is seen. Call it after each scan.
     pub fn follow(&mut self, directories: &[PathBuf]) {
         let Some(watcher) = &mut self.watcher else { return };
+        let named = directories.iter().map(|d| d.strip_prefix(".").unwrap_or(d).to_path_buf());
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = named.collect();
         let parents = directories.iter().filter_map(|d| d.parent()).map(Path::to_path_buf);
         for path in directories.iter().cloned().chain(parents) {
             // Watching again what is watched is free, and needed when the directory was replaced.
@@ -96,6 +110,9 @@ mod tests {
         std::fs::write(directory.join("a.so"), "b").unwrap();
         assert!(rings(&watch).await, "written");
         while rings(&watch).await {}
+        // What happens beside it is nobody's business here.
+        std::fs::write(folder.path().join("busway.log"), "x").unwrap();
+        assert!(!rings(&watch).await, "a neighbour");
         // A directory that goes and comes back is seen by its parent.
         std::fs::remove_dir_all(&directory).unwrap();
         assert!(rings(&watch).await, "gone");

@@ -18,7 +18,7 @@ pub struct TableState {
     epoch: Epoch,
     to: u64,
     rows: RecordBatch,
-    prints: Prints,
+    prints: Arc<Prints>,
     duplicates: u64,
 }
 
@@ -42,7 +42,7 @@ impl TableState {
     pub fn begin(shape: Shape, rows: &Batches) -> Result<Self, Refused> {
         let shape = Arc::new(shape);
         let (rows, prints, duplicates) = distinct(&shape, rows)?;
-        Ok(Self { shape, epoch: Epoch::next(), to: 1, rows, prints, duplicates })
+        Ok(Self { shape, epoch: Epoch::next(), to: 1, rows, prints: Arc::new(prints), duplicates })
     }
 
     /// Takes a snapshot: the step to it, or a new epoch when its columns or key are others.
@@ -65,7 +65,7 @@ impl TableState {
         }
         let removed = pick(&self.rows, difference.removed)?;
         let added = pick(&rows, difference.added)?;
-        (self.rows, self.prints) = (rows, prints);
+        (self.rows, self.prints) = (rows, Arc::new(prints));
         Ok(Applied::Stepped(self.step(removed, added, difference.updated)))
     }
 
@@ -111,7 +111,7 @@ impl TableState {
         if let (Some(keys), Some(new)) = (&mut next.keys, new.keys) {
             keys.extend(new);
         }
-        (self.rows, self.prints) = (rows, next);
+        (self.rows, self.prints) = (rows, Arc::new(next));
         Ok(Applied::Stepped(self.step(removed, added, difference.updated)))
     }
 
