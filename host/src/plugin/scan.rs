@@ -117,7 +117,6 @@ pub(super) fn look(path: &Path) -> Option<Result<Found, ScanError>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -225,7 +225,6 @@ fn names(rows: &Batches) -> Vec<String> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use busway_plugin_api::TableSpec;
