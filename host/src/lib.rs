@@ -9,3 +9,6 @@ pub mod logging;
 pub mod node;
 pub mod plugin;
 pub mod table;
+
+/// What rows and columns are made of, in the version that the bus hands out.
+pub use busway_plugin_api::{arrow_array, arrow_schema};

@@ -1,9 +1,13 @@
 //! Busway's features, each through its public face: one file a feature.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cli;
+mod cli_files;
 mod contract;
+mod drivers;
 mod faults;
 mod host;
 mod http;
+mod library;
 mod loading;
 mod reload;

@@ -3,6 +3,7 @@
 
 pub mod fixture;
 pub mod host;
+pub mod running;
 pub mod stream;
 pub mod workspace;
 

@@ -65,7 +65,7 @@ fn print(findings: &[Finding], output: &mut Output) -> Result<(), Failure> {
     drawn.lines.iter().try_for_each(|line| output.line(line))?;
     for finding in findings.iter().filter(|f| !f.ok) {
         output.line("")?;
-        output.line(&format!("{} {}:", finding.what, finding.name))?;
+        output.line(&format!("{}:", [finding.what, &finding.name].join(" ").trim_end()))?;
         output.line(&format!("  {}", printable(&finding.detail)))?;
     }
     Ok(())

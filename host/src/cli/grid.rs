@@ -59,7 +59,7 @@ impl Grid {
                     false => format!("{text}{pad}"),
                 }
             };
-            widths.iter().enumerate().map(cell).collect::<Vec<_>>().join(&gap)
+            widths.iter().enumerate().map(cell).collect::<Vec<_>>().join(&gap).trim_end().to_owned()
         };
         let head = line(&self.headers, &|_, text| header.put(BOLD, text));
         let cell = |index: usize, text: &str| match text {

@@ -67,6 +67,19 @@ impl HostArguments {
     }
 }
 
+/// The socket that the configuration names, for a client that looks for its host.
+pub(crate) fn configured_socket() -> Result<Option<PathBuf>, ConfigError> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(socket) = variable("BUSWAY_SOCKET") {
+        return Ok(Some(socket));
+    }
+    match variable("BUSWAY_CONFIG") {
+        Some(path) => Ok(Config::read(&path)?.listen.socket),
+        // Nobody named it: one that is wrong, or not for everybody's eyes, is its host's trouble.
+        None => Ok(usual().and_then(|path| Config::read(&path).ok()?.listen.socket)),
+    }
+}
+
 fn usual() -> Option<PathBuf> {
     let own = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     let own = own.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));

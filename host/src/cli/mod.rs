@@ -130,7 +130,8 @@ async fn ask(command: &Command, named: Option<(&str, Origin)>, output: &mut Outp
         Command::Plugin(plugin::PluginCommand::Inspect(arguments)) => return plugin::inspect(arguments, output),
         _ => {}
     }
-    let client = find(named, None).await?;
+    let configured = if named.is_none() { host_arguments::configured_socket()? } else { None };
+    let client = find(named, configured).await?;
     match command {
         Command::Tables(arguments) => tables::run(&client, arguments, output).await,
         Command::Rows(arguments) => rows::run(&client, arguments, output).await,

@@ -184,14 +184,9 @@ impl Runner {
                     status.polls += 1;
                     status.last_poll = Some(Timestamp::now());
                     status.text = text;
-                    if errors.is_empty() && !all {
-                        // What is wrong with the other tables still is.
-                    } else if errors.is_empty() {
-                        (status.phase, status.error) = (Phase::Running, String::new());
-                    } else {
-                        let shown: Vec<String> =
-                            errors.iter().map(|(table, e)| format!("table {table:?}: {e}")).collect();
-                        (status.phase, status.error) = (Phase::Degraded, shown.join("; "));
+                    // After a poll of some tables, what is wrong with the others still is.
+                    if all || !errors.is_empty() {
+                        (status.phase, status.error) = after(&errors);
                     }
                 });
             }
@@ -371,7 +366,7 @@ impl Runner {
                     status.generation = number;
                     status.polls += 1;
                     status.last_poll = Some(Timestamp::now());
-                    status.phase = if errors.is_empty() { Phase::Running } else { Phase::Degraded };
+                    (status.phase, status.error) = after(&errors);
                 });
                 self.due = (!self.record.poll.is_zero()).then(|| Instant::now() + self.record.poll);
                 if let Err(error) = new.activate().await {
@@ -416,6 +411,12 @@ fn weigh(service: &Service, updates: &[Update]) -> Result<(), CallError> {
         }
     }
     Ok(())
+}
+
+/// How a datasource is after a poll with these errors of its tables.
+fn after(errors: &[(String, String)]) -> (Phase, String) {
+    let shown: Vec<String> = errors.iter().map(|(table, error)| format!("table {table:?}: {error}")).collect();
+    (if errors.is_empty() { Phase::Running } else { Phase::Degraded }, shown.join("; "))
 }
 
 async fn until(due: Option<Instant>) {

@@ -1,6 +1,7 @@
 //! What a plugin's bytes say of it, without one of them being run: that they are a whole object file for this machine,
 //! their note, and what they need.
 
+use super::scan::{ScanError, look};
 use super::stage::{Bytes, StageError};
 use busway_plugin_api::abi::{self, NOTE_SECTION, read_note};
 use busway_plugin_api::info::is_driver_id;
@@ -145,6 +146,10 @@ pub fn read(bytes: &[u8], beside: &Path, installed: impl Fn(&str) -> bool) -> Re
 ///
 /// What is wrong, and what to do.
 pub fn inspect_file(path: &Path) -> Result<(Bytes, Note), InspectError> {
+    // What is no file is not opened: to open a pipe is to wait for its writer.
+    if let Some(Err(error)) = look(path) {
+        return Err(InspectError::NoFile(error));
+    }
     let bytes = Bytes::read(path)?;
     let note = read(&bytes.bytes, path.parent().unwrap_or(Path::new("/")), installed)?;
     Ok((bytes, note))
@@ -153,6 +158,9 @@ pub fn inspect_file(path: &Path) -> Result<(Bytes, Note), InspectError> {
 /// Why a file is no plugin.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
+    /// It is none.
+    #[error(transparent)]
+    NoFile(ScanError),
     /// It can't be read.
     #[error(transparent)]
     Read(#[from] StageError),
@@ -172,10 +180,8 @@ fn not_a_library(bytes: &[u8], error: &str) -> NoteError {
     // What `object` refuses though it begins as a library does was most likely cut short.
     if bytes.starts_with(b"\x7fELF") {
         let length = bytes.len() as u64;
-        return match bytes.get(40..48).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes) {
-            Some(sections) if sections > length => {
-                NoteError::Truncated { part: "its section table".to_owned(), end: sections, length }
-            }
+        return match end_of_sections(bytes) {
+            Some(end) if end > length => NoteError::Truncated { part: "its section table".to_owned(), end, length },
             _ => NoteError::NotALibrary(error.to_owned()),
         };
     }
@@ -184,6 +190,13 @@ fn not_a_library(bytes: &[u8], error: &str) -> NoteError {
     } else {
         error.to_owned()
     })
+}
+
+/// Where the header of a 64-bit ELF file says that its section table ends.
+fn end_of_sections(bytes: &[u8]) -> Option<u64> {
+    let begin = bytes.get(40..48)?.try_into().ok().map(u64::from_le_bytes)?;
+    let short = |at: usize| bytes.get(at..at + 2)?.try_into().ok().map(u16::from_le_bytes);
+    begin.checked_add(u64::from(short(58)?) * u64::from(short(60)?))
 }
 
 fn machine(file: &object::File<'_>) -> Result<(), NoteError> {

@@ -91,7 +91,7 @@ pub fn scan(directory: &Path) -> Result<BTreeMap<PathBuf, Result<Found, ScanErro
 }
 
 /// `None` for what vanished in between.
-fn look(path: &Path) -> Option<Result<Found, ScanError>> {
+pub(super) fn look(path: &Path) -> Option<Result<Found, ScanError>> {
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) => {
