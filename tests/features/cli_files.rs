@@ -209,9 +209,9 @@ fn check_of_a_directory_that_is_not_there() {
 what             name         verdict
 state directory  state        ok
 listen           127.0.0.1:0  ok
-directory                     bad
+directory        plugins      bad
 
-directory:
+directory plugins:
   the plugin directory plugins does not exist: make it, or name another with --plugins
 "
     );

@@ -232,13 +232,17 @@ fn the_driver_is_replaced_while_its_files_change() {
 }
 
 #[test]
-fn what_the_new_driver_can_t_read_is_said_at_the_switch() {
+fn inv05_a_build_that_can_not_read_what_the_old_one_could_is_held_back() {
     let host = files(&FILES.replace("100ms", "1h"), &[("orders.csv", "id\n1\n")]);
     host.wait_datasource("files", "running");
     put(&host, "orders.csv", "id\n1,2\n");
     rebuild(&host, 1);
-    let datasource = host.wait_datasource("files", "degraded");
-    let error = "table \"orders\": a row of 2 cells, where there are 1 columns (at orders.csv:2)";
-    assert_eq!((&datasource["generation"], &datasource["error"]), (&json!(2), &json!(error)));
+    let held = host.wait_row("_host", "plugins", "the new build to be held back", |row| row["state"] == "held back");
+    assert_eq!(
+        held["reason"],
+        "datasource \"files\" could not be polled with it: table \"orders\": a row of 2 cells, where there are 1 columns \
+         (at orders.csv:2); the bytes before serve on"
+    );
+    assert_eq!(host.wait_datasource("files", "running")["generation"], 1);
     assert_eq!(host.rows("files", "orders").unwrap(), [json!({"id": 1})]);
 }
