@@ -7,11 +7,12 @@ use super::load::{LoadError, load};
 use super::note::{Note, inspect_file};
 use super::plan::{Claim, Decision, Serving, plan};
 use super::pool::{Pool, PoolError};
-use super::scan::{Found, ScanError, scan};
+use super::scan::{Found, ScanError, look, scan};
 use super::stage::{Bytes, Stage, StageError};
 use crate::logging::DriverLog;
 use busway_plugin_api::info::DriverInfo;
 use busway_plugin_api::message::AttachRequest;
+use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -112,7 +113,9 @@ enum Verdict {
 /// Loads and reloads what lies in the plugin directories.
 pub struct Executor<T> {
     directories: Vec<PathBuf>,
-    stage: Stage,
+    stage: Arc<Stage>,
+    /// Private copies of what was read in this pass, by file.
+    copies: HashMap<PathBuf, PathBuf>,
     catalog: Arc<Catalog>,
     tenants: T,
     seen: BTreeMap<PathBuf, Seen>,
@@ -131,7 +134,8 @@ impl<T: Tenants> Executor<T> {
     pub fn new(directories: Vec<PathBuf>, stage: Stage, history: &Path, catalog: Arc<Catalog>, tenants: T) -> Self {
         Self {
             directories,
-            stage,
+            stage: Arc::new(stage),
+            copies: HashMap::new(),
             catalog,
             tenants,
             seen: BTreeMap::new(),
@@ -189,6 +193,10 @@ impl<T: Tenants> Executor<T> {
         for decision in decisions.values_mut() {
             self.act(std::mem::replace(decision, Decision::Keep)).await;
         }
+        // Of files that were not to be loaded.
+        for (_, copy) in self.copies.drain() {
+            let _ = std::fs::remove_file(copy);
+        }
         self.view(&conflicts, &files, &mut views);
         self.catalog.set_files(views, troubles);
         again
@@ -201,6 +209,7 @@ impl<T: Tenants> Executor<T> {
         views: &mut Vec<FileView>,
     ) -> Option<Duration> {
         let mut again = None;
+        let mut settled = Vec::new();
         self.seen.retain(|path, _| matches!(files.get(path), Some(Ok(_))));
         for (path, look) in files {
             let found = match look {
@@ -229,24 +238,44 @@ impl<T: Tenants> Executor<T> {
                 again = Some(SETTLED);
                 continue;
             }
-            let reading = path.clone();
-            let read = tokio::task::spawn_blocking(move || examine(&reading)).await;
-            let verdict = read.unwrap_or_else(|_| Verdict::Refused("the host panicked reading it".to_owned(), None));
+            settled.push((path.clone(), found.clone(), old));
+        }
+        for (path, found, old, (verdict, copy)) in self.read(settled).await {
             match verdict {
                 // A slow copy pauses longer than the settling time now and then.
                 Verdict::Refused(reason, _) if !old => {
                     again = Some(SETTLED);
-                    views.push(view(path, FileState::Incomplete, reason, found.size));
+                    views.push(view(&path, FileState::Incomplete, reason, found.size));
                 }
                 verdict => {
                     if let Verdict::Refused(reason, _) = &verdict {
                         tracing::warn!(file = %path.display(), reason, "plugin refused");
                     }
-                    seen.verdict = Some(verdict);
+                    if let Some(copy) = copy {
+                        self.copies.insert(path.clone(), copy);
+                    }
+                    if let Some(seen) = self.seen.get_mut(&path) {
+                        seen.verdict = Some(verdict);
+                    }
                 }
             }
         }
         again
+    }
+
+    /// Reads files, as many at a time as there are processors: hashing is what takes long.
+    async fn read(&self, files: Vec<(PathBuf, Found, bool)>) -> Vec<(PathBuf, Found, bool, Examined)> {
+        let readers = std::thread::available_parallelism().map_or(1, usize::from);
+        let read = |(path, found, old): (PathBuf, Found, bool)| {
+            let stage = Arc::clone(&self.stage);
+            async move {
+                let (reading, before) = (path.clone(), found.clone());
+                let examined = tokio::task::spawn_blocking(move || examine(&reading, &before, &stage)).await;
+                let panicked = |_| (Verdict::Refused("the host panicked reading it".to_owned(), None), None);
+                (path, found, old, examined.unwrap_or_else(panicked))
+            }
+        };
+        stream::iter(files.into_iter().map(read)).buffered(readers).collect().await
     }
 
     async fn act(&mut self, decision: Decision) {
@@ -307,13 +336,10 @@ impl<T: Tenants> Executor<T> {
         let driver = match self.mapped.get(&claim.sha256) {
             Some(driver) => Arc::clone(driver),
             None => {
-                let path = claim.path.clone();
-                let bytes =
-                    tokio::task::spawn_blocking(move || Bytes::read(&path)).await.map_err(|_| Failure::Changed)??;
-                if bytes.sha256 != claim.sha256 {
-                    return Err(Failure::Changed);
-                }
-                let staged = self.stage.put(&bytes)?;
+                let staged = match self.copies.remove(&claim.path) {
+                    Some(copy) => copy,
+                    None => self.copy(claim).await?,
+                };
                 let driver = pool.run(LOADING, || (), move || load(&staged)).await??;
                 self.mapped.insert(claim.sha256.clone(), Arc::clone(&driver));
                 driver
@@ -338,6 +364,16 @@ impl<T: Tenants> Executor<T> {
             loaded: Timestamp::now(),
             sources: AtomicUsize::new(0),
         }))
+    }
+
+    /// A private copy of a file that was examined in an earlier pass, or changed while it was.
+    async fn copy(&self, claim: &Claim) -> Result<PathBuf, Failure> {
+        let path = claim.path.clone();
+        let bytes = tokio::task::spawn_blocking(move || Bytes::read(&path)).await.map_err(|_| Failure::Changed)??;
+        if bytes.sha256 != claim.sha256 {
+            return Err(Failure::Changed);
+        }
+        Ok(self.stage.put(&bytes)?)
     }
 
     fn check(&self, claim: &Claim, info: &DriverInfo) -> Result<(), Failure> {
@@ -440,14 +476,24 @@ fn age(found: &Found) -> Duration {
     u64::try_from(nanoseconds).map_or(Duration::ZERO, Duration::from_nanos)
 }
 
-fn examine(path: &Path) -> Verdict {
+/// A verdict, and the private copy of what it is about.
+type Examined = (Verdict, Option<PathBuf>);
+
+/// Reads a file. When it is a plugin, it is copied at once: what was hashed is what is loaded, and it is read once.
+fn examine(path: &Path, before: &Found, stage: &Stage) -> Examined {
     match inspect_file(path) {
         Ok((bytes, note)) => {
+            // One that changed meanwhile, or can't be copied now, is read anew if it is to be loaded.
+            let unchanged = matches!(look(path), Some(Ok(now)) if now == *before);
+            let copy = if unchanged { stage.put(&bytes).ok() } else { None };
             let claim = Claim { path: path.to_owned(), id: note.id.clone(), sha256: bytes.sha256 };
-            Verdict::Claims(claim, Box::new(note))
+            (Verdict::Claims(claim, Box::new(note)), copy)
         }
         // What the system lacks may be installed, what could not be read may be read.
-        Err(error) => Verdict::Refused(error.to_string(), error.may_pass().then(|| Instant::now() + AGAIN)),
+        Err(error) => {
+            let again = error.may_pass().then(|| Instant::now() + AGAIN);
+            (Verdict::Refused(error.to_string(), again), None)
+        }
     }
 }
 
