@@ -171,6 +171,21 @@ fn a_malformed_file_is_its_table_s_error_and_the_others_go_on() {
 }
 
 #[test]
+fn a_file_that_was_never_good_is_a_table_with_nothing_but_its_error() {
+    let host = files(FILES, &[("good.csv", "id\n1\n"), ("bad.csv", "id\n1,2\n")]);
+    let error = "a row of 2 cells, where there are 1 columns (at bad.csv:2)";
+    wait_error(&host, "bad", &json!(error));
+    assert_eq!(host.wait_datasource("files", "degraded")["error"], format!("table \"bad\": {error}"));
+    assert_eq!(tables(&host, "files"), ["good"]);
+    let said = host.run(&["rows", "files/bad"]);
+    let text = format!("error: table files/bad could not be read yet: {error}\n");
+    assert_eq!((said.err, said.code), (text + "  why: the host answered with HTTP status 503\n", Some(1)));
+    put(&host, "bad.csv", "id\n1\n");
+    host.wait_row("files", "bad", "the repaired file's row", |row| row["id"] == 1);
+    wait_error(&host, "bad", &Value::Null);
+}
+
+#[test]
 fn two_files_of_one_name_are_both_named_and_neither_is_read() {
     let host = files(FILES, &[("a.csv", "id\n1\n"), ("b.csv", "id\n1\n")]);
     host.wait_datasource("files", "running");
