@@ -45,7 +45,7 @@ fn main() {
     for count in [1, 10, MOST] {
         let plugins = folder.path().join(format!("plugins-{count}"));
         let (mut served, mut polled) = (Vec::new(), Vec::new());
-        for round in 0..=rounds(5) {
+        for round in 0..=rounds(9) {
             let state = folder.path().join(format!("state-{count}-{round}"));
             let (answered, done) = start(&plugins, &state, count);
             // The first one brings the files into memory.
