@@ -177,7 +177,7 @@ fn not_open(name: &str, entry: &Entry) -> ActionError {
 impl Tenants for Datasources {
     async fn switch(&self, to: Arc<Generation>) -> Result<(), SwitchError> {
         let mine = self.entries.values().filter(|e| e.record.driver == to.info.id && e.record.enabled);
-        // All at once: each is paused only as long as its own opening takes.
+        // All at once: the pause is as long as the slowest takes, not as long as all together.
         let asked = mine.map(async |entry| {
             let answer = self.tell(entry, |reply| Command::Prepare(Arc::clone(&to), reply)).await;
             (entry, answer)

@@ -282,16 +282,20 @@ mod tests {
     async fn the_deadline_holds_when_the_caller_goes_away() {
         let pool = Pool::new("fixture");
         let (release, gate) = mpsc::channel::<()>();
+        let (begin, began) = mpsc::channel();
         let call = tokio::spawn({
             let pool = pool.clone();
-            async move { pool.run(SHORT, || (), move || gate.recv().is_ok()).await }
+            let work = move || begin.send(()).is_ok() && gate.recv().is_ok();
+            async move { pool.run(SHORT, || (), work).await }
         });
-        tokio::task::yield_now().await;
-        call.abort();
         let end = std::time::Instant::now() + LONG;
-        // Aborted before it began, nothing hangs; later, its thread is counted as lost.
-        while pool.hung() == 0 && pool.inner.state().threads > 0 {
-            assert!(std::time::Instant::now() < end);
+        while began.try_recv().is_err() {
+            assert!(std::time::Instant::now() < end, "it never began");
+            tokio::task::yield_now().await;
+        }
+        call.abort();
+        while pool.hung() == 0 {
+            assert!(std::time::Instant::now() < end, "nobody watches it any more");
             tokio::task::yield_now().await;
         }
         drop(release);
