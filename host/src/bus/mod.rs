@@ -1,108 +1,278 @@
-//! Services with unique names, their tables, and those who subscribe to them. No I/O; knows no driver.
+//! Services with unique names, their tables, those who subscribe to them, and calls between them. No I/O; knows no driver.
 //!
-//! A table belongs to the bus, not to whoever writes it: a subscription may come before the table, and outlives it.
+//! A table belongs to the bus, not to whoever writes it: a subscription may come before the table, and outlives it. Nodes
+//! are joined by a [`Transport`]: a pipe that may lose, double, delay and reorder. What is published on another node is
+//! followed by one copy here, which serves all who subscribe here: to them it is a table as any other.
 
 mod address;
+mod call;
+mod directory;
+mod link;
+mod matcher;
+mod pattern;
 mod queue;
+mod registry;
+mod resync;
+mod selector;
 mod service;
-mod table;
+mod slot;
+mod subscription;
+mod transport;
+mod view;
 
 pub use address::{Address, BadAddress, is_service_name, is_table_name};
-pub use queue::{Message, Subscription};
-pub use service::{AlreadyExists, PublishError, Service};
-pub use table::{Slot, SubscriberView, TableView};
+pub use call::{
+    BadServiceInfo, Call, CallError, CallRequest, Caller, Fault, LIVENESS_DEADLINE, Reply, ServiceInfo, Target,
+    WORK_DEADLINE,
+};
+pub use link::{LinkError, NodeView, Timing};
+pub use matcher::Matcher;
+pub use pattern::{BadPattern, Pattern};
+pub use queue::{Bounds, Counters, Message, Mode};
+pub use resync::Resync;
+pub use selector::{BadSelector, Selector};
+pub use service::{PublishError, RegisterError, Service, ServiceState};
+pub use slot::{Publisher, Slot, TableView};
+pub use subscription::{Delivery, NotInTime, SubscribeError, SubscribeOptions, Subscription, SubscriptionView};
+pub use transport::*;
+pub use view::*;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::table::Epoch;
+use jiff::Timestamp;
+use link::Link;
+use queue::Queue;
+use registry::{Follower, Registry, Touched};
+use service::Core;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 /// All services of a node. Clones are the same bus.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Bus {
     inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
 struct Inner {
-    rooms: Mutex<Rooms>,
+    node: Arc<str>,
+    process: Uuid,
+    registry: Mutex<Registry>,
+    running: watch::Sender<bool>,
     /// Rung when a service or table comes or goes.
     changed: watch::Sender<u64>,
+    link: Mutex<Option<Arc<Link>>>,
 }
 
-impl Default for Inner {
+impl Default for Bus {
+    /// A running one, of a node named `node`, with no others.
     fn default() -> Self {
-        Self { rooms: Mutex::default(), changed: watch::Sender::new(0) }
+        Self::new("node")
     }
-}
-
-#[derive(Debug, Default)]
-struct Rooms {
-    services: BTreeMap<String, uuid::Uuid>,
-    tables: BTreeMap<Address, Arc<Slot>>,
 }
 
 impl Bus {
-    /// Registers a service; dropping the handle unregisters it and ends its tables.
+    /// A running one with no other nodes.
+    #[must_use]
+    pub fn new(node: &str) -> Self {
+        let inner = Inner {
+            node: Arc::from(node),
+            process: Uuid::new_v4(),
+            registry: Mutex::default(),
+            running: watch::Sender::new(true),
+            changed: watch::Sender::new(0),
+            link: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The node's name.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.inner.node
+    }
+
+    /// This process: another after each restart.
+    #[must_use]
+    pub fn process(&self) -> Uuid {
+        self.inner.process
+    }
+
+    /// Whether services take part.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        *self.inner.running.borrow()
+    }
+
+    /// Starts all services that were not stopped on their own. No effect when running.
+    pub fn start(&self) {
+        self.run(true);
+    }
+
+    /// Stops all services: they take no calls and publish nothing; tables and subscriptions stay. It can start again.
+    pub fn stop(&self) {
+        self.run(false);
+    }
+
+    fn run(&self, running: bool) {
+        if self.inner.running.send_replace(running) != running {
+            self.registry().services.values().for_each(|core| core.follow_node(running));
+            self.announce();
+        }
+    }
+
+    /// Waits until no call runs in any service.
+    pub async fn wait(&self) {
+        let cores: Vec<Arc<Core>> = self.registry().services.values().cloned().collect();
+        for core in cores {
+            // The sender lives in `core`.
+            let _ = core.outstanding.subscribe().wait_for(|calls| *calls == 0).await;
+        }
+    }
+
+    /// Registers a service; dropping the handle unregisters it and ends its tables. On a bus that is stopped it starts
+    /// when the bus does.
     ///
     /// # Errors
     ///
-    /// When one of that name is registered; it is unharmed.
-    pub fn register(&self, name: &str) -> Result<Service, AlreadyExists> {
-        let mut rooms = self.rooms();
-        if rooms.services.contains_key(name) {
-            return Err(AlreadyExists { name: name.to_owned() });
+    /// When one of that name is registered, here or on another node; it is unharmed. When it can't be a name.
+    pub fn register(&self, name: &str) -> Result<Service, RegisterError> {
+        if !is_service_name(name) {
+            return Err(RegisterError::Name(name.to_owned()));
         }
-        let instance = uuid::Uuid::new_v4();
-        rooms.services.insert(name.to_owned(), instance);
-        drop(rooms);
-        self.ring();
-        Ok(Service::new(self.clone(), name.to_owned(), instance))
+        let mut touched = Touched::new();
+        let mut registry = self.registry();
+        let at = registry.remote.get(name).map(|remote| remote.node.to_string());
+        if at.is_some() || registry.services.contains_key(name) {
+            return Err(RegisterError::AlreadyExists { name: name.to_owned(), at });
+        }
+        let core = Arc::new(Core::new(name, Epoch::next().0, self.is_running()));
+        registry.services.insert(name.to_owned(), Arc::clone(&core));
+        registry.reconcile(name, &mut touched);
+        // Who waited for it from before.
+        touched.extend(registry.slots_of(name).iter().map(|slot| (**slot.address()).clone()));
+        drop(registry);
+        self.settle(touched);
+        Ok(Service::new(self.clone(), core))
     }
 
-    /// The names of all services; hidden ones (`_…`) too if asked.
+    fn unregister(&self, name: &str, instance: Uuid) {
+        let mut touched = Touched::new();
+        let mut registry = self.registry();
+        if registry.services.get(name).is_none_or(|core| core.instance != instance) {
+            return;
+        }
+        registry.services.remove(name);
+        registry.moved(name, &mut touched);
+        drop(registry);
+        self.settle(touched);
+    }
+
+    /// The names of all services, on all nodes; hidden ones (`_…`) too if asked.
     #[must_use]
     pub fn services(&self, hidden: bool) -> Vec<String> {
-        self.rooms().services.keys().filter(|name| hidden || !name.starts_with('_')).cloned().collect()
+        let registry = self.registry();
+        let mut all: Vec<String> = registry.services.keys().chain(registry.remote.keys()).cloned().collect();
+        drop(registry);
+        all.retain(|name| hidden || !name.starts_with('_'));
+        all.sort();
+        all.dedup();
+        all
     }
 
-    /// Whether a service of that name is registered.
+    /// Whether a service of that name is registered, on any node.
     #[must_use]
     pub fn has_service(&self, name: &str) -> bool {
-        self.rooms().services.contains_key(name)
+        let registry = self.registry();
+        registry.services.contains_key(name) || registry.remote.contains_key(name)
     }
 
-    /// Subscribes to a table, there or not: the first message is its state, or comes when the table does.
+    /// Subscribes to tables, there or not: of each the first message is its state, or comes when the table does.
     #[must_use]
-    pub fn subscribe(&self, address: &Address) -> Subscription {
-        self.slot(address).subscribe()
+    pub fn subscribe(&self, tables: impl Into<Selector>) -> Subscription {
+        self.begin(tables.into(), SubscribeOptions::default())
     }
 
-    /// A table's present state, if it is there.
+    /// Subscribes to tables in some way.
+    ///
+    /// # Errors
+    ///
+    /// When the table is there and can't be looked at in that way. One that comes later and can't is not heard of:
+    /// [`Slot::error`] says why.
+    pub fn subscribe_with(
+        &self,
+        tables: impl Into<Selector>,
+        options: SubscribeOptions,
+    ) -> Result<Subscription, SubscribeError> {
+        let selector = tables.into();
+        if let Some(table) = selector.literal().and_then(|address| self.table(address))
+            && let Err(why) = options.view.bind(&table.shape)
+        {
+            return Err(SubscribeError { address: (*table.address).clone(), why: why.to_string() });
+        }
+        Ok(self.begin(selector, options))
+    }
+
+    fn begin(&self, selector: Selector, options: SubscribeOptions) -> Subscription {
+        let SubscribeOptions { view, mode, bounds, owner, resume } = options;
+        let id = Uuid::new_v4();
+        let queue = Arc::new(Queue::new(id, mode, bounds));
+        let follower = Follower { id, owner, selector, view, queue: Arc::clone(&queue), since: Timestamp::now(), on: None };
+        let resumed = self.follow(follower, resume);
+        Subscription::new(self.clone(), queue, resumed)
+    }
+
+    fn follow(&self, follower: Follower, resume: Option<(Epoch, u64)>) -> bool {
+        let mut touched = Touched::new();
+        let resumed = self.registry().subscribe(&Arc::new(follower), resume, &mut touched);
+        self.settle(touched);
+        resumed
+    }
+
+    fn unsubscribe(&self, id: Uuid) {
+        let mut touched = Touched::new();
+        self.registry().unsubscribe(&id, &mut touched);
+        self.settle(touched);
+    }
+
+    /// All subscriptions.
     #[must_use]
-    pub fn table(&self, address: &Address) -> Option<TableView> {
-        let slot = self.rooms().tables.get(address).cloned();
+    pub fn subscriptions(&self) -> Vec<SubscriptionView> {
+        let followers: Vec<Arc<Follower>> = self.registry().followers().cloned().collect();
+        let one = |follower: Arc<Follower>| SubscriptionView {
+            id: follower.id,
+            owner: follower.owner.clone(),
+            selector: follower.selector.to_string(),
+            since: follower.since,
+            tables: follower.queue.slots().iter().map(|(slot, at)| (Arc::clone(slot.address()), *at)).collect(),
+            counters: follower.queue.counters(),
+        };
+        followers.into_iter().map(one).collect()
+    }
+
+    /// A table's present state, if it is there: of this node, or followed from another.
+    #[must_use]
+    pub fn table(&self, address: &Address) -> Option<Arc<TableView>> {
+        let slot = self.registry().find(address).cloned();
         slot.and_then(|slot| slot.view())
     }
 
     /// All tables that are there, in order.
     #[must_use]
-    pub fn tables(&self) -> Vec<TableView> {
-        let slots: Vec<Arc<Slot>> = self.rooms().tables.values().cloned().collect();
-        slots.iter().filter_map(|slot| slot.view()).collect()
+    pub fn tables(&self) -> Vec<Arc<TableView>> {
+        self.slots().iter().filter_map(|slot| slot.view()).collect()
     }
 
     /// All slots: tables that are there, and places of tables that are subscribed to.
     #[must_use]
     pub fn slots(&self) -> Vec<Arc<Slot>> {
-        self.rooms().tables.values().cloned().collect()
+        self.registry().slots().cloned().collect()
     }
 
     /// The slots of one service. Costs what it has, not what all have.
     #[must_use]
     pub fn slots_of(&self, service: &str) -> Vec<Arc<Slot>> {
-        let rooms = self.rooms();
-        let from = rooms.tables.range(Address::first_of(service)..);
-        from.take_while(|(address, _)| address.service() == service).map(|(_, slot)| Arc::clone(slot)).collect()
+        self.registry().slots_of(service)
     }
 
     /// Rung when a service or table comes or goes.
@@ -111,36 +281,65 @@ impl Bus {
         self.inner.changed.subscribe()
     }
 
-    pub(crate) fn slot(&self, address: &Address) -> Arc<Slot> {
-        let mut rooms = self.rooms();
-        if let Some(slot) = rooms.tables.get(address) {
-            return Arc::clone(slot);
-        }
-        // Places nobody needs any more go when a new one comes.
-        rooms.tables.retain(|_, slot| Arc::strong_count(slot) > 1 || !slot.is_idle());
-        let slot = Arc::new(Slot::new(address.clone()));
-        rooms.tables.insert(address.clone(), Arc::clone(&slot));
-        slot
+    fn slot(&self, address: &Address, view: &View) -> Arc<Slot> {
+        self.registry().slot(address, view)
     }
 
-    pub(crate) fn unregister(&self, name: &str, instance: uuid::Uuid) {
-        let mut rooms = self.rooms();
-        if rooms.services.get(name) != Some(&instance) {
+    fn publisher(&self, instance: Uuid) -> Publisher {
+        Publisher { node: Arc::clone(&self.inner.node), instance }
+    }
+
+    /// A service's tables or addresses are others.
+    fn reconcile(&self, name: &str) {
+        let mut touched = Touched::new();
+        self.registry().reconcile(name, &mut touched);
+        self.settle(touched);
+    }
+
+    /// A table went on by a step.
+    fn stepped(&self, slot: &Arc<Slot>) {
+        if !slot.needs_compaction() {
             return;
         }
-        rooms.services.remove(name);
-        drop(rooms);
-        for slot in self.slots_of(name) {
-            slot.end();
+        let slot = Arc::clone(slot);
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || slot.compact())),
+            // A driver's own thread: nobody else waits for it.
+            Err(_) => slot.compact(),
         }
-        self.ring();
     }
 
-    pub(crate) fn ring(&self) {
+    /// Tells publishers who is wanted, and everyone that something changed. Nothing may be locked.
+    fn settle(&self, touched: Touched) {
+        for address in &touched {
+            let (core, slot) = {
+                let registry = self.registry();
+                (registry.services.get(address.service()).cloned(), registry.find(address).cloned())
+            };
+            if let Some(core) = core {
+                core.tell(address.table(), || slot.is_some_and(|slot| slot.subscribers() > 0));
+            }
+        }
+        self.announce();
+    }
+
+    /// Something changed that other nodes, or those who look after the bus, want to know.
+    fn announce(&self) {
         self.inner.changed.send_modify(|n| *n += 1);
+        if let Some(link) = self.link() {
+            link.ring();
+        }
     }
 
-    fn rooms(&self) -> MutexGuard<'_, Rooms> {
-        self.inner.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    fn link(&self) -> Option<Arc<Link>> {
+        self.inner.link.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn downgrade(&self) -> Weak<Inner> {
+        Arc::downgrade(&self.inner)
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.inner.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

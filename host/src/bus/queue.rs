@@ -1,21 +1,22 @@
-//! A subscriber's queue: bounded, and never in the publisher's way.
+//! What waits for a subscriber: bounded, and never in the publisher's way.
+//!
+//! A queue that is full is emptied, and its tables are *late*: when the subscriber comes, each is served one step that is
+//! the sum of those it missed, from the table's ring, or a snapshot when the ring has lost them.
 
-use super::table::{Slot, TableView};
-use crate::table::Step;
+use super::resync::PAUSE;
+use super::slot::{Slot, TableView};
+use crate::table::{Epoch, Step};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
+use tokio::time::Instant;
+use uuid::Uuid;
 
-/// So many steps wait for a subscriber; with one more it is served a snapshot instead.
-const CAPACITY: usize = 256;
-/// So many rows may wait in steps, or as many as the table has: beyond, a snapshot is cheaper.
-const ROWS: usize = 65_536;
-
-/// What a subscriber hears.
+/// What a subscriber hears of a table.
 #[derive(Debug, Clone)]
 pub enum Message {
     /// The table's whole state: the first message, after a table's return, a change of its columns, or when the
-    /// subscriber fell behind. It replaces what was held.
+    /// subscriber fell too far behind. It replaces what was held.
     Snapshot(Arc<TableView>),
     /// A step from the state that the last message led to.
     Step(Arc<Step>),
@@ -23,67 +24,310 @@ pub enum Message {
     Gone,
 }
 
-impl Message {
-    fn rows(&self) -> usize {
-        match self {
-            Self::Step(step) => step.added.num_rows() + step.removed.num_rows(),
-            Self::Snapshot(_) | Self::Gone => 0,
-        }
+/// How a subscription is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// A snapshot, then each step.
+    #[default]
+    Steps,
+    /// The present state whenever it changed; what lies between two looks is skipped.
+    States,
+    /// Nothing is kept for it: when it asks, one step that is the sum of all since, or a snapshot.
+    Pull,
+}
+
+/// How much may wait for one subscription, over all its tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes of the steps among them.
+    pub bytes: usize,
+}
+
+impl Default for Bounds {
+    /// 128 messages, 4 MiB: half of what a table's ring keeps, so that one who overflows is mostly served a step.
+    fn default() -> Self {
+        Self { messages: 128, bytes: 4 << 20 }
     }
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    waiting: Mutex<Waiting>,
-    bell: Notify,
+/// What became of a subscription's messages so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages that wait now.
+    pub held: usize,
+    /// Bytes of the steps among them.
+    pub bytes: usize,
+    /// Tables that are late now.
+    pub late: usize,
+    /// Steps that were not delivered one by one.
+    pub dropped: u64,
+    /// Sums of steps delivered in their place.
+    pub coalesced: u64,
+    /// Snapshots delivered in their place, or because somebody asked.
+    pub resynced: u64,
+}
+
+/// One table's place in a queue.
+#[derive(Debug)]
+struct Feed {
+    number: u32,
+    slot: Arc<Slot>,
+    /// Where the subscriber stands.
+    at: Option<(Epoch, u64)>,
+    late: bool,
+    /// When the subscriber may have its next snapshot for the asking.
+    due: Option<Instant>,
+    /// It has left the bus or the subscription: one last word, then the place goes.
+    leaving: bool,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    messages: VecDeque<Message>,
-    /// Of the steps that wait.
-    rows: usize,
-    /// Fell behind: what waits next is the table's present state.
-    behind: bool,
+    messages: VecDeque<(u32, Message)>,
+    bytes: usize,
+    feeds: Vec<Feed>,
+    /// Feeds to be caught up, in the order in which they became late.
+    late: VecDeque<u32>,
+    next: u32,
+    dropped: u64,
+    coalesced: u64,
     resynced: u64,
 }
 
+#[derive(Debug)]
+pub(crate) struct Queue {
+    id: Uuid,
+    mode: Mode,
+    bounds: Bounds,
+    waiting: Mutex<Waiting>,
+    bell: Notify,
+}
+
+/// What is to be done for a late table.
+pub(crate) enum CatchUp {
+    Message(Message),
+    /// The sum of these.
+    Sum(Vec<Arc<Step>>),
+    Nothing,
+}
+
+fn bytes_of(message: &Message) -> usize {
+    match message {
+        Message::Step(step) => step.bytes(),
+        // Shared with the table.
+        Message::Snapshot(_) | Message::Gone => 0,
+    }
+}
+
 impl Waiting {
-    fn clear(&mut self) {
-        self.messages.clear();
-        self.rows = 0;
+    fn feed(&mut self, number: u32) -> Option<&mut Feed> {
+        // Numbers only grow.
+        let at = self.feeds.binary_search_by_key(&number, |feed| feed.number).ok()?;
+        self.feeds.get_mut(at)
+    }
+
+    fn mark_late(&mut self, number: u32) {
+        if let Some(feed) = self.feed(number)
+            && !feed.late
+        {
+            feed.late = true;
+            self.late.push_back(number);
+        }
+    }
+
+    fn forget(&mut self, number: u32) {
+        self.messages.retain(|(of, _)| *of != number);
+        self.bytes = self.messages.iter().map(|(_, message)| bytes_of(message)).sum();
+    }
+
+    /// All that waits goes; whose it was is late.
+    fn overflow(&mut self) {
+        let all = std::mem::take(&mut self.messages);
+        self.bytes = 0;
+        for (number, message) in all {
+            self.dropped += u64::from(matches!(message, Message::Step(_)));
+            self.mark_late(number);
+        }
     }
 }
 
 impl Queue {
-    /// Never blocks: a full queue is emptied, and the subscriber marked as behind.
-    /// `table` is how many rows the table has.
-    pub(crate) fn push(&self, message: Message, table: usize) {
+    pub(crate) fn new(id: Uuid, mode: Mode, bounds: Bounds) -> Self {
+        Self { id, mode, bounds, waiting: Mutex::default(), bell: Notify::new() }
+    }
+
+    /// The subscription's identity.
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// A place for a table. The caller holds the table still. `None`: it has one already.
+    pub(crate) fn join(&self, slot: &Arc<Slot>, at: Option<(Epoch, u64)>) -> Option<u32> {
         let mut waiting = self.waiting();
-        if !matches!(message, Message::Step(_)) {
-            // A whole state, or none, makes all before it moot.
-            waiting.clear();
-            waiting.behind = false;
+        if let Some(feed) = waiting.feeds.iter_mut().find(|feed| Arc::ptr_eq(&feed.slot, slot)) {
+            // It left and came back before anybody looked.
+            return std::mem::take(&mut feed.leaving).then_some(feed.number);
         }
-        if waiting.behind {
-            return;
-        }
-        waiting.rows += message.rows();
-        if waiting.messages.len() >= CAPACITY || waiting.rows > ROWS.max(table) {
-            waiting.clear();
-            waiting.behind = true;
-            waiting.resynced += 1;
-        } else {
-            waiting.messages.push_back(message);
+        let number = waiting.next;
+        waiting.next += 1;
+        waiting.feeds.push(Feed { number, slot: Arc::clone(slot), at, late: false, due: None, leaving: false });
+        Some(number)
+    }
+
+    /// The table is the subscription's no longer.
+    pub(crate) fn leave(&self, number: u32) {
+        let mut waiting = self.waiting();
+        waiting.forget(number);
+        if let Some(feed) = waiting.feed(number) {
+            feed.leaving = true;
+            waiting.mark_late(number);
         }
         drop(waiting);
         self.bell.notify_one();
     }
 
-    /// How many messages wait, and how often the subscriber fell behind.
-    pub(crate) fn counts(&self) -> (usize, u64) {
+    /// Never blocks: a full queue is emptied, and its tables are late.
+    pub(crate) fn push(&self, number: u32, message: Message) {
+        let mut waiting = self.waiting();
+        let step = matches!(message, Message::Step(_));
+        let Some(feed) = waiting.feed(number) else { return };
+        if feed.late {
+            waiting.dropped += u64::from(step && self.mode == Mode::Steps);
+            return;
+        }
+        if self.mode == Mode::Steps {
+            if !step {
+                // A whole state, or none, makes all before it moot.
+                waiting.forget(number);
+            }
+            waiting.bytes += bytes_of(&message);
+            waiting.messages.push_back((number, message));
+            if waiting.messages.len() > self.bounds.messages || waiting.bytes > self.bounds.bytes {
+                waiting.overflow();
+            }
+        } else {
+            waiting.mark_late(number);
+        }
+        drop(waiting);
+        self.bell.notify_one();
+    }
+
+    /// The subscriber's copy is not to be trusted: the next word is a snapshot. `slot`: of that table only.
+    pub(crate) fn resync(&self, slot: Option<&Slot>) {
+        let mut waiting = self.waiting();
+        let meant = |feed: &Feed| slot.is_none_or(|slot| std::ptr::eq(Arc::as_ptr(&feed.slot), slot));
+        let numbers: Vec<u32> = waiting.feeds.iter().filter(|feed| meant(feed)).map(|feed| feed.number).collect();
+        for number in numbers {
+            waiting.forget(number);
+            if let Some(feed) = waiting.feed(number) {
+                // Something to replace, but no place from which a step could lead.
+                feed.at = feed.at.and(Some((Epoch(0), 0)));
+            }
+            waiting.mark_late(number);
+        }
+        drop(waiting);
+        self.bell.notify_one();
+    }
+
+    /// When a snapshot of a table that its subscriber asks for is due; `None`: one is on its way already.
+    pub(crate) fn resync_due(&self, slot: &Slot, now: Instant) -> Option<Instant> {
+        let mut waiting = self.waiting();
+        let feed = waiting.feeds.iter_mut().find(|f| !f.leaving && std::ptr::eq(Arc::as_ptr(&f.slot), slot))?;
+        let when = feed.due.map_or(now, |due| due.max(now));
+        if feed.due.is_some_and(|due| due > now + PAUSE) {
+            return None;
+        }
+        feed.due = Some(when + PAUSE);
+        Some(when)
+    }
+
+    /// The next message and whose it is, if there is one.
+    pub(crate) fn pop(&self) -> Option<(Arc<Slot>, Message)> {
+        loop {
+            let mut waiting = self.waiting();
+            if let Some((number, message)) = waiting.messages.pop_front() {
+                waiting.bytes -= bytes_of(&message);
+                let Some(feed) = waiting.feed(number) else { continue };
+                feed.at = position(&message);
+                return Some((Arc::clone(&feed.slot), message));
+            }
+            let number = waiting.late.pop_front()?;
+            let Some(feed) = waiting.feed(number) else { continue };
+            if feed.leaving {
+                let (slot, known) = (Arc::clone(&feed.slot), feed.at.is_some());
+                waiting.feeds.retain(|feed| feed.number != number);
+                if known {
+                    return Some((slot, Message::Gone));
+                }
+                continue;
+            }
+            let slot = Arc::clone(&feed.slot);
+            drop(waiting);
+            if let Some(message) = self.catch_up(&slot, number) {
+                return Some((slot, message));
+            }
+        }
+    }
+
+    fn catch_up(&self, slot: &Slot, number: u32) -> Option<Message> {
+        match slot.catch_up(self, number, self.mode == Mode::States) {
+            CatchUp::Message(message) => {
+                self.waiting().resynced += u64::from(matches!(message, Message::Snapshot(_)) && self.mode == Mode::Steps);
+                Some(message)
+            }
+            CatchUp::Sum(steps) => match slot.sum(&steps) {
+                Some(step) => {
+                    self.waiting().coalesced += 1;
+                    Some(Message::Step(Arc::new(step)))
+                }
+                None => {
+                    self.resync(Some(slot));
+                    None
+                }
+            },
+            CatchUp::Nothing => None,
+        }
+    }
+
+    /// Puts a late feed in line again; the caller holds the table still, says where it stands now, and is told where the
+    /// subscriber stands.
+    pub(crate) fn on_time(&self, number: u32, now: Option<(Epoch, u64)>) -> Option<(Epoch, u64)> {
+        let mut waiting = self.waiting();
+        let feed = waiting.feed(number)?;
+        feed.late = false;
+        std::mem::replace(&mut feed.at, now)
+    }
+
+    /// Waits until there may be a message.
+    pub(crate) async fn rung(&self) {
+        self.bell.notified().await;
+    }
+
+    /// The tables it has places for.
+    pub(crate) fn slots(&self) -> Vec<(Arc<Slot>, Option<(Epoch, u64)>)> {
         let waiting = self.waiting();
-        (waiting.messages.len(), waiting.resynced)
+        waiting.feeds.iter().filter(|f| !f.leaving).map(|f| (Arc::clone(&f.slot), f.at)).collect()
+    }
+
+    /// The number of a table's place.
+    pub(crate) fn number_of(&self, slot: &Slot) -> Option<u32> {
+        let waiting = self.waiting();
+        let mut feeds = waiting.feeds.iter().filter(|f| !f.leaving);
+        feeds.find(|f| std::ptr::eq(Arc::as_ptr(&f.slot), slot)).map(|f| f.number)
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        let waiting = self.waiting();
+        Counters {
+            held: waiting.messages.len(),
+            bytes: waiting.bytes,
+            late: waiting.late.len(),
+            dropped: waiting.dropped,
+            coalesced: waiting.coalesced,
+            resynced: waiting.resynced,
+        }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -91,50 +335,10 @@ impl Queue {
     }
 }
 
-/// A subscription to one table. Dropping it ends it.
-#[derive(Debug)]
-pub struct Subscription {
-    slot: Arc<Slot>,
-    queue: Arc<Queue>,
-}
-
-impl Subscription {
-    pub(crate) fn new(slot: Arc<Slot>, queue: Arc<Queue>) -> Self {
-        Self { slot, queue }
-    }
-
-    /// The next message; waits for it.
-    pub async fn next(&self) -> Message {
-        loop {
-            let bell = self.queue.bell.notified();
-            if let Some(message) = self.try_next() {
-                return message;
-            }
-            bell.await;
-        }
-    }
-
-    /// The next message, if one waits.
-    #[must_use]
-    pub fn try_next(&self) -> Option<Message> {
-        let mut waiting = self.queue.waiting();
-        if !waiting.behind {
-            let message = waiting.messages.pop_front()?;
-            waiting.rows -= message.rows();
-            return Some(message);
-        }
-        drop(waiting);
-        Some(self.slot.catch_up(&self.queue, |queue| {
-            let mut waiting = queue.waiting();
-            waiting.behind = false;
-            // Whatever came since is in the state that is about to be taken.
-            waiting.clear();
-        }))
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.slot.unsubscribe(&self.queue);
+fn position(message: &Message) -> Option<(Epoch, u64)> {
+    match message {
+        Message::Snapshot(view) => Some((view.epoch, view.to)),
+        Message::Step(step) => Some((step.epoch, step.to)),
+        Message::Gone => None,
     }
 }

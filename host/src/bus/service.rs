@@ -1,23 +1,40 @@
-//! A registered service: the right to publish tables under a name.
+//! A registered service: the right to publish tables and to answer calls under a name.
 
 use super::Bus;
-use super::address::{Address, BadAddress};
-use super::table::Slot;
-use crate::table::{Applied, Refused, Shape};
+use super::address::{Address, BadAddress, is_service_name};
+use super::call::{Answer, Call, Fault, Method, Methods};
+use super::slot::{Change, Slot};
+use super::view::View;
+use crate::table::{Applied, Limits, Refused, Shape};
 use busway_plugin_api::table::Batches;
-use std::sync::Arc;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 use uuid::Uuid;
 
-/// A service of that name is registered already.
+/// Why a service can't be registered, or have an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a service named {name:?} already exists")]
-pub struct AlreadyExists {
-    /// The name.
-    pub name: String,
+#[non_exhaustive]
+pub enum RegisterError {
+    /// There is one of that name.
+    #[error("a service named {name:?} already exists{}", at.as_ref().map(|node| format!(" on node {node}")).unwrap_or_default())]
+    AlreadyExists {
+        /// The name.
+        name: String,
+        /// The other node it is on.
+        at: Option<String>,
+    },
+    /// It can't be a name.
+    #[error("{0:?} can't name a service: use words of A-Z a-z 0-9 _ - joined by dots, 255 characters at most")]
+    Name(String),
 }
 
 /// Why a publication changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PublishError {
     /// The table's name can't be one.
     #[error(transparent)]
@@ -28,44 +45,281 @@ pub enum PublishError {
     /// A delta came before the table's first snapshot.
     #[error("the table waits for a snapshot")]
     NeedsSnapshot,
+    /// The service is not running.
+    #[error("service {0:?} is stopped: start it before it publishes")]
+    Stopped(String),
+    /// Another node's service has the name.
+    #[error("service {name:?} lost its name to node {to}, which had it earlier: register under another name")]
+    NameLost {
+        /// The name.
+        name: String,
+        /// Who has it.
+        to: String,
+    },
+}
+
+/// Whether a service takes part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceState {
+    /// It answers calls and publishes.
+    Running,
+    /// It does not; its tables stay as they were.
+    Stopped,
+    /// Another node's service has the name, for good. That node.
+    NameLost(String),
+}
+
+type Hook = Arc<dyn Fn(&str, bool) + Send + Sync>;
+
+/// What the bus keeps of a service.
+pub(crate) struct Core {
+    pub(crate) name: String,
+    pub(crate) instance: Uuid,
+    /// When it took the name: microseconds since 1970. Of two nodes that claim one, the earlier has it.
+    pub(crate) claim: u64,
+    state: watch::Sender<ServiceState>,
+    /// Wanted to run, when the node does.
+    started: Mutex<bool>,
+    addresses: Mutex<BTreeSet<String>>,
+    offered: Mutex<BTreeSet<String>>,
+    pub(crate) methods: Methods,
+    hook: Mutex<Option<Hook>>,
+    /// The tables that the hook was told are wanted. Held while it is told.
+    wanted: Mutex<BTreeSet<String>>,
+    limits: Mutex<BTreeMap<String, Limits>>,
+    /// Calls that run now.
+    pub(crate) outstanding: watch::Sender<usize>,
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("name", &self.name).field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Core {
+    pub(crate) fn new(name: &str, claim: u64, running: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            instance: Uuid::new_v4(),
+            claim,
+            state: watch::Sender::new(if running { ServiceState::Running } else { ServiceState::Stopped }),
+            started: Mutex::new(true),
+            addresses: Mutex::default(),
+            offered: Mutex::default(),
+            methods: Methods::default(),
+            hook: Mutex::default(),
+            wanted: Mutex::default(),
+            limits: Mutex::default(),
+            outstanding: watch::Sender::new(0),
+        }
+    }
+
+    pub(crate) fn state(&self) -> ServiceState {
+        self.state.borrow().clone()
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        *self.state.borrow() == ServiceState::Running
+    }
+
+    pub(crate) fn addresses(&self) -> BTreeSet<String> {
+        lock(&self.addresses).clone()
+    }
+
+    pub(crate) fn offered(&self) -> BTreeSet<String> {
+        lock(&self.offered).clone()
+    }
+
+    pub(crate) fn lose(&self, to: &str) {
+        self.state.send_replace(ServiceState::NameLost(to.to_owned()));
+    }
+
+    /// The node starts or stops: so does the service, if it is meant to run.
+    pub(crate) fn follow_node(&self, running: bool) {
+        let state = if running && *lock(&self.started) { ServiceState::Running } else { ServiceState::Stopped };
+        self.set(state);
+    }
+
+    fn set(&self, state: ServiceState) {
+        self.state.send_if_modified(|now| {
+            let change = *now != state && !matches!(now, ServiceState::NameLost(_));
+            if change {
+                *now = state;
+            }
+            change
+        });
+    }
+
+    /// Tells the hook whether a table is wanted, if that is news. `now` looks while nobody else tells.
+    pub(crate) fn tell(&self, table: &str, now: impl FnOnce() -> bool) {
+        let mut wanted = lock(&self.wanted);
+        let now = now();
+        let news = if now { wanted.insert(table.to_owned()) } else { wanted.remove(table) };
+        let hook = lock(&self.hook).clone();
+        if news && let Some(hook) = hook {
+            hook(table, now);
+        }
+    }
 }
 
 /// The handle of a registered service. Dropping it unregisters the service and ends its tables.
 #[derive(Debug)]
 pub struct Service {
     bus: Bus,
-    name: String,
-    instance: Uuid,
+    core: Arc<Core>,
 }
 
 impl Service {
-    pub(crate) fn new(bus: Bus, name: String, instance: Uuid) -> Self {
-        Self { bus, name, instance }
+    pub(super) fn new(bus: Bus, core: Arc<Core>) -> Self {
+        Self { bus, core }
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.core.name
     }
 
     /// This registration's identity.
     #[must_use]
     pub fn instance(&self) -> Uuid {
-        self.instance
+        self.core.instance
     }
 
-    /// Publishes all rows of a table.
+    /// The bus it is on.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Whether it takes part.
+    #[must_use]
+    pub fn state(&self) -> ServiceState {
+        self.core.state()
+    }
+
+    /// To be told when that changes: when the name is lost, say.
+    #[must_use]
+    pub fn states(&self) -> watch::Receiver<ServiceState> {
+        self.core.state.subscribe()
+    }
+
+    /// Takes part again, now or when its node runs. No effect on one that does.
+    pub fn start(&self) {
+        *lock(&self.core.started) = true;
+        self.core.follow_node(self.bus.is_running());
+        self.bus.announce();
+    }
+
+    /// Takes no new calls and publishes nothing until started; what runs goes on. No effect on one that is stopped.
+    pub fn stop(&self) {
+        *lock(&self.core.started) = false;
+        self.core.follow_node(false);
+        self.bus.announce();
+    }
+
+    /// Waits until no call runs in it.
+    pub async fn wait(&self) {
+        // The sender lives in `core`.
+        let _ = self.core.outstanding.subscribe().wait_for(|calls| *calls == 0).await;
+    }
+
+    /// Unregisters it and ends its tables, as dropping it does.
+    pub fn unregister(self) {}
+
+    /// Listens on one more address, which others may share. Subscriptions to it reach this service's tables, calls to it
+    /// this service.
+    ///
+    /// # Errors
+    ///
+    /// When it is not of a name's form.
+    pub fn listen(&self, address: &str) -> Result<(), RegisterError> {
+        if !is_service_name(address) {
+            return Err(RegisterError::Name(address.to_owned()));
+        }
+        lock(&self.core.addresses).insert(address.to_owned());
+        self.bus.reconcile(&self.core.name);
+        Ok(())
+    }
+
+    /// Listens on an address no longer. Subscribers that reached its tables by it are told that they left.
+    pub fn unlisten(&self, address: &str) {
+        lock(&self.core.addresses).remove(address);
+        self.bus.reconcile(&self.core.name);
+    }
+
+    /// The addresses that it listens on besides its name.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeSet<String> {
+        self.core.addresses()
+    }
+
+    /// Says that a table may come when somebody wants it: patterns meet it before it is there.
+    ///
+    /// # Errors
+    ///
+    /// When the table's name can't be one.
+    pub fn offer(&self, table: &str) -> Result<(), BadAddress> {
+        Address::new(&self.core.name, table)?;
+        if lock(&self.core.offered).insert(table.to_owned()) {
+            self.bus.reconcile(&self.core.name);
+        }
+        Ok(())
+    }
+
+    /// `hook(table, true)` when the first subscriber of a table comes, `(table, false)` when the last goes; for those that
+    /// are there, at once. It runs on the thread that subscribes or leaves: it must be quick, and not subscribe to this
+    /// service's own tables.
+    pub fn on_interest(&self, hook: impl Fn(&str, bool) + Send + Sync + 'static) {
+        let wanted = lock(&self.core.wanted);
+        wanted.iter().for_each(|table| hook(table, true));
+        *lock(&self.core.hook) = Some(Arc::new(hook));
+    }
+
+    /// Whether anybody, on any node, subscribes to a table.
+    #[must_use]
+    pub fn is_wanted(&self, table: &str) -> bool {
+        self.slot(table).is_ok_and(|slot| slot.subscribers() > 0)
+    }
+
+    /// The limits of a table that is yet to come, instead of the default ones.
+    pub fn limit(&self, table: &str, limits: Limits) {
+        lock(&self.core.limits).insert(table.to_owned(), limits);
+    }
+
+    /// Answers calls of `method`. A second handler replaces the first.
+    pub fn method<F, R>(&self, method: &str, description: &str, handler: F)
+    where
+        F: Fn(Call) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Value, Fault>> + Send + 'static,
+    {
+        let handler = move |call| -> Answer { Box::pin(handler(call)) };
+        self.core.methods.insert(method, Method { description: description.to_owned(), handler: Arc::new(handler) });
+        self.bus.announce();
+    }
+
+    /// Answers calls of methods that have no handler; `names` says which there are, for who asks for another.
+    pub fn fallback<F, R>(&self, names: impl Fn() -> Vec<String> + Send + Sync + 'static, handler: F)
+    where
+        F: Fn(Call) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Value, Fault>> + Send + 'static,
+    {
+        self.core.methods.fall_back(Arc::new(names), Arc::new(move |call| -> Answer { Box::pin(handler(call)) }));
+    }
+
+    /// Publishes all rows of a table. `poll`: the number of the poll they come from, by which several tables of one poll
+    /// can be read together; 0: none.
     ///
     /// # Errors
     ///
     /// See [`PublishError`]; the table stays as it was.
-    pub fn snapshot(&self, table: &str, shape: Shape, rows: &Batches) -> Result<Applied, PublishError> {
-        let applied = self.slot(table)?.snapshot(shape, rows)?;
-        if matches!(applied, Applied::Begun) {
-            self.bus.ring();
-        }
-        Ok(applied)
+    pub fn snapshot(&self, table: &str, shape: Shape, rows: &Batches, poll: u64) -> Result<Applied, PublishError> {
+        self.change(table, Change::Snapshot { shape, rows }, poll)
     }
 
     /// Publishes changes of a table.
@@ -73,9 +327,26 @@ impl Service {
     /// # Errors
     ///
     /// See [`PublishError`]; the table stays as it was.
-    pub fn delta(&self, table: &str, added: &Batches, removed: &Batches) -> Result<Applied, PublishError> {
-        let applied = self.slot(table)?.delta(added, removed).ok_or(PublishError::NeedsSnapshot)?;
-        Ok(applied?)
+    pub fn delta(&self, table: &str, added: &Batches, removed: &Batches, poll: u64) -> Result<Applied, PublishError> {
+        self.change(table, Change::Delta { added, removed }, poll)
+    }
+
+    fn change(&self, table: &str, change: Change<'_>, poll: u64) -> Result<Applied, PublishError> {
+        match self.core.state() {
+            ServiceState::Running => {}
+            ServiceState::Stopped => return Err(PublishError::Stopped(self.core.name.clone())),
+            ServiceState::NameLost(to) => return Err(PublishError::NameLost { name: self.core.name.clone(), to }),
+        }
+        let slot = self.slot(table)?;
+        let limits = lock(&self.core.limits).get(table).copied().unwrap_or_default();
+        let publisher = self.bus.publisher(self.core.instance);
+        let applied = slot.change(change, poll, limits, &publisher).ok_or(PublishError::NeedsSnapshot)??;
+        match applied {
+            Applied::Begun => self.bus.reconcile(&self.core.name),
+            Applied::Stepped(_) => self.bus.stepped(&slot),
+            Applied::Unchanged => {}
+        }
+        Ok(applied)
     }
 
     /// Whether the table is there.
@@ -106,26 +377,27 @@ impl Service {
 
     /// The table is no more.
     pub fn end(&self, table: &str) {
+        lock(&self.core.offered).remove(table);
         if self.slot(table).is_ok_and(|slot| slot.end()) {
-            self.bus.ring();
+            self.bus.reconcile(&self.core.name);
         }
     }
 
     /// The names of its tables, those that failed before they ever came included.
     #[must_use]
     pub fn tables(&self) -> Vec<String> {
-        let slots = self.bus.slots_of(&self.name);
+        let slots = self.bus.slots_of(&self.core.name);
         let known = slots.iter().filter(|s| s.is_there() || s.error().is_some());
         known.map(|s| s.address().table().to_owned()).collect()
     }
 
     fn slot(&self, table: &str) -> Result<Arc<Slot>, BadAddress> {
-        Ok(self.bus.slot(&Address::new(&self.name, table)?))
+        Ok(self.bus.slot(&Address::new(&self.core.name, table)?, &View::default()))
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        self.bus.unregister(&self.name, self.instance);
+        self.bus.unregister(&self.core.name, self.core.instance);
     }
 }

@@ -1,0 +1,169 @@
+//! What nodes say to each other: a JSON header, and rows as an Arrow stream behind it.
+
+use super::super::call::{CallError, Caller};
+use super::super::view::View;
+use crate::table::{Shape, Step};
+use arrow_array::RecordBatch;
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{ArrowError, SchemaRef};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::io::Cursor;
+use uuid::Uuid;
+
+/// Messages of another format are not understood: they are dropped, and counted.
+const FORMAT: u8 = 1;
+
+/// Around each message.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Envelope {
+    /// The process that sent it.
+    pub(crate) from: Uuid,
+    /// The process that it is for; none: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<Uuid>,
+    pub(crate) word: Word,
+}
+
+/// Where a followed table stands: epoch and number; number 0: it is no more, and that was its last epoch.
+pub(crate) type Position = (u64, u64, u64);
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "word", rename_all = "snake_case")]
+pub(crate) enum Word {
+    /// I live. Which catalogue I have; where each table stands that you follow: feed, epoch, number.
+    Beat { revision: u64, positions: Vec<Position> },
+    /// Tell me what you have.
+    AskCatalogue,
+    /// What I have, in so many pages.
+    Catalogue { revision: u64, page: usize, pages: usize, services: Vec<Announced> },
+    /// I go.
+    Bye,
+    /// I follow a table of yours, for these services of mine. Said again and again; who stops saying it follows no more.
+    Follow { feed: u64, instance: Uuid, service: String, table: String, view: View, services: BTreeSet<String> },
+    /// I follow it no more.
+    Unfollow { feed: u64 },
+    /// A step of it. Rows: removed, then added.
+    Step { feed: u64, epoch: u64, from: u64, to: u64, poll: u64, updated: usize },
+    /// It stands there; number 0: it is no more. Ask if you want more.
+    Moved { feed: u64, epoch: u64, to: u64 },
+    /// Give me part of its whole state.
+    Pull { feed: u64, transfer: u64, part: usize },
+    /// Here it is; of no parts: I know nothing of that transfer, or there is no table.
+    Part { feed: u64, transfer: u64, part: usize, parts: usize, epoch: u64, to: u64, shape: Option<WireShape> },
+    /// The whole state can't be sent.
+    Refused { feed: u64, transfer: u64, why: String },
+    /// Do this, once.
+    Call { id: u64, service: Option<String>, method: String, args: Value, caller: Caller, deadline_ms: u64 },
+    /// I have it.
+    Accepted { id: u64 },
+    /// This came of it.
+    Answer { id: u64, result: Result<Value, CallError> },
+    /// Nobody waits for it any more.
+    Cancel { id: u64 },
+}
+
+/// A service, as its node announces it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Announced {
+    pub(crate) name: String,
+    pub(crate) instance: Uuid,
+    pub(crate) claim: u64,
+    pub(crate) addresses: BTreeSet<String>,
+    pub(crate) tables: BTreeSet<String>,
+    pub(crate) methods: BTreeSet<String>,
+}
+
+/// What a table's columns alone don't tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WireShape {
+    key: Vec<String>,
+    topic: Option<String>,
+    description: String,
+}
+
+impl From<&Shape> for WireShape {
+    fn from(shape: &Shape) -> Self {
+        Self { key: shape.key.clone(), topic: shape.topic.clone(), description: shape.description.clone() }
+    }
+}
+
+impl WireShape {
+    pub(crate) fn with(self, schema: SchemaRef) -> Shape {
+        Shape { schema, key: self.key, topic: self.topic, description: self.description }
+    }
+}
+
+impl Envelope {
+    pub(crate) fn encode(&self, rows: &[u8]) -> Vec<u8> {
+        let header = serde_json::to_vec(self).unwrap_or_default();
+        let mut message = Vec::with_capacity(5 + header.len() + rows.len());
+        message.push(FORMAT);
+        #[allow(clippy::cast_possible_truncation, reason = "a header of 4 GiB is over every limit of a pipe")]
+        message.extend((header.len() as u32).to_le_bytes());
+        message.extend(header);
+        message.extend(rows);
+        message
+    }
+
+    /// `None`: not a message of ours.
+    pub(crate) fn decode(message: &[u8]) -> Option<(Self, &[u8])> {
+        let (format, rest) = message.split_first()?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        if *format != FORMAT || rest.len() < length {
+            return None;
+        }
+        let (header, rows) = rest.split_at(length);
+        Some((serde_json::from_slice(header).ok()?, rows))
+    }
+}
+
+pub(crate) fn write_step(step: &Step) -> Result<Vec<u8>, ArrowError> {
+    write(&step.added.schema(), &[&step.removed, &step.added])
+}
+
+/// Batches of one schema.
+pub(crate) fn write(schema: &SchemaRef, batches: &[&RecordBatch]) -> Result<Vec<u8>, ArrowError> {
+    let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
+    batches.iter().try_for_each(|batch| writer.write(batch))?;
+    writer.into_inner()
+}
+
+/// What [`write`] wrote, looked into: it came from elsewhere.
+pub(crate) fn read(rows: &[u8]) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
+    let reader = StreamReader::try_new(Cursor::new(rows), None)?;
+    let schema = reader.schema();
+    Ok((schema, reader.collect::<Result<_, _>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let word = Word::Follow {
+            feed: 3,
+            instance: Uuid::nil(),
+            service: "a".to_owned(),
+            table: "b c".to_owned(),
+            view: View::default(),
+            services: BTreeSet::from(["x".to_owned()]),
+        };
+        let message = Envelope { from: Uuid::nil(), to: None, word: word.clone() }.encode(b"rows");
+        let (envelope, rows) = Envelope::decode(&message).unwrap();
+        assert_eq!((envelope.word, rows), (word, &b"rows"[..]));
+    }
+
+    proptest! {
+        #[test]
+        fn noise_is_no_message(noise in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Envelope::decode(&noise).is_none());
+            prop_assert!(read(&noise).is_err());
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Who is on the bus: services here and elsewhere, tables' places, subscriptions, and which of them belong together.
+
+use super::address::Address;
+use super::matcher::Matcher;
+use super::queue::Queue;
+use super::selector::Selector;
+use super::service::Core;
+use super::slot::Slot;
+use super::view::View;
+use crate::table::Epoch;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use uuid::Uuid;
+
+/// A service of another node, as its node announced it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Remote {
+    pub(crate) node: Arc<str>,
+    /// The other process.
+    pub(crate) process: Uuid,
+    pub(crate) instance: Uuid,
+    pub(crate) addresses: BTreeSet<String>,
+    pub(crate) tables: BTreeSet<String>,
+    pub(crate) methods: BTreeSet<String>,
+}
+
+/// A subscription, as the bus has it.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    pub(crate) id: Uuid,
+    /// The service that subscribed.
+    pub(crate) owner: Option<String>,
+    pub(crate) selector: Selector,
+    pub(crate) view: View,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) since: Timestamp,
+    /// Of another node's copy: which node, and the services there that it serves.
+    pub(crate) on: Option<(Arc<str>, Mutex<BTreeSet<String>>)>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    pub(crate) services: BTreeMap<String, Arc<Core>>,
+    pub(crate) remote: BTreeMap<String, Remote>,
+    slots: BTreeMap<Address, BTreeMap<View, Arc<Slot>>>,
+    followers: BTreeMap<Uuid, Arc<Follower>>,
+    patterns: Matcher<Uuid>,
+}
+
+/// Services whose tables' interest may have changed; to be told when the registry is free.
+pub(crate) type Touched = BTreeSet<Address>;
+
+impl Registry {
+    /// A table's place, made if it is not there.
+    pub(crate) fn slot(&mut self, address: &Address, view: &View) -> Arc<Slot> {
+        if let Some(slot) = self.slots.get(address).and_then(|views| views.get(view)) {
+            return Arc::clone(slot);
+        }
+        let slot = Arc::new(Slot::new(address.clone(), view.clone()));
+        self.slots.entry(address.clone()).or_default().insert(view.clone(), Arc::clone(&slot));
+        if !view.is_all() && !self.remote.contains_key(address.service()) {
+            self.slot(address, &View::default()).adopt(&slot);
+        }
+        slot
+    }
+
+    pub(crate) fn find(&self, address: &Address) -> Option<&Arc<Slot>> {
+        self.slots.get(address).and_then(|views| views.get(&View::default()))
+    }
+
+    /// All places of whole tables.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
+        self.slots.values().filter_map(|views| views.get(&View::default()))
+    }
+
+    /// The places of one service's whole tables. Costs what it has, not what all have.
+    pub(crate) fn slots_of(&self, service: &str) -> Vec<Arc<Slot>> {
+        self.of(service).filter_map(|(_, views)| views.get(&View::default())).cloned().collect()
+    }
+
+    fn of(&self, service: &str) -> impl Iterator<Item = (&Address, &BTreeMap<View, Arc<Slot>>)> {
+        let from = self.slots.range(Address::first_of(service)..);
+        from.take_while(move |(address, _)| address.service() == service)
+    }
+
+    /// Places with subscribers whose service is on another node.
+    pub(crate) fn followed(&self) -> Vec<(Arc<Slot>, &Remote)> {
+        let mut all = Vec::new();
+        for (name, remote) in &self.remote {
+            for (_, views) in self.of(name) {
+                all.extend(views.values().filter(|slot| slot.has_queues()).map(|slot| (Arc::clone(slot), remote)));
+            }
+        }
+        all
+    }
+
+    pub(crate) fn followers(&self) -> impl Iterator<Item = &Arc<Follower>> {
+        self.followers.values()
+    }
+
+    pub(crate) fn follower(&self, id: &Uuid) -> Option<&Arc<Follower>> {
+        self.followers.get(id)
+    }
+
+    /// Begins a subscription; answers whether it goes on from where `resume` says.
+    pub(crate) fn subscribe(
+        &mut self,
+        follower: &Arc<Follower>,
+        resume: Option<(Epoch, u64)>,
+        touched: &mut Touched,
+    ) -> bool {
+        self.followers.insert(follower.id, Arc::clone(follower));
+        self.patterns.insert(follower.selector.service(), follower.id);
+        let mut resumed = false;
+        if let Some(address) = follower.selector.literal() {
+            resumed = self.slot(address, &follower.view).attach(&follower.queue, resume);
+            touched.insert(address.clone());
+        }
+        for name in self.known_names() {
+            let met = self.addresses(&name).iter().any(|address| follower.selector.has_service(address));
+            if met {
+                self.join(&name, follower, touched);
+            }
+        }
+        resumed
+    }
+
+    fn known_names(&self) -> Vec<String> {
+        self.services.keys().chain(self.remote.keys()).cloned().collect()
+    }
+
+    fn join(&mut self, name: &str, follower: &Arc<Follower>, touched: &mut Touched) {
+        if follower.selector.literal().is_some_and(|address| address.service() == name) {
+            // It has its place from the beginning, table or not.
+            return;
+        }
+        for table in self.tables(name) {
+            if let Ok(address) = Address::new(name, &table)
+                && follower.selector.has_table(&table)
+            {
+                self.slot(&address, &follower.view).attach(&follower.queue, None);
+                touched.insert(address);
+            }
+        }
+    }
+
+    pub(crate) fn unsubscribe(&mut self, id: &Uuid, touched: &mut Touched) {
+        let Some(follower) = self.followers.remove(id) else { return };
+        self.patterns.remove(follower.selector.service(), id);
+        for (slot, _) in follower.queue.slots() {
+            slot.detach(&follower.queue);
+            touched.insert((**slot.address()).clone());
+            self.tidy(&slot);
+        }
+    }
+
+    /// Lets go of a place that nobody needs.
+    fn tidy(&mut self, slot: &Arc<Slot>) {
+        let (address, view) = (&**slot.address(), slot.view_of());
+        let Some(views) = self.slots.get_mut(address) else { return };
+        if !view.is_all() && !slot.has_queues() {
+            if let Some(whole) = views.get(&View::default()) {
+                whole.disown(slot);
+            }
+            views.remove(view);
+        }
+        if views.values().all(|slot| slot.is_idle()) {
+            self.slots.remove(address);
+        }
+    }
+
+    /// What a service listens on: its name, and its shared addresses.
+    pub(crate) fn addresses(&self, name: &str) -> BTreeSet<String> {
+        let mut all = match (self.services.get(name), self.remote.get(name)) {
+            (Some(core), _) => core.addresses(),
+            (None, Some(remote)) => remote.addresses.clone(),
+            (None, None) => return BTreeSet::new(),
+        };
+        all.insert(name.to_owned());
+        all
+    }
+
+    /// The tables that a service has or offers.
+    pub(crate) fn tables(&self, name: &str) -> BTreeSet<String> {
+        match (self.services.get(name), self.remote.get(name)) {
+            (Some(core), _) => {
+                let there = self.of(name).filter_map(|(_, views)| views.get(&View::default()));
+                let there = there.filter(|slot| slot.is_there() || slot.error().is_some());
+                there.map(|slot| slot.address().table().to_owned()).chain(core.offered()).collect()
+            }
+            (None, Some(remote)) => remote.tables.clone(),
+            (None, None) => BTreeSet::new(),
+        }
+    }
+
+    /// After a service, its addresses or its tables came, changed or went: who is meant joins, who is not leaves.
+    pub(crate) fn reconcile(&mut self, name: &str, touched: &mut Touched) {
+        let addresses = self.addresses(name);
+        let met: BTreeSet<Uuid> = addresses.iter().flat_map(|address| self.patterns.matches(address)).collect();
+        let is_met = |registry: &Self, id: &Uuid| -> Option<Arc<Follower>> {
+            let follower = registry.followers.get(id).filter(|_| met.contains(id))?;
+            addresses.iter().any(|a| follower.selector.has_service(a)).then(|| Arc::clone(follower))
+        };
+        let joining: Vec<Arc<Follower>> = met.iter().filter_map(|id| is_met(self, id)).collect();
+        for follower in joining {
+            self.join(name, &follower, touched);
+        }
+        let tables = self.tables(name);
+        let places: Vec<Arc<Slot>> = self.of(name).flat_map(|(_, views)| views.values().cloned()).collect();
+        for slot in places {
+            let address = Arc::clone(slot.address());
+            for queue in slot.queues() {
+                let Some(follower) = self.followers.get(&queue.id()).cloned() else { continue };
+                let literal = follower.selector.literal() == Some(&*address);
+                let meant = tables.contains(address.table())
+                    && follower.selector.has_table(address.table())
+                    && is_met(self, &follower.id).is_some();
+                if !literal && !meant {
+                    slot.detach(&queue);
+                    if let Some(number) = queue.number_of(&slot) {
+                        queue.leave(number);
+                    }
+                    touched.insert((*address).clone());
+                }
+            }
+            self.tidy(&slot);
+        }
+    }
+
+    /// After a service moved between here, elsewhere and nowhere: its tables end, and its views are fed from where the
+    /// table is now.
+    pub(crate) fn moved(&mut self, name: &str, touched: &mut Touched) {
+        let remote = self.remote.contains_key(name) && !self.services.contains_key(name);
+        let places: Vec<Address> = self.of(name).map(|(address, _)| address.clone()).collect();
+        for address in places {
+            let whole = self.slot(&address, &View::default());
+            whole.end();
+            let views: Vec<Arc<Slot>> = self.slots.get(&address).into_iter().flat_map(BTreeMap::values).cloned().collect();
+            for view in views.iter().filter(|slot| !slot.view_of().is_all()) {
+                if remote {
+                    whole.disown(view);
+                    view.end();
+                } else {
+                    whole.adopt(view);
+                }
+            }
+            touched.insert(address);
+        }
+        self.reconcile(name, touched);
+    }
+}
