@@ -3,11 +3,15 @@
 //! A table belongs to the bus, not to whoever writes it: a subscription may come before the table, and outlives it.
 
 mod address;
+mod matcher;
+mod pattern;
 mod queue;
 mod service;
 mod table;
 
 pub use address::{Address, BadAddress, is_service_name, is_table_name};
+pub use matcher::Matcher;
+pub use pattern::{BadPattern, MAX_HASHES, MAX_PATTERN, Pattern};
 pub use queue::{Message, Subscription};
 pub use service::{AlreadyExists, PublishError, Service};
 pub use table::{Slot, SubscriberView, TableView};
