@@ -2,8 +2,7 @@
 
 use super::address::Address;
 use super::queue::{Message, Queue, Subscription};
-use crate::table::{Applied, Epoch, Refused, Shape, TableState};
-use arrow_array::RecordBatch;
+use crate::table::{Applied, Epoch, Limits, Refused, Rows, Shape, TableState};
 use busway_plugin_api::table::Batches;
 use jiff::Timestamp;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,18 +15,27 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 pub struct Slot {
     address: Address,
     /// Held by whoever changes the table, while the next state is worked out: readers need not wait for that.
-    writer: Mutex<()>,
+    writer: Mutex<Option<TableState>>,
     cell: Mutex<Cell>,
 }
 
 #[derive(Debug, Default)]
 struct Cell {
-    state: Option<TableState>,
+    state: Option<Held>,
     /// Why the last attempt to read the table failed.
     error: Option<String>,
     /// When its rows were last known to be true.
     as_of: Option<Timestamp>,
     subscribers: Vec<Subscriber>,
+}
+
+/// What readers see of a state.
+#[derive(Debug)]
+struct Held {
+    shape: Shape,
+    rows: Rows,
+    epoch: Epoch,
+    to: u64,
 }
 
 #[derive(Debug)]
@@ -45,7 +53,7 @@ pub struct TableView {
     /// Its columns and key.
     pub shape: Shape,
     /// Its rows.
-    pub rows: RecordBatch,
+    pub rows: Rows,
     /// Its life's number.
     pub epoch: Epoch,
     /// The state's number in it.
@@ -111,38 +119,41 @@ impl Slot {
 
     /// Takes a snapshot; answers whether the table's columns began anew.
     pub(crate) fn snapshot(&self, shape: Shape, rows: &Batches) -> Result<Applied, Refused> {
-        let _turn = self.turn();
-        let next = self.cell().state.clone();
-        let (state, applied) = match next {
-            Some(mut state) => {
-                let applied = state.snapshot(shape, rows)?;
-                (state, applied)
+        let mut writer = self.turn();
+        let applied = match &mut *writer {
+            Some(state) => state.snapshot(shape, rows, 0)?,
+            none => {
+                *none = Some(TableState::begin(shape, rows, Limits::default())?);
+                Applied::Begun
             }
-            None => (TableState::begin(shape, rows)?, Applied::Begun),
         };
-        self.swap(state, &applied);
+        self.swap(&writer, &applied);
         Ok(applied)
     }
 
     /// Takes a delta; `None` when there is no state it could change.
     pub(crate) fn delta(&self, added: &Batches, removed: &Batches) -> Option<Result<Applied, Refused>> {
-        let _turn = self.turn();
-        let mut state = self.cell().state.clone()?;
-        let applied = state.delta(added, removed);
+        let mut writer = self.turn();
+        let applied = writer.as_mut()?.delta(added, removed, 0);
         if let Ok(applied) = &applied {
-            self.swap(state, applied);
+            self.swap(&writer, applied);
         }
         Some(applied)
     }
 
-    fn turn(&self) -> MutexGuard<'_, ()> {
+    fn turn(&self) -> MutexGuard<'_, Option<TableState>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next state and the word of it in one breath.
-    fn swap(&self, state: TableState, applied: &Applied) {
+    fn swap(&self, state: &Option<TableState>, applied: &Applied) {
         let mut cell = self.cell();
-        cell.state = Some(state);
+        cell.state = state.as_ref().map(|state| Held {
+            shape: state.shape().clone(),
+            rows: state.rows(),
+            epoch: state.epoch(),
+            to: state.to(),
+        });
         self.tell(&mut cell, applied);
     }
 
@@ -160,7 +171,8 @@ impl Slot {
 
     /// The table is no more; its subscribers stay.
     pub(crate) fn end(&self) -> bool {
-        let _turn = self.turn();
+        let mut writer = self.turn();
+        *writer = None;
         let mut cell = self.cell();
         cell.error = None;
         cell.as_of = None;
@@ -214,17 +226,17 @@ impl Slot {
             (Applied::Begun, Some(state)) => Message::Snapshot(Arc::new(self.view_of(cell, state))),
             _ => return,
         };
-        let rows = cell.state.as_ref().map_or(0, |state| state.rows().num_rows());
+        let rows = cell.state.as_ref().map_or(0, |state| state.rows.num_rows());
         cell.subscribers.iter().for_each(|s| s.queue.push(message.clone(), rows));
     }
 
-    fn view_of(&self, cell: &Cell, state: &TableState) -> TableView {
+    fn view_of(&self, cell: &Cell, state: &Held) -> TableView {
         TableView {
             address: self.address.clone(),
-            shape: state.shape().clone(),
-            rows: state.rows().clone(),
-            epoch: state.epoch(),
-            to: state.to(),
+            shape: state.shape.clone(),
+            rows: state.rows.clone(),
+            epoch: state.epoch,
+            to: state.to,
             error: cell.error.clone(),
             as_of: cell.as_of,
         }
