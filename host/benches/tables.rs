@@ -9,7 +9,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, TimeUnit};
 use arrow_select::concat::concat;
-use busway::table::{Shape, TableState};
+use busway::table::{Limits, Shape, TableState};
 use busway_plugin_api::TableSpec;
 use busway_plugin_api::abi::TableUpdate;
 use busway_plugin_api::arrow_buffer::OffsetBuffer;
@@ -119,7 +119,7 @@ fn whole(all: &[Row]) {
         let text = serde_json::to_string(black_box(all)).unwrap();
         serde_json::from_str::<Vec<Row>>(black_box(&text)).unwrap()
     };
-    let held = |rows: &Batches| TableState::begin(shape(), rows).unwrap();
+    let held = |rows: &Batches| TableState::begin(shape(), rows, Limits::default()).unwrap();
     let [structs, builders, held_arrow, json_vec, json_copied, held_json] = medians(
         7,
         [

@@ -26,7 +26,7 @@ fn config(folder: &std::path::Path) -> Config {
 }
 
 fn rows(rows: &busway::arrow_array::RecordBatch) -> Value {
-    serde_json::from_str(rows_json(rows).unwrap().get()).unwrap()
+    serde_json::from_str(rows_json([rows]).unwrap().get()).unwrap()
 }
 
 async fn follow() {
@@ -40,12 +40,12 @@ async fn follow() {
     let numbers = node.bus().subscribe(&address);
     let Message::Snapshot(view) = numbers.next().await else { panic!("a snapshot comes first") };
     assert_eq!((view.to, &view.shape.key), (1, &vec!["id".to_owned()]));
-    assert_eq!(rows(&view.rows), json!([{"id": 0, "revision": 1}, {"id": 1, "revision": 1}]));
+    assert_eq!(rows(&view.rows.to_batch().unwrap()), json!([{"id": 0, "revision": 1}, {"id": 1, "revision": 1}]));
 
     Fixture::new().revision(2).rename_into(&library);
     let Message::Step(step) = numbers.next().await else { panic!("the new code's rows are a step") };
     assert_eq!((step.epoch, step.from, step.to, step.updated), (view.epoch, 1, 2, 2));
-    assert_eq!(rows(&step.removed), rows(&view.rows));
+    assert_eq!(rows(&step.removed), rows(&view.rows.to_batch().unwrap()));
     assert_eq!(rows(&step.added), json!([{"id": 0, "revision": 2}, {"id": 1, "revision": 2}]));
 
     let bus = node.bus().clone();

@@ -191,11 +191,12 @@ pub(super) async fn rows(
 
 fn lists(view: &TableView) -> Result<Vec<Value>, Error> {
     let schema = view.shape.schema.fields();
+    let rows = view.rows.to_batch().map_err(|e| Error::internal(&e))?;
     let objects: Vec<Map<String, Value>> =
-        serde_json::from_str(rows_json(&view.rows).map_err(|e| Error::internal(&e))?.get())
+        serde_json::from_str(rows_json([&rows]).map_err(|e| Error::internal(&e))?.get())
             .map_err(|e| Error::internal(&e))?;
     let options = FormatOptions::default();
-    let formats = view.rows.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options));
+    let formats = rows.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options));
     let formats: Vec<ArrayFormatter<'_>> = formats.collect::<Result<_, _>>().map_err(|e| Error::internal(&e))?;
     let value = |row: usize, column: usize, object: &Map<String, Value>| {
         let field = &schema[column];

@@ -76,13 +76,13 @@ fn table_body(view: &TableView) -> Result<String, Error> {
         error: view.error.as_deref(),
         key: &view.shape.key,
         columns: schema.fields().iter().zip(columns(schema)).map(column).collect(),
-        rows: rows_json(&view.rows).map_err(|e| Error::internal(&e))?,
+        rows: rows_json(view.rows.batches()).map_err(|e| Error::internal(&e))?,
     }))
 }
 
 fn step_body(step: &Step) -> Result<String, Error> {
     let json = |rows: &RecordBatch, from: usize, length: usize| {
-        rows_json(&rows.slice(from, length)).map_err(|e| Error::internal(&e))
+        rows_json([rows.slice(from, length)]).map_err(|e| Error::internal(&e))
     };
     let each = |rows: &RecordBatch| -> Result<Vec<Box<RawValue>>, Error> {
         let text = json(rows, 0, step.updated)?;

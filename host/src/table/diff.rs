@@ -22,6 +22,16 @@ impl Prints {
         self.keys.as_ref().unwrap_or(&self.rows)
     }
 
+    /// What tells a row from all others: its key, if the table has one.
+    pub(crate) fn identity(&self, row: usize) -> u128 {
+        self.identities()[row]
+    }
+
+    /// Of the whole row.
+    pub(crate) fn row(&self, row: usize) -> u128 {
+        self.rows[row]
+    }
+
     /// The rows to keep when some are there twice: of one identity the last. `None`: all.
     pub(crate) fn distinct(&self) -> Option<Vec<u32>> {
         let identities = self.identities();

@@ -1,6 +1,7 @@
 //! The border: rows of any batches become one batch in the host's own memory, of the table's columns, in canonical form.
 
 use super::fingerprint;
+use super::limits::Limits;
 use arrow_array::types::{Float16Type, Float32Type, Float64Type};
 use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch, cast::AsArray, new_empty_array};
 use arrow_schema::{ArrowError, DataType, Field, SchemaRef};
@@ -48,9 +49,16 @@ pub enum Refused {
     /// A delta that contradicts the table's rows.
     #[error("the delta contradicts the table: {0}")]
     Inconsistent(String),
-    /// More rows than a table may have.
-    #[error("{0} rows are more than a table may have ({max})", max = u32::MAX)]
-    TooManyRows(usize),
+    /// More than the table may hold.
+    #[error("it would have {would} {what}, more than the limit of {limit} {what} a table: the last good rows stay")]
+    TooLarge {
+        /// Which limit: `rows` or `bytes`.
+        what: &'static str,
+        /// So many it would have.
+        would: usize,
+        /// So many it may have.
+        limit: usize,
+    },
     /// Buffers that contradict each other.
     #[error("the rows contradict themselves: {0}")]
     Arrow(String),
@@ -117,12 +125,10 @@ impl Shape {
 
 /// One batch of these columns in the host's own memory. The buffers are looked into first: the rows may come from
 /// anywhere.
-pub(crate) fn take(schema: &SchemaRef, rows: &Batches) -> Result<RecordBatch, Refused> {
-    rows.validate()?;
+pub(crate) fn take(schema: &SchemaRef, rows: &Batches, limits: Limits) -> Result<RecordBatch, Refused> {
     let count = rows.num_rows();
-    if u32::try_from(count).is_err() {
-        return Err(Refused::TooManyRows(count));
-    }
+    limits.check(count, 0)?;
+    rows.validate()?;
     let columns = (0..schema.fields().len())
         .map(|i| {
             // `concat` of one array shares it; the empty one makes it copy into the host's memory, so that nothing the

@@ -1,16 +1,25 @@
 //! Arrow tables: what is held, how it differs from the next snapshot, and the steps between states.
 //!
 //! Knows no bus and no driver: everything here is a function of its arguments. A table's states are numbered within an
-//! epoch; a [`Step`] takes whoever stands at `from` to `to`.
+//! epoch; a [`Step`] takes whoever stands at `from` to `to`. A [`TableState`] belongs to its writer; readers hold its
+//! [`Rows`].
 
+mod bits;
+mod coalesce;
 mod diff;
 mod fingerprint;
 mod intake;
 mod json;
+mod limits;
+mod ring;
+mod rows;
 mod state;
 mod step;
 
 pub use intake::{Refused, Shape};
 pub use json::rows_json;
+pub use limits::Limits;
+pub use ring::Ring;
+pub use rows::Rows;
 pub use state::{Applied, TableState};
 pub use step::{Epoch, Step};

@@ -1,5 +1,6 @@
 //! Steps between a table's states.
 
+use super::rows::bytes_of;
 use arrow_array::RecordBatch;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,10 +36,32 @@ pub struct Step {
     pub from: u64,
     /// The state it leads to.
     pub to: u64,
+    /// The publisher's poll that it came from; 0: none. Steps of several tables with one number belong together.
+    pub poll: u64,
     /// Rows that are no more, as they were.
     pub removed: RecordBatch,
     /// Rows that are new.
     pub added: RecordBatch,
     /// Of keyed tables: the first so many rows of `removed` and `added` are pairs, one row before and after.
     pub updated: usize,
+}
+
+impl Step {
+    /// How many rows it carries, removed and added.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.removed.num_rows() + self.added.num_rows()
+    }
+
+    /// The bytes of its rows as Arrow data.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        bytes_of(&self.removed) + bytes_of(&self.added)
+    }
+
+    /// Whether it changes no row, and only moves the position.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows() == 0
+    }
 }
