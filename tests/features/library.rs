@@ -37,20 +37,20 @@ async fn follow() {
 
     let node = Node::start(&config(folder.path())).await.unwrap();
     let address: Address = "one/numbers".parse().unwrap();
-    let numbers = node.bus().subscribe(&address);
-    let Message::Snapshot(view) = numbers.next().await else { panic!("a snapshot comes first") };
+    let mut numbers = node.bus().subscribe(&address);
+    let Message::Snapshot(view) = numbers.next().await.message else { panic!("a snapshot comes first") };
     assert_eq!((view.to, &view.shape.key), (1, &vec!["id".to_owned()]));
     assert_eq!(rows(&view.rows.to_batch().unwrap()), json!([{"id": 0, "revision": 1}, {"id": 1, "revision": 1}]));
 
     Fixture::new().revision(2).rename_into(&library);
-    let Message::Step(step) = numbers.next().await else { panic!("the new code's rows are a step") };
+    let Message::Step(step) = numbers.next().await.message else { panic!("the new code's rows are a step") };
     assert_eq!((step.epoch, step.from, step.to, step.updated), (view.epoch, 1, 2, 2));
     assert_eq!(rows(&step.removed), rows(&view.rows.to_batch().unwrap()));
     assert_eq!(rows(&step.added), json!([{"id": 0, "revision": 2}, {"id": 1, "revision": 2}]));
 
     let bus = node.bus().clone();
     node.stop().await;
-    assert!(matches!(numbers.next().await, Message::Gone), "the service ended with its host");
+    assert!(matches!(numbers.next().await.message, Message::Gone), "the service ended with its host");
     assert!(!bus.has_service("one"));
     assert!(!folder.path().join("bus.sock").exists());
     // The state directory is free again.

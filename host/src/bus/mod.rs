@@ -6,6 +6,7 @@
 
 mod address;
 mod call;
+mod calling;
 mod directory;
 mod link;
 mod matcher;
@@ -25,23 +26,25 @@ pub use call::{
     BadServiceInfo, Call, CallError, CallRequest, Caller, Fault, LIVENESS_DEADLINE, Reply, ServiceInfo, Target,
     WORK_DEADLINE,
 };
+pub use calling::TableReply;
 pub use link::{LinkError, NodeView, Timing};
 pub use matcher::Matcher;
-pub use pattern::{BadPattern, Pattern};
-pub use queue::{Bounds, Counters, Message, Mode};
+pub use pattern::{BadPattern, MAX_HASHES, MAX_PATTERN, Pattern};
+pub use queue::{Bounds, Counters, Message, Mode, Position};
 pub use resync::Resync;
 pub use selector::{BadSelector, Selector};
 pub use service::{PublishError, RegisterError, Service, ServiceState};
 pub use slot::{Publisher, Slot, TableView};
 pub use subscription::{Delivery, NotInTime, SubscribeError, SubscribeOptions, Subscription, SubscriptionView};
-pub use transport::*;
-pub use view::*;
+pub use transport::{Received, To, Transport};
+pub use view::{Bound, View, ViewError};
 
 use crate::table::Epoch;
+use call::Methods;
 use jiff::Timestamp;
 use link::Link;
 use queue::Queue;
-use registry::{Follower, Registry, Touched};
+use registry::{Follower, OtherNode, Registry, Touched};
 use service::Core;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::watch;
@@ -53,7 +56,6 @@ pub struct Bus {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     node: Arc<str>,
     process: Uuid,
@@ -62,6 +64,14 @@ struct Inner {
     /// Rung when a service or table comes or goes.
     changed: watch::Sender<u64>,
     link: Mutex<Option<Arc<Link>>>,
+    /// What the node itself answers.
+    methods: Methods,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bus").field("node", &self.node).field("process", &self.process).finish_non_exhaustive()
+    }
 }
 
 impl Default for Bus {
@@ -82,6 +92,7 @@ impl Bus {
             running: watch::Sender::new(true),
             changed: watch::Sender::new(0),
             link: Mutex::default(),
+            methods: Methods::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -190,7 +201,7 @@ impl Bus {
     /// Subscribes to tables, there or not: of each the first message is its state, or comes when the table does.
     #[must_use]
     pub fn subscribe(&self, tables: impl Into<Selector>) -> Subscription {
-        self.begin(tables.into(), SubscribeOptions::default())
+        self.begin(tables.into(), SubscribeOptions::default(), None)
     }
 
     /// Subscribes to tables in some way.
@@ -210,19 +221,20 @@ impl Bus {
         {
             return Err(SubscribeError { address: (*table.address).clone(), why: why.to_string() });
         }
-        Ok(self.begin(selector, options))
+        Ok(self.begin(selector, options, None))
     }
 
-    fn begin(&self, selector: Selector, options: SubscribeOptions) -> Subscription {
+    /// `on`: of another node's copy.
+    fn begin(&self, selector: Selector, options: SubscribeOptions, on: Option<OtherNode>) -> Subscription {
         let SubscribeOptions { view, mode, bounds, owner, resume } = options;
         let id = Uuid::new_v4();
         let queue = Arc::new(Queue::new(id, mode, bounds));
-        let follower = Follower { id, owner, selector, view, queue: Arc::clone(&queue), since: Timestamp::now(), on: None };
+        let follower = Follower { id, owner, selector, view, queue: Arc::clone(&queue), since: Timestamp::now(), on };
         let resumed = self.follow(follower, resume);
         Subscription::new(self.clone(), queue, resumed)
     }
 
-    fn follow(&self, follower: Follower, resume: Option<(Epoch, u64)>) -> bool {
+    fn follow(&self, follower: Follower, resume: Option<Position>) -> bool {
         let mut touched = Touched::new();
         let resumed = self.registry().subscribe(&Arc::new(follower), resume, &mut touched);
         self.settle(touched);

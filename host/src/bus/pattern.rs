@@ -68,6 +68,11 @@ pub(crate) fn words(key: &str) -> impl Iterator<Item = &str> + Clone {
 }
 
 impl Pattern {
+    /// One that means a name and nothing else. The name is a service's: words without wildcards.
+    pub(crate) fn literal(name: &str) -> Self {
+        Self { text: name.to_owned() }
+    }
+
     /// Whether it has no wildcard: it matches one key, its own text.
     #[must_use]
     pub fn is_literal(&self) -> bool {

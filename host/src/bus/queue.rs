@@ -12,6 +12,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+/// Where a table or its subscriber stands: the epoch, and the state's number in it.
+pub type Position = (Epoch, u64);
+
 /// What a subscriber hears of a table.
 #[derive(Debug, Clone)]
 pub enum Message {
@@ -75,7 +78,7 @@ struct Feed {
     number: u32,
     slot: Arc<Slot>,
     /// Where the subscriber stands.
-    at: Option<(Epoch, u64)>,
+    at: Option<Position>,
     late: bool,
     /// When the subscriber may have its next snapshot for the asking.
     due: Option<Instant>,
@@ -164,7 +167,7 @@ impl Queue {
     }
 
     /// A place for a table. The caller holds the table still. `None`: it has one already.
-    pub(crate) fn join(&self, slot: &Arc<Slot>, at: Option<(Epoch, u64)>) -> Option<u32> {
+    pub(crate) fn join(&self, slot: &Arc<Slot>, at: Option<Position>) -> Option<u32> {
         let mut waiting = self.waiting();
         if let Some(feed) = waiting.feeds.iter_mut().find(|feed| Arc::ptr_eq(&feed.slot, slot)) {
             // It left and came back before anybody looked.
@@ -274,7 +277,8 @@ impl Queue {
     fn catch_up(&self, slot: &Slot, number: u32) -> Option<Message> {
         match slot.catch_up(self, number, self.mode == Mode::States) {
             CatchUp::Message(message) => {
-                self.waiting().resynced += u64::from(matches!(message, Message::Snapshot(_)) && self.mode == Mode::Steps);
+                self.waiting().resynced +=
+                    u64::from(matches!(message, Message::Snapshot(_)) && self.mode == Mode::Steps);
                 Some(message)
             }
             CatchUp::Sum(steps) => match slot.sum(&steps) {
@@ -293,7 +297,7 @@ impl Queue {
 
     /// Puts a late feed in line again; the caller holds the table still, says where it stands now, and is told where the
     /// subscriber stands.
-    pub(crate) fn on_time(&self, number: u32, now: Option<(Epoch, u64)>) -> Option<(Epoch, u64)> {
+    pub(crate) fn on_time(&self, number: u32, now: Option<Position>) -> Option<Position> {
         let mut waiting = self.waiting();
         let feed = waiting.feed(number)?;
         feed.late = false;
@@ -306,7 +310,7 @@ impl Queue {
     }
 
     /// The tables it has places for.
-    pub(crate) fn slots(&self) -> Vec<(Arc<Slot>, Option<(Epoch, u64)>)> {
+    pub(crate) fn slots(&self) -> Vec<(Arc<Slot>, Option<Position>)> {
         let waiting = self.waiting();
         waiting.feeds.iter().filter(|f| !f.leaving).map(|f| (Arc::clone(&f.slot), f.at)).collect()
     }
@@ -335,7 +339,7 @@ impl Queue {
     }
 }
 
-fn position(message: &Message) -> Option<(Epoch, u64)> {
+fn position(message: &Message) -> Option<Position> {
     match message {
         Message::Snapshot(view) => Some((view.epoch, view.to)),
         Message::Step(step) => Some((step.epoch, step.to)),

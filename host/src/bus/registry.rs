@@ -2,12 +2,11 @@
 
 use super::address::Address;
 use super::matcher::Matcher;
-use super::queue::Queue;
+use super::queue::{Position, Queue};
 use super::selector::Selector;
 use super::service::Core;
 use super::slot::Slot;
 use super::view::View;
-use crate::table::Epoch;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -25,6 +24,9 @@ pub(crate) struct Remote {
     pub(crate) methods: BTreeSet<String>,
 }
 
+/// Which node, and the services there that a subscription serves.
+pub(crate) type OtherNode = (Arc<str>, Mutex<BTreeSet<String>>);
+
 /// A subscription, as the bus has it.
 #[derive(Debug)]
 pub(crate) struct Follower {
@@ -36,7 +38,7 @@ pub(crate) struct Follower {
     pub(crate) queue: Arc<Queue>,
     pub(crate) since: Timestamp,
     /// Of another node's copy: which node, and the services there that it serves.
-    pub(crate) on: Option<(Arc<str>, Mutex<BTreeSet<String>>)>,
+    pub(crate) on: Option<OtherNode>,
 }
 
 #[derive(Debug, Default)]
@@ -107,7 +109,7 @@ impl Registry {
     pub(crate) fn subscribe(
         &mut self,
         follower: &Arc<Follower>,
-        resume: Option<(Epoch, u64)>,
+        resume: Option<Position>,
         touched: &mut Touched,
     ) -> bool {
         self.followers.insert(follower.id, Arc::clone(follower));
@@ -156,7 +158,7 @@ impl Registry {
     }
 
     /// Lets go of a place that nobody needs.
-    fn tidy(&mut self, slot: &Arc<Slot>) {
+    pub(crate) fn tidy(&mut self, slot: &Arc<Slot>) {
         let (address, view) = (&**slot.address(), slot.view_of());
         let Some(views) = self.slots.get_mut(address) else { return };
         if !view.is_all() && !slot.has_queues() {
@@ -236,7 +238,8 @@ impl Registry {
         for address in places {
             let whole = self.slot(&address, &View::default());
             whole.end();
-            let views: Vec<Arc<Slot>> = self.slots.get(&address).into_iter().flat_map(BTreeMap::values).cloned().collect();
+            let views: Vec<Arc<Slot>> =
+                self.slots.get(&address).into_iter().flat_map(BTreeMap::values).cloned().collect();
             for view in views.iter().filter(|slot| !slot.view_of().is_all()) {
                 if remote {
                     whole.disown(view);

@@ -33,7 +33,9 @@ pub enum BadSelector {
     #[error(transparent)]
     Pattern(#[from] BadPattern),
     /// The table's name can't be one.
-    #[error("{0:?} selects no table: a table's name is not empty, has no slash or control character, and at most 255 bytes")]
+    #[error(
+        "{0:?} selects no table: a table's name is not empty, has no slash or control character, and at most 255 bytes"
+    )]
     Table(String),
 }
 
@@ -133,7 +135,10 @@ mod tests {
     #[test]
     fn what_selects_nothing() {
         let why = |text: &str| text.parse::<Selector>().unwrap_err().to_string();
-        assert_eq!(why("web"), "\"web\" selects no table: write service/table, where * is any word and # any number of words");
+        assert_eq!(
+            why("web"),
+            "\"web\" selects no table: write service/table, where * is any word and # any number of words"
+        );
         assert_eq!(
             why("web/"),
             "\"web/\" selects no table: a table's name is not empty, has no slash or control character, and at most 255 \

@@ -123,10 +123,6 @@ impl Core {
         self.state.borrow().clone()
     }
 
-    pub(crate) fn is_running(&self) -> bool {
-        *self.state.borrow() == ServiceState::Running
-    }
-
     pub(crate) fn addresses(&self) -> BTreeSet<String> {
         lock(&self.addresses).clone()
     }

@@ -5,7 +5,7 @@
 //! queue.
 
 use super::address::Address;
-use super::queue::{CatchUp, Message, Queue};
+use super::queue::{CatchUp, Message, Position, Queue};
 use super::view::{Bound, View};
 use crate::table::{Applied, Epoch, Limits, Refused, Ring, Rows, Shape, Step, TableState};
 use arrow_array::RecordBatch;
@@ -123,7 +123,7 @@ impl Slot {
 
     /// Where the table stands.
     #[must_use]
-    pub fn position(&self) -> Option<(Epoch, u64)> {
+    pub fn position(&self) -> Option<Position> {
         self.cell().table.as_ref().map(|table| (table.epoch, table.to))
     }
 
@@ -202,7 +202,7 @@ impl Slot {
         let table = Arc::new(TableView {
             address: Arc::clone(&self.address),
             publisher: publisher.clone(),
-            shape: Arc::clone(state.shape()),
+            shape: state.shared_shape(),
             rows: state.rows(),
             epoch: state.epoch(),
             to: state.to(),
@@ -274,12 +274,7 @@ impl Slot {
         }
     }
 
-    fn begin_view(
-        &self,
-        bound: &mut Option<Bound>,
-        writer: &mut Writer,
-        table: &TableView,
-    ) -> Result<Applied, String> {
+    fn begin_view(&self, bound: &mut Option<Bound>, writer: &mut Writer, table: &TableView) -> Result<Applied, String> {
         let mut fresh = self.view.bind(&table.shape).map_err(|e| e.to_string())?;
         let shape = fresh.shape().clone();
         let batches = fresh.begin(table.rows.batches()).map_err(|e| e.to_string())?;
@@ -349,7 +344,7 @@ impl Slot {
 
     /// Gives a subscription a place in line. `resume`: where the subscriber stands already; answers whether it can go on
     /// from there. Without, or when it can't, the first message is the present state.
-    pub(crate) fn attach(self: &Arc<Self>, queue: &Arc<Queue>, resume: Option<(Epoch, u64)>) -> bool {
+    pub(crate) fn attach(self: &Arc<Self>, queue: &Arc<Queue>, resume: Option<Position>) -> bool {
         let mut cell = self.cell();
         // The state and the place in line are taken in one breath: no step is missed, none comes twice.
         let steps = resume.and_then(|(epoch, to)| cell.ring.since(epoch, to));

@@ -2,10 +2,9 @@
 
 use super::Bus;
 use super::address::Address;
-use super::queue::{Bounds, Counters, Message, Mode, Queue};
+use super::queue::{Bounds, Counters, Message, Mode, Position, Queue};
 use super::slot::TableView;
 use super::view::View;
-use crate::table::Epoch;
 use futures_util::stream::{self, Stream};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -26,7 +25,7 @@ pub struct SubscribeOptions {
     pub owner: Option<String>,
     /// Where the subscriber stands already, for a subscription to one table: it goes on from there when the table still
     /// has the steps, else it begins with a snapshot.
-    pub resume: Option<(Epoch, u64)>,
+    pub resume: Option<Position>,
 }
 
 /// Why a subscription can't be.
@@ -65,7 +64,7 @@ pub struct SubscriptionView {
     /// When it began.
     pub since: Timestamp,
     /// The tables it has now, and where it stands with each.
-    pub tables: Vec<(Arc<Address>, Option<(Epoch, u64)>)>,
+    pub tables: Vec<(Arc<Address>, Option<Position>)>,
     /// What became of its messages.
     pub counters: Counters,
 }
@@ -118,8 +117,8 @@ impl Subscription {
 
     /// The states of the tables as a stream: the present one whenever it changed; `None` of a table that is no more.
     pub fn as_states(self) -> impl Stream<Item = (Arc<Address>, Option<Arc<TableView>>)> {
-        let known: BTreeMap<Arc<Address>, (Epoch, u64)> = BTreeMap::new();
-        stream::unfold((self, known), |(mut subscription, mut known)| async move {
+        let known: BTreeMap<Arc<Address>, Position> = BTreeMap::new();
+        stream::unfold((self, known), |(subscription, mut known)| async move {
             loop {
                 let Some((slot, message)) = subscription.queue.pop() else {
                     subscription.queue.rung().await;
@@ -139,6 +138,12 @@ impl Subscription {
                 }
             }
         })
+    }
+
+    /// The tables that it has now, there or not.
+    #[must_use]
+    pub fn places(&self) -> Vec<Arc<Address>> {
+        self.queue.slots().iter().map(|(slot, _)| Arc::clone(slot.address())).collect()
     }
 
     /// The present states of its tables.

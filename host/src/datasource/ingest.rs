@@ -125,11 +125,11 @@ impl Ingest {
     }
 
     /// Applies what a poll answered. Each table's errors are its own; they are returned with its name.
-    pub(super) fn apply(&self, updates: Vec<Update>) -> Vec<(String, String)> {
+    pub(super) fn apply(&self, updates: Vec<Update>, poll: u64) -> Vec<(String, String)> {
         let mut errors = Vec::new();
         for update in updates {
             let table = update.table.clone();
-            if let Err(error) = self.put(update) {
+            if let Err(error) = self.put(update, poll) {
                 let text = error.body.to_string();
                 self.service.fail(&table, text.clone());
                 errors.push((table, text));
@@ -138,7 +138,7 @@ impl Ingest {
         errors
     }
 
-    fn put(&self, update: Update) -> Result<(), CallError> {
+    fn put(&self, update: Update, poll: u64) -> Result<(), CallError> {
         let refuse = |error: PublishError| {
             let status = match &error {
                 PublishError::NeedsSnapshot => Code::NEEDS_SNAPSHOT,
@@ -151,10 +151,10 @@ impl Ingest {
         match &update.change {
             Change::Snapshot(rows) => {
                 let shape = Shape::of(&update, rows).map_err(|e| refuse(e.into()))?;
-                self.service.snapshot(table, shape, rows).map_err(refuse)?;
+                self.service.snapshot(table, shape, rows, poll).map_err(refuse)?;
             }
             Change::Delta { added, removed } => {
-                self.service.delta(table, added, removed).map_err(refuse)?;
+                self.service.delta(table, added, removed, poll).map_err(refuse)?;
             }
             Change::Unchanged if self.service.has(table) => self.service.confirm(table),
             Change::Unchanged => {
@@ -182,7 +182,7 @@ impl HostCalls for Ingest {
             return Err(CallError::new(Code::INVALID, "that is an answer to a poll"));
         }
         let table = update.table.clone();
-        let put = self.put(update);
+        let put = self.put(update, 0);
         drop(door);
         if put.as_ref().is_err_and(|e| matches!(e.status, Code::INCONSISTENT | Code::NEEDS_SNAPSHOT)) {
             self.want(&PollRequest { tables: Some(vec![table]), snapshot: true });

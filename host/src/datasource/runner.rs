@@ -209,8 +209,9 @@ impl Runner {
     async fn apply(&self, open: &Open, updates: Vec<Update>, all: bool) -> Vec<(String, String)> {
         let named: BTreeSet<String> = updates.iter().map(|u| u.table.clone()).collect();
         let ingest = Arc::clone(&open.ingest);
+        let poll = self.shared.status().polls + 1;
         // Comparing millions of rows is no work for a thread that others wait for.
-        let applied = tokio::task::spawn_blocking(move || ingest.apply(updates)).await;
+        let applied = tokio::task::spawn_blocking(move || ingest.apply(updates, poll)).await;
         let mut errors = applied.unwrap_or_else(|e| vec![(String::new(), format!("the host panicked: {e}"))]);
         for table in self.service.tables().into_iter().filter(|t| all && !named.contains(t)) {
             let error = "the last poll said nothing of it".to_owned();

@@ -2,7 +2,7 @@
 
 use super::runner::{Command, Runner, Shared};
 use super::status::{Phase, Status};
-use crate::bus::{AlreadyExists, Bus};
+use crate::bus::{Bus, RegisterError};
 use crate::config::Datasource;
 use crate::plugin::{Catalog, Generation, SwitchError, Tenants};
 use busway_plugin_api::message::{ExecuteRequest, PollRequest};
@@ -66,7 +66,7 @@ impl Datasources {
         records: &BTreeMap<String, Datasource>,
         bus: &Bus,
         catalog: &Arc<Catalog>,
-    ) -> Result<Self, AlreadyExists> {
+    ) -> Result<Self, RegisterError> {
         let changed = watch::Sender::new(0);
         let mut entries = BTreeMap::new();
         let mut tasks = Vec::new();

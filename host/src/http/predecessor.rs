@@ -21,6 +21,7 @@ use busway_plugin_api::table::columns;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
+use std::sync::Arc;
 use uuid::Uuid;
 
 const UPDATED: &str = "2013-08-12T17:42:13Z";
@@ -107,7 +108,7 @@ fn find(state: &State, ds: &str) -> Result<Found, Error> {
     state.datasources.get(ds).ok_or_else(|| Error::not_found(format!("Datasource not found {ds}")))
 }
 
-fn view(state: &State, ds: &str, table: &str) -> Result<TableView, Error> {
+fn view(state: &State, ds: &str, table: &str) -> Result<Arc<TableView>, Error> {
     let (name, ..) = find(state, ds)?;
     let address = Address::new(&name, table).map_err(|e| Error::bad_request(e.to_string()))?;
     state.bus.table(&address).ok_or_else(|| Error::not_found(format!("Not Found::tablename '{table}' does not exist")))
@@ -117,7 +118,7 @@ pub(super) async fn status(Extract(state): Extract<State>, Path(ds): Path<String
     let (name, _, _, status) = find(&state, &ds)?;
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "None".to_owned());
     let slots = state.bus.slots();
-    let subscribed = slots.iter().filter(|s| s.address().service() == name && !s.subscribers().is_empty());
+    let subscribed = slots.iter().filter(|s| s.address().service() == name && s.subscribers() > 0);
     let error = Some(status.error).filter(|e| !e.is_empty());
     Ok(Json(json!({
         "last_updated": or_none(status.last_poll.map(|t| t.to_string())),
@@ -154,7 +155,7 @@ fn spec_of(view: &TableView) -> Value {
 pub(super) async fn schema(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {
     let (name, ..) = find(&state, &ds)?;
     let views = state.bus.tables();
-    let tables: Vec<Value> = views.iter().filter(|v| v.address.service() == name).map(spec_of).collect();
+    let tables: Vec<Value> = views.iter().filter(|v| v.address.service() == name).map(|v| spec_of(v)).collect();
     Ok(Json(json!({"tables": tables})))
 }
 

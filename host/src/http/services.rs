@@ -134,7 +134,7 @@ pub(super) async fn tables(Extract(state): Extract<State>, Path(service): Path<S
     let mine = views.iter().filter(|v| v.address.service() == service);
     let one =
         |v: &TableView| json!({"id": v.address.table(), "rows": v.rows.num_rows(), "epoch": v.epoch.0, "to": v.to});
-    Ok(Json(json!({"results": mine.map(one).collect::<Vec<_>>()})))
+    Ok(Json(json!({"results": mine.map(|v| one(v)).collect::<Vec<_>>()})))
 }
 
 pub(super) async fn rows(
@@ -144,7 +144,7 @@ pub(super) async fn rows(
     let address = address(&service, &table)?;
     let Some(view) = state.bus.table(&address) else {
         let slots = state.bus.slots_of(&service);
-        let failed = slots.iter().find(|slot| slot.address() == &address).and_then(|slot| slot.error());
+        let failed = slots.iter().find(|slot| **slot.address() == address).and_then(|slot| slot.error());
         return Err(match failed {
             Some(error) => {
                 Error::new(StatusCode::SERVICE_UNAVAILABLE, format!("table {address} could not be read yet: {error}"))
@@ -167,9 +167,9 @@ pub(super) async fn stream(
     }
     let subscription = state.bus.subscribe(&address);
     let stopping = state.stopping.clone();
-    let events = stream::unfold((subscription, stopping), |(subscription, mut stopping)| async move {
+    let events = stream::unfold((subscription, stopping), |(mut subscription, mut stopping)| async move {
         let message = tokio::select! {
-            message = subscription.next() => message,
+            delivery = subscription.next() => delivery.message,
             _ = stopping.wait_for(|stop| *stop) => return None,
         };
         // A large table's text is no work for a thread that others wait for.

@@ -1,9 +1,9 @@
 //! The host's own tables: service `_host`. Whoever wants to know something of the host reads them, as any other.
 
-use crate::bus::{AlreadyExists, Bus, Service};
+use crate::bus::{Address, Bus, RegisterError, Service};
 use crate::datasource::Datasources;
 use crate::plugin::Catalog;
-use crate::table::Shape;
+use crate::table::{Epoch, Shape};
 use busway_plugin_api::TableSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -72,11 +72,18 @@ struct Table {
 
 #[derive(Serialize, Deserialize)]
 struct Subscription {
-    subscription: u64,
+    subscription: String,
     service: String,
     table: String,
+    subscriber: Option<String>,
     since: String,
+    epoch: Option<u64>,
+    to: Option<u64>,
     queued: u64,
+    queued_bytes: u64,
+    late: bool,
+    dropped: u64,
+    coalesced: u64,
     resynced: u64,
 }
 
@@ -85,7 +92,7 @@ pub(super) fn start(
     bus: &Bus,
     catalog: Arc<Catalog>,
     datasources: Datasources,
-) -> Result<JoinHandle<()>, AlreadyExists> {
+) -> Result<JoinHandle<()>, RegisterError> {
     let service = bus.register(HOST)?;
     let bus = bus.clone();
     let (mut plugins, mut sources, mut tables) = (catalog.changed(), datasources.changed(), bus.changed());
@@ -194,17 +201,32 @@ fn publish(service: &Service, bus: &Bus, catalog: &Catalog, datasources: &Dataso
         })
     });
     put(service, "tables", &["service", "table"], "All tables", tables.collect());
-    let subscriptions = slots.iter().flat_map(|slot| {
-        slot.subscribers().into_iter().map(|s| Subscription {
-            subscription: s.number,
-            service: slot.address().service().to_owned(),
-            table: slot.address().table().to_owned(),
+    let subscriptions = bus.subscriptions().into_iter().flat_map(|s| {
+        let one = move |(address, at): (Arc<Address>, Option<(Epoch, u64)>)| Subscription {
+            subscription: s.id.to_string(),
+            service: address.service().to_owned(),
+            table: address.table().to_owned(),
+            subscriber: s.owner.clone(),
             since: text(s.since),
-            queued: s.queued as u64,
-            resynced: s.resynced,
-        })
+            epoch: at.map(|(epoch, _)| epoch.0),
+            // Of the host's own tables, each look would change it.
+            to: at.filter(|_| address.service() != HOST).map(|(_, to)| to),
+            queued: s.counters.held as u64,
+            queued_bytes: s.counters.bytes as u64,
+            late: s.counters.late > 0,
+            dropped: s.counters.dropped,
+            coalesced: s.counters.coalesced,
+            resynced: s.counters.resynced,
+        };
+        s.tables.clone().into_iter().map(one).collect::<Vec<_>>()
     });
-    put(service, "subscriptions", &["subscription"], "Who follows which table", subscriptions.collect());
+    put(
+        service,
+        "subscriptions",
+        &["subscription", "service", "table"],
+        "Who follows which table",
+        subscriptions.collect(),
+    );
 }
 
 fn put<T: Serialize + for<'de> Deserialize<'de>>(
@@ -218,7 +240,7 @@ fn put<T: Serialize + for<'de> Deserialize<'de>>(
     let published = spec.rows(&rows).map_err(|e| e.to_string()).and_then(|rows| {
         let shape = Shape::new(Arc::clone(&spec.schema), spec.key.clone()).map_err(|e| e.to_string())?;
         let shape = Shape { description: spec.description.clone(), ..shape };
-        service.snapshot(name, shape, &rows).map_err(|e| e.to_string())
+        service.snapshot(name, shape, &rows, 0).map_err(|e| e.to_string())
     });
     if let Err(error) = published {
         tracing::error!(table = name, error, "the host's own table was refused");

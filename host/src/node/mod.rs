@@ -7,7 +7,7 @@ mod lock;
 pub use check::{Finding, check};
 pub use lock::{Lock, LockError};
 
-use crate::bus::{AlreadyExists, Bus};
+use crate::bus::{Bus, RegisterError};
 use crate::config::{Config, ConfigError};
 use crate::datasource::Datasources;
 use crate::http::{Server, ServerError};
@@ -42,7 +42,7 @@ pub enum NodeError {
     Server(#[from] ServerError),
     /// Two things of one name.
     #[error(transparent)]
-    Name(#[from] AlreadyExists),
+    Name(#[from] RegisterError),
 }
 
 /// A running host.

@@ -292,8 +292,13 @@ impl TableState {
 
     /// Its columns and key.
     #[must_use]
-    pub fn shape(&self) -> &Arc<Shape> {
+    pub fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    /// Its columns and key, shared.
+    pub(crate) fn shared_shape(&self) -> Arc<Shape> {
+        Arc::clone(&self.shape)
     }
 
     /// The present rows.

@@ -23,7 +23,7 @@ pub(super) const LIST: [(&str, &str); 10] = [
 ];
 
 /// What a node answers.
-pub(crate) const OF_A_NODE: [&str; 4] = ["nodes", "ping", "services", "status"];
+pub(super) const OF_A_NODE: [&str; 4] = ["nodes", "ping", "services", "status"];
 
 /// The answer of a service that has no handler of its own for it; `None`: nothing that every service answers.
 pub(super) fn answer(bus: &Bus, core: &Arc<Core>, call: &Call) -> Option<Result<Value, Fault>> {
@@ -39,7 +39,9 @@ pub(super) fn answer(bus: &Bus, core: &Arc<Core>, call: &Call) -> Option<Result<
             let one = |(name, about)| json!({"name": name, "description": about});
             Ok(core.methods.list().into_iter().map(one).collect())
         }
-        "published" => Ok(bus.slots_of(name).iter().filter_map(|slot| slot.view()).map(|view| position(&view)).collect()),
+        "published" => {
+            Ok(bus.slots_of(name).iter().filter_map(|slot| slot.view()).map(|view| position(&view)).collect())
+        }
         "held" => Ok(held(bus, name)),
         "subscriptions" => Ok(subscribed(bus, name).into_iter().map(|(s, t)| json!([s, t])).collect()),
         "subscribers" => Ok(bus.subscribers_of(name)),
@@ -83,14 +85,15 @@ fn table(bus: &Bus, service: &str, call: &Call) -> Result<Arc<TableView>, Fault>
     };
     let address = Address::new(service, table).map_err(Fault::arguments)?;
     bus.table(&address).ok_or_else(|| {
-        let there: Vec<String> = bus.slots_of(service).iter().filter(|s| s.is_there()).map(|s| s.address().table().to_owned()).collect();
+        let there: Vec<String> =
+            bus.slots_of(service).iter().filter(|s| s.is_there()).map(|s| s.address().table().to_owned()).collect();
         let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
         Fault::new("not_found", format!("service {service:?} has no table {table:?} now: it has {there}"))
     })
 }
 
 fn rows(view: &TableView) -> Result<Value, Fault> {
-    let text = rows_json(&view.rows.to_batch()).map_err(|e| Fault::new("no_json", e))?;
+    let text = rows_json(view.rows.to_batch()).map_err(|e| Fault::new("no_json", e))?;
     serde_json::from_str(text.get()).map_err(|e| Fault::new("no_json", e))
 }
 
@@ -102,7 +105,7 @@ fn position(view: &TableView) -> Value {
 fn held(bus: &Bus, name: &str) -> Value {
     let mine = bus.subscriptions().into_iter().filter(|s| s.owner.as_deref() == Some(name));
     let tables = mine.flat_map(|s| s.tables.into_iter().map(move |(address, at)| (s.id, address, at)));
-    let one = |(id, address, at): (uuid::Uuid, Arc<Address>, Option<(crate::table::Epoch, u64)>)| {
+    let one = |(id, address, at): (uuid::Uuid, Arc<Address>, Option<crate::bus::Position>)| {
         let publisher = bus.table(&address).map(|view| view.publisher.clone());
         json!({"subscription": id, "service": address.service(), "table": address.table(),
             "epoch": at.map(|(epoch, _)| epoch.0), "to": at.map(|(_, to)| to),

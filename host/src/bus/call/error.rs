@@ -85,6 +85,16 @@ pub enum CallError {
         /// How many.
         calls: usize,
     },
+    /// The call or its answer is larger than what goes from node to node at once.
+    #[error(
+        "{bytes} bytes are more than a call between nodes carries ({most}): publish a table instead, or ask for less"
+    )]
+    TooLarge {
+        /// How large it is.
+        bytes: usize,
+        /// What is carried.
+        most: usize,
+    },
     /// The handler said why.
     #[error(transparent)]
     Failed(Fault),

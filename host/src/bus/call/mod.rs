@@ -9,12 +9,12 @@ mod info;
 mod request;
 mod run;
 
+pub(crate) use builtin::of_a_node;
 pub use error::{CallError, Fault};
 pub use info::{BadServiceInfo, ServiceInfo};
-pub(crate) use builtin::{OF_A_NODE, of_a_node};
 pub(crate) use request::CallOptions;
 pub use request::{CallRequest, Reply, Target};
-pub(crate) use run::{Methods, answer};
+pub(crate) use run::{Methods, answer, answer_of_node};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -104,6 +104,25 @@ pub(crate) async fn answer(bus: &Bus, core: &Arc<Core>, call: Call) -> Result<Va
             })?,
         },
     };
+    run(handler, call, &what(), Some(place)).await
+}
+
+/// A call of the node itself that is none of those every node answers.
+pub(crate) async fn answer_of_node(bus: &Bus, methods: &Methods, call: Call) -> Result<Value, CallError> {
+    let what = format!("node {:?}", bus.node());
+    match methods.find(&call.method) {
+        Some(handler) => run(handler, call, &what, None).await,
+        None => {
+            let named = methods.named.read().unwrap_or_else(PoisonError::into_inner);
+            let mut all: Vec<String> =
+                builtin::OF_A_NODE.iter().map(ToString::to_string).chain(named.keys().cloned()).collect();
+            all.sort();
+            Err(CallError::UnknownMethod { what, method: call.method, methods: all })
+        }
+    }
+}
+
+async fn run(handler: Handler, call: Call, what: &str, place: Option<Place>) -> Result<Value, CallError> {
     let (method, deadline) = (call.method.clone(), call.deadline);
     let work = async move {
         // Given back when the handler ends, however it does.
@@ -114,12 +133,13 @@ pub(crate) async fn answer(bus: &Bus, core: &Arc<Core>, call: Call) -> Result<Va
     let mut running = Running(tokio::spawn(work));
     match tokio::time::timeout(deadline, &mut running.0).await {
         Err(_) => {
-            Err(CallError::TimedOut { what: what(), method, deadline: humantime::format_duration(deadline).to_string() })
+            let deadline = humantime::format_duration(deadline).to_string();
+            Err(CallError::TimedOut { what: what.to_owned(), method, deadline })
         }
         Ok(Ok(result)) => result.map_err(CallError::Failed),
         Ok(Err(error)) => {
             let kind = if error.is_panic() { "panicked" } else { "cancelled" };
-            Err(CallError::Failed(Fault::new(kind, format!("{} {kind} while it answered {method:?}", what()))))
+            Err(CallError::Failed(Fault::new(kind, format!("{what} {kind} while it answered {method:?}"))))
         }
     }
 }

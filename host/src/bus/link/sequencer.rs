@@ -52,6 +52,7 @@ impl<T> Sequencer<T> {
     }
 
     /// Where it stands.
+    #[cfg(test)]
     pub(crate) fn at(&self) -> Option<(Epoch, u64)> {
         self.at
     }
@@ -195,6 +196,11 @@ impl<T> Sequencer<T> {
         self.held.clear();
         self.at = None;
         self.ask = Some(when);
+    }
+
+    /// There is nothing to ask for, until something says otherwise.
+    pub(crate) fn quiet(&mut self) {
+        self.ask = None;
     }
 
     fn ask_at(&mut self, when: Instant) {

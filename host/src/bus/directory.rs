@@ -1,0 +1,122 @@
+//! What nodes tell each other of themselves, and what this one makes of what it is told.
+
+use super::Bus;
+use super::link::Announced;
+use super::registry::{Remote, Touched};
+use super::slot::{Slot, TableView};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+use uuid::Uuid;
+
+impl Bus {
+    /// What this node has, for the others.
+    pub(super) fn catalogue(&self) -> Vec<Announced> {
+        let registry = self.registry();
+        let one = |core: &Arc<super::service::Core>| Announced {
+            name: core.name.clone(),
+            instance: core.instance,
+            claim: core.claim,
+            addresses: core.addresses(),
+            tables: registry.tables(&core.name),
+            methods: core.methods.list().into_iter().map(|(name, _)| name).collect(),
+        };
+        registry.services.values().map(one).collect()
+    }
+
+    /// When each service here took its name.
+    pub(super) fn claims(&self) -> BTreeMap<String, u64> {
+        self.registry().services.iter().map(|(name, core)| (name.clone(), core.claim)).collect()
+    }
+
+    /// Learns what other nodes have, and which names of this one's services they had earlier.
+    pub(super) fn learn(&self, remote: BTreeMap<String, Remote>, lost: &BTreeMap<String, Arc<str>>) {
+        let mut touched = Touched::new();
+        let mut registry = self.registry();
+        let mut moved = BTreeSet::new();
+        for (name, to) in lost {
+            if let Some(core) = registry.services.remove(name) {
+                tracing::warn!(service = name, node = &**to, "another node had the name earlier: this service lost it");
+                core.lose(to);
+                moved.insert(name.clone());
+            }
+        }
+        let old = std::mem::replace(&mut registry.remote, remote);
+        let names: BTreeSet<String> = old.keys().chain(registry.remote.keys()).cloned().collect();
+        for name in names {
+            let (was, is) = (old.get(&name), registry.remote.get(&name));
+            if was == is {
+                continue;
+            }
+            let place = |remote: &Remote| (remote.process, remote.instance);
+            if was.map(place) == is.map(place) {
+                registry.reconcile(&name, &mut touched);
+            } else {
+                moved.insert(name);
+            }
+        }
+        moved.iter().for_each(|name| registry.moved(name, &mut touched));
+        drop(registry);
+        self.settle(touched);
+    }
+
+    /// Places here of other nodes' tables, and the services here that follow each.
+    pub(super) fn followed(&self) -> Vec<(Arc<Slot>, Remote, BTreeSet<String>)> {
+        let registry = self.registry();
+        let owners = |slot: &Arc<Slot>| {
+            let ids = slot.queues().into_iter().map(|queue| queue.id());
+            ids.filter_map(|id| registry.follower(&id)?.owner.clone()).collect()
+        };
+        registry
+            .followed()
+            .into_iter()
+            .map(|(slot, remote)| (Arc::clone(&slot), remote.clone(), owners(&slot)))
+            .collect()
+    }
+
+    pub(super) fn tidy(&self, slot: &Arc<Slot>) {
+        self.registry().tidy(slot);
+    }
+
+    /// The present state of what a subscription to one table sees.
+    pub(super) fn follower_view(&self, id: Uuid) -> Option<Arc<TableView>> {
+        let follower = self.registry().follower(&id).cloned()?;
+        follower.queue.slots().first().and_then(|(slot, _)| slot.view())
+    }
+
+    /// The services that a subscription of another node serves there.
+    pub(super) fn serves(&self, id: &Uuid, services: BTreeSet<String>) {
+        if let Some(follower) = self.registry().follower(id)
+            && let Some((_, known)) = &follower.on
+        {
+            *known.lock().unwrap_or_else(PoisonError::into_inner) = services;
+        }
+    }
+
+    pub(super) fn instance_of(&self, service: &str) -> Option<Uuid> {
+        self.registry().services.get(service).map(|core| core.instance)
+    }
+
+    /// Who subscribes to a service's tables, on all nodes.
+    pub(super) fn subscribers_of(&self, service: &str) -> Value {
+        let registry = self.registry();
+        let mut all = Vec::new();
+        for follower in registry.followers() {
+            for (slot, _) in follower.queue.slots().iter().filter(|(slot, _)| slot.address().service() == service) {
+                let table = slot.address().table();
+                let one = |node: &str, owner: Option<&str>| json!({"subscription": follower.id, "table": table, "node": node, "service": owner});
+                match &follower.on {
+                    None => all.push(one(self.node(), follower.owner.as_deref())),
+                    Some((node, services)) => {
+                        let services = services.lock().unwrap_or_else(PoisonError::into_inner);
+                        if services.is_empty() {
+                            all.push(one(node, None));
+                        }
+                        all.extend(services.iter().map(|service| one(node, Some(service))));
+                    }
+                }
+            }
+        }
+        Value::Array(all)
+    }
+}

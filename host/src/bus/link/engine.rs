@@ -1,0 +1,298 @@
+//! What turns the link: one task that hears what comes, and looks after what is due.
+
+use super::calls::Taken;
+use super::copies::{Copies, Outgoing};
+use super::feeds::{Feeds, Say};
+use super::peers::Peers;
+use super::wire::{Announced, Envelope, Word};
+use super::{Link, NodeView, Timing, WeakBus, upgrade};
+use crate::bus::Bus;
+use crate::bus::address::Address;
+use crate::bus::call::{Call, CallError, Fault};
+use crate::bus::selector::Selector;
+use crate::bus::subscription::SubscribeOptions;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// What is due is looked for so often.
+const TICK: Duration = Duration::from_millis(100);
+/// Changes that come so close together are one.
+const SETTLE: Duration = Duration::from_millis(5);
+/// Answers are kept for so long after a call's deadline.
+const KEEP: Duration = Duration::from_secs(10);
+/// So many services are in one page of a catalogue.
+const PAGE: usize = 50;
+
+pub(super) struct Engine {
+    bus: WeakBus,
+    link: Arc<Link>,
+    timing: Timing,
+    peers: Peers,
+    copies: Copies,
+    feeds: Feeds,
+    catalogue: Vec<Announced>,
+    revision: u64,
+    beat: Instant,
+}
+
+impl Engine {
+    pub(super) fn new(bus: &Bus, link: &Arc<Link>, timing: Timing) -> Self {
+        Self {
+            bus: bus.downgrade(),
+            link: Arc::clone(link),
+            timing,
+            peers: Peers::new(&bus.inner.node, bus.process(), timing),
+            copies: Copies::new(timing),
+            feeds: Feeds::new(timing),
+            catalogue: Vec::new(),
+            revision: 0,
+            beat: Instant::now(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let transport = Arc::clone(&self.link.transport);
+        let link = Arc::clone(&self.link);
+        // Changes that come close together are one.
+        let mut settled: Option<Instant> = None;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.refresh();
+        loop {
+            tokio::select! {
+                received = transport.receive() => match received {
+                    Some(received) => self.hear(&received.from, &received.message),
+                    None => return,
+                },
+                () = link.bell.notified(), if settled.is_none() => settled = Some(Instant::now() + SETTLE),
+                () = tokio::time::sleep_until(settled.unwrap_or_else(Instant::now)), if settled.is_some() => {
+                    settled = None;
+                    self.refresh();
+                }
+                _ = tick.tick() => self.tick(),
+            }
+            if self.bus.strong_count() == 0 {
+                return;
+            }
+        }
+    }
+
+    /// What this node has and follows, after something changed.
+    fn refresh(&mut self) {
+        let Some(bus) = upgrade(&self.bus) else { return };
+        let catalogue = bus.catalogue();
+        if catalogue != self.catalogue || self.revision == 0 {
+            self.catalogue = catalogue;
+            self.revision += 1;
+            self.announce(None);
+        }
+        let wanted = bus.followed();
+        #[cfg(test)]
+        {
+            self.copies.mutant = *self.link.mutant.lock().unwrap();
+        }
+        let mut out = Outgoing::new();
+        let ended = self.copies.follow(wanted, Instant::now(), &mut out);
+        for slot in ended {
+            slot.end();
+            bus.tidy(&slot);
+        }
+        self.send(out);
+        self.tick();
+    }
+
+    /// Says what this node has, to all or one.
+    fn announce(&self, to: Option<(&str, Uuid)>) {
+        let pages = self.catalogue.chunks(PAGE).count().max(1);
+        let mut chunks = self.catalogue.chunks(PAGE);
+        for page in 0..pages {
+            let services = chunks.next().unwrap_or_default().to_vec();
+            self.link.say(to, Word::Catalogue { revision: self.revision, page, pages, services }, &[]);
+        }
+    }
+
+    fn tick(&mut self) {
+        let Some(bus) = upgrade(&self.bus) else { return };
+        let now = Instant::now();
+        let mut out = Outgoing::new();
+        if self.beat <= now {
+            self.beat = now + self.timing.beat;
+            self.link.say(None, Word::Beat { revision: self.revision, positions: Vec::new() }, &[]);
+            for (process, positions) in self.feeds.positions() {
+                out.push((process, Word::Beat { revision: self.revision, positions }, Vec::new()));
+            }
+        }
+        let dead = self.peers.expire(now);
+        dead.iter().for_each(|process| self.forget(*process));
+        if !dead.is_empty() {
+            self.learn(&bus);
+        }
+        self.feeds.expire(now);
+        self.copies.tick(now, &mut out);
+        out.extend(self.link.calls.tick(now).into_iter().map(|(process, word)| (process, word, Vec::new())));
+        self.send(out);
+        self.show(&bus, now);
+    }
+
+    fn show(&self, bus: &Bus, now: Instant) {
+        let here = NodeView {
+            node: bus.node().to_owned(),
+            process: bus.process(),
+            state: "here",
+            clash: self.peers.is_doubled(),
+        };
+        let others = self.peers.list(now).map(|(node, process, silent, clash)| NodeView {
+            node: node.to_string(),
+            process,
+            state: if silent { "suspect" } else { "alive" },
+            clash,
+        });
+        *self.link.nodes.lock().unwrap_or_else(PoisonError::into_inner) = std::iter::once(here).chain(others).collect();
+    }
+
+    fn send(&self, out: Outgoing) {
+        for (process, word, rows) in out {
+            if let Some(node) = self.peers.node_of(process) {
+                self.link.say(Some((&node, process)), word, &rows);
+            }
+        }
+    }
+
+    fn forget(&mut self, process: Uuid) {
+        self.feeds.end_all(process);
+        self.link.calls.leave(process);
+    }
+
+    /// Who has which name may be others now.
+    fn learn(&mut self, bus: &Bus) {
+        let (remote, lost) = self.peers.winners(&bus.claims());
+        bus.learn(remote, &lost);
+        self.link.ring();
+    }
+
+    fn hear(&mut self, node: &str, message: &[u8]) {
+        let Some(bus) = upgrade(&self.bus) else { return };
+        let Some((envelope, rows)) = Envelope::decode(message) else {
+            tracing::warn!(node, bytes = message.len(), "a message that is not understood was dropped");
+            return;
+        };
+        let (process, now) = (envelope.from, Instant::now());
+        if process == self.link.process || envelope.to.is_some_and(|to| to != self.link.process) {
+            return;
+        }
+        if envelope.word == Word::Bye {
+            if self.peers.leave(process) {
+                self.forget(process);
+                self.learn(&bus);
+            }
+            return;
+        }
+        let heard = self.peers.hear(node, process, now);
+        if heard.new {
+            self.link.say(Some((node, process)), Word::Beat { revision: self.revision, positions: Vec::new() }, &[]);
+        }
+        if heard.services {
+            self.learn(&bus);
+        }
+        let mut out = Outgoing::new();
+        match envelope.word {
+            Word::Beat { revision, positions } => {
+                if self.peers.beat(process, revision, now) {
+                    out.push((process, Word::AskCatalogue, Vec::new()));
+                }
+                positions.into_iter().for_each(|position| self.copies.position(position, now, &mut out));
+            }
+            Word::AskCatalogue => self.announce(Some((node, process))),
+            Word::Catalogue { revision, page, pages, services } => {
+                if self.peers.catalogue(process, revision, (page, pages), services) {
+                    self.learn(&bus);
+                }
+            }
+            Word::Bye => {}
+            Word::Follow { .. } => self.serve(&bus, node, process, envelope.word, now),
+            Word::Unfollow { feed } => self.feeds.end(process, feed),
+            Word::Step { feed, .. } => self.copies.step(feed, &envelope.word, rows, now, &mut out),
+            Word::Moved { feed, epoch, to } => self.copies.position((feed, epoch, to), now, &mut out),
+            Word::Pull { feed, transfer, part } => {
+                let max = self.link.transport.max_message();
+                let view = |id| bus.follower_view(id);
+                if let Some((word, rows)) = self.feeds.pull(process, (feed, transfer, part), view, max) {
+                    out.push((process, word, rows));
+                }
+            }
+            Word::Part { .. } => self.copies.part(envelope.word, rows, now, &mut out),
+            Word::Refused { feed, transfer, why } => self.copies.refused(feed, transfer, why, now),
+            Word::Call { .. } => self.run_call(&bus, node, process, envelope.word),
+            Word::Accepted { id } => self.link.calls.accepted(process, id),
+            Word::Answer { id, result } => self.link.calls.answered(process, id, result),
+            Word::Cancel { id } => {
+                let gone = CallError::Failed(Fault::new("cancelled", "the caller went away"));
+                self.link.calls.cancel(process, id, now + KEEP, gone);
+            }
+        }
+        self.send(out);
+    }
+
+    /// Another node follows a table of ours, or says again that it does.
+    fn serve(&mut self, bus: &Bus, node: &str, process: Uuid, word: Word, now: Instant) {
+        let Word::Follow { feed, instance, service, table, view, services } = word else { return };
+        if let Some((subscription, news)) = self.feeds.refresh(process, feed, &services, now) {
+            if news {
+                bus.serves(&subscription, services);
+            }
+            return;
+        }
+        let Ok(address) = Address::new(&service, &table) else { return };
+        if bus.instance_of(&service) != Some(instance) {
+            // What they know of us is old: the catalogue will tell them.
+            return;
+        }
+        let on = Some((Arc::from(node), Mutex::new(services.clone())));
+        let options = SubscribeOptions { view, ..SubscribeOptions::default() };
+        let subscription = bus.begin(Selector::from(address), options, on);
+        let (link, to) = (Arc::downgrade(&self.link), node.to_owned());
+        let say: Say = Arc::new(move |word, rows| {
+            if let Some(link) = link.upgrade() {
+                link.say(Some((&to, process)), word, &rows);
+            }
+        });
+        let max = self.link.transport.max_message();
+        self.feeds.begin((process, feed), subscription, services, (say, max), now);
+    }
+
+    fn run_call(&self, bus: &Bus, node: &str, process: Uuid, word: Word) {
+        let Word::Call { id, service, method, args, caller, deadline_ms } = word else { return };
+        let answer = |result| self.link.say(Some((node, process)), Word::Answer { id, result }, &[]);
+        match self.link.calls.take(process, id) {
+            Taken::Running => return self.link.say(Some((node, process)), Word::Accepted { id }, &[]),
+            Taken::Done(result) => return answer(result),
+            Taken::Late => return,
+            Taken::Full(calls) => {
+                return answer(Err(CallError::Busy { what: format!("node {:?}", bus.node()), calls }));
+            }
+            Taken::New => {}
+        }
+        self.link.say(Some((node, process)), Word::Accepted { id }, &[]);
+        let deadline = Duration::from_millis(deadline_ms);
+        let call = Call { method, args, caller, deadline };
+        let (bus, link, to) = (bus.clone(), Arc::clone(&self.link), node.to_owned());
+        let begun = Instant::now();
+        let task = tokio::spawn(async move {
+            let mut result = match service {
+                Some(name) => bus.answer(&name, call).await,
+                None => bus.answer_as_node(call).await,
+            };
+            drop(bus);
+            let size = |result: &Result<_, CallError>| serde_json::to_vec(result).map_or(usize::MAX, |text| text.len());
+            let (bytes, most) = (size(&result), link.transport.max_message());
+            if bytes.saturating_add(1024) > most {
+                result = Err(CallError::TooLarge { bytes, most });
+            }
+            link.calls.done(process, id, result.clone(), begun + deadline + KEEP);
+            link.say(Some((&to, process)), Word::Answer { id, result }, &[]);
+        });
+        self.link.calls.running(process, id, task, begun);
+    }
+}

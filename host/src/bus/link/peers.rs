@@ -1,0 +1,252 @@
+//! Who else is there, what they have, and who has a name when two claim it. Functions of what was heard and when.
+
+use super::Timing;
+use super::wire::Announced;
+use crate::bus::registry::Remote;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// Another process on the bus.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) node: Arc<str>,
+    heard: Instant,
+    /// The catalogue that it says it has.
+    latest: u64,
+    /// The one that is known here.
+    revision: u64,
+    asked: Option<Instant>,
+    services: BTreeMap<String, Announced>,
+    /// Pages of a catalogue that came so far.
+    coming: Option<(u64, BTreeMap<usize, Vec<Announced>>)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Peers {
+    node: Arc<str>,
+    process: Uuid,
+    timing: Timing,
+    peers: BTreeMap<Uuid, Peer>,
+    /// Processes taken for dead because another took their node's name.
+    replaced: BTreeSet<Uuid>,
+    /// Nodes that two living processes say they are.
+    clashes: BTreeSet<Arc<str>>,
+}
+
+/// What a message changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// It is new here: it should hear from us.
+    pub(super) new: bool,
+    /// Its services are others now.
+    pub(super) services: bool,
+}
+
+impl Peers {
+    pub(super) fn new(node: &Arc<str>, process: Uuid, timing: Timing) -> Self {
+        let (node, peers) = (Arc::clone(node), BTreeMap::new());
+        Self { node, process, timing, peers, replaced: BTreeSet::new(), clashes: BTreeSet::new() }
+    }
+
+    /// Anything came from a process.
+    pub(super) fn hear(&mut self, node: &str, process: Uuid, now: Instant) -> Heard {
+        if let Some(peer) = self.peers.get_mut(&process) {
+            peer.heard = now;
+            return Heard::default();
+        }
+        let mut heard = Heard { new: true, services: false };
+        let node: Arc<str> = Arc::from(node);
+        if self.replaced.remove(&process) || node == self.node {
+            // It is not dead: two live under one name. Both are heard, by their processes; people are told.
+            self.clashes.insert(Arc::clone(&node));
+        } else if !self.clashes.contains(&node) {
+            // A restart: what the process before it had is gone.
+            let before: Vec<Uuid> = self.peers.iter().filter(|(_, p)| p.node == node).map(|(id, _)| *id).collect();
+            for id in before {
+                self.peers.remove(&id);
+                self.replaced.insert(id);
+                heard.services = true;
+            }
+        }
+        let services = BTreeMap::new();
+        let peer = Peer { node, heard: now, latest: 0, revision: 0, asked: None, services, coming: None };
+        self.peers.insert(process, peer);
+        heard
+    }
+
+    /// It has that catalogue; answers whether it should be asked for it now.
+    pub(super) fn beat(&mut self, process: Uuid, revision: u64, now: Instant) -> bool {
+        let Some(peer) = self.peers.get_mut(&process) else { return false };
+        peer.latest = peer.latest.max(revision);
+        let waits = peer.asked.is_some_and(|asked| now < asked + self.timing.retry);
+        let ask = peer.revision < peer.latest && !waits;
+        if ask {
+            peer.asked = Some(now);
+        }
+        ask
+    }
+
+    /// A page of its catalogue; answers whether its services are others now.
+    pub(super) fn catalogue(
+        &mut self,
+        process: Uuid,
+        revision: u64,
+        (page, pages): (usize, usize),
+        services: Vec<Announced>,
+    ) -> bool {
+        let Some(peer) = self.peers.get_mut(&process) else { return false };
+        if revision <= peer.revision || page >= pages {
+            return false;
+        }
+        match &mut peer.coming {
+            Some((coming, _)) if *coming > revision => return false,
+            Some((coming, got)) if *coming == revision => drop(got.insert(page, services)),
+            other => *other = Some((revision, BTreeMap::from([(page, services)]))),
+        }
+        if peer.coming.as_ref().is_some_and(|(_, got)| got.len() == pages)
+            && let Some((revision, got)) = peer.coming.take()
+        {
+            peer.revision = revision;
+            peer.latest = peer.latest.max(revision);
+            peer.services = got.into_values().flatten().map(|service| (service.name.clone(), service)).collect();
+            return true;
+        }
+        false
+    }
+
+    /// It goes, or is gone.
+    pub(super) fn leave(&mut self, process: Uuid) -> bool {
+        self.peers.remove(&process).is_some()
+    }
+
+    /// Those that were silent for too long; they are forgotten.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Uuid> {
+        let dead = self.peers.iter().filter(|(_, peer)| now >= peer.heard + self.timing.down);
+        let dead: Vec<Uuid> = dead.map(|(process, _)| *process).collect();
+        dead.iter().for_each(|process| drop(self.peers.remove(process)));
+        dead
+    }
+
+    /// Who has each name among the other nodes, and the names that a service of this node loses, and to whom. The earlier
+    /// claim has a name; of two of one moment the smaller process.
+    pub(super) fn winners(
+        &self,
+        mine: &BTreeMap<String, u64>,
+    ) -> (BTreeMap<String, Remote>, BTreeMap<String, Arc<str>>) {
+        let mut best: BTreeMap<&str, (u64, Uuid, &Peer, &Announced)> = BTreeMap::new();
+        for (process, peer) in &self.peers {
+            for service in peer.services.values() {
+                let claim = (service.claim, *process);
+                if best.get(service.name.as_str()).is_none_or(|(c, p, ..)| claim < (*c, *p)) {
+                    best.insert(&service.name, (claim.0, claim.1, peer, service));
+                }
+            }
+        }
+        let (mut remote, mut lost) = (BTreeMap::new(), BTreeMap::new());
+        for (name, (claim, process, peer, service)) in best {
+            match mine.get(name) {
+                Some(own) if (*own, self.process) < (claim, process) => continue,
+                Some(_) => drop(lost.insert(name.to_owned(), Arc::clone(&peer.node))),
+                None => {}
+            }
+            let entry = Remote {
+                node: Arc::clone(&peer.node),
+                process,
+                instance: service.instance,
+                addresses: service.addresses.clone(),
+                tables: service.tables.clone(),
+                methods: service.methods.clone(),
+            };
+            remote.insert(name.to_owned(), entry);
+        }
+        (remote, lost)
+    }
+
+    #[cfg(test)]
+    fn has(&self, process: Uuid) -> bool {
+        self.peers.contains_key(&process)
+    }
+
+    /// Node, process, whether it was silent for a while, whether another says that it is the same node.
+    pub(super) fn list(&self, now: Instant) -> impl Iterator<Item = (Arc<str>, Uuid, bool, bool)> + '_ {
+        self.peers.iter().map(move |(process, peer)| {
+            let silent = now >= peer.heard + self.timing.suspect;
+            (Arc::clone(&peer.node), *process, silent, self.clashes.contains(&peer.node))
+        })
+    }
+
+    /// Whether another process says that it is this node.
+    pub(super) fn is_doubled(&self) -> bool {
+        self.clashes.contains(&self.node)
+    }
+
+    pub(super) fn node_of(&self, process: Uuid) -> Option<Arc<str>> {
+        self.peers.get(&process).map(|peer| Arc::clone(&peer.node))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peers() -> Peers {
+        Peers::new(&Arc::from("me"), Uuid::from_u128(5), Timing::default())
+    }
+
+    fn service(name: &str, claim: u64) -> Announced {
+        Announced {
+            name: name.to_owned(),
+            instance: Uuid::new_v4(),
+            claim,
+            addresses: BTreeSet::new(),
+            tables: BTreeSet::new(),
+            methods: BTreeSet::new(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_silent_for_too_long_is_gone_and_who_restarts_replaces_what_it_was() {
+        let (mut peers, now) = (peers(), Instant::now());
+        let (old, new) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        assert!(peers.hear("a", old, now).new);
+        assert!(peers.beat(old, 1, now) && !peers.beat(old, 1, now));
+        assert!(peers.catalogue(old, 1, (0, 1), vec![service("s", 1)]));
+        assert_eq!(peers.hear("a", new, now), Heard { new: true, services: true });
+        assert!(!peers.has(old) && peers.has(new));
+        assert_eq!(peers.list(now).map(|p| p.3).collect::<Vec<_>>(), [false]);
+        peers.hear("a", old, now);
+        assert!(peers.list(now).all(|p| p.3), "both live: a clash");
+        let down = now + Timing::default().down;
+        assert_eq!(peers.expire(down).len(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_earlier_claim_has_the_name() {
+        let (mut peers, now) = (peers(), Instant::now());
+        let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(9));
+        peers.hear("a", a, now);
+        peers.hear("b", b, now);
+        peers.catalogue(a, 1, (0, 1), vec![service("x", 10), service("y", 30)]);
+        peers.catalogue(b, 1, (0, 2), vec![service("x", 5)]);
+        assert_eq!(&*peers.winners(&BTreeMap::new()).0["x"].node, "a", "a catalogue counts when it is whole");
+        peers.catalogue(b, 1, (1, 2), vec![service("y", 30)]);
+        let mine = BTreeMap::from([("x".to_owned(), 7), ("y".to_owned(), 20)]);
+        let (remote, lost) = peers.winners(&mine);
+        assert_eq!((&*remote["x"].node, &*lost["x"]), ("b", "b"));
+        assert!(!remote.contains_key("y") && !lost.contains_key("y"), "mine is the earlier");
+        assert_eq!(&*peers.winners(&BTreeMap::new()).0["y"].node, "a", "of one moment the smaller process");
+    }
+
+    #[tokio::test]
+    async fn old_pages_change_nothing() {
+        let (mut peers, now) = (peers(), Instant::now());
+        let a = Uuid::from_u128(1);
+        peers.hear("a", a, now);
+        assert!(peers.catalogue(a, 4, (0, 1), vec![service("new", 1)]));
+        assert!(!peers.catalogue(a, 3, (0, 1), vec![service("old", 1)]));
+        assert!(!peers.catalogue(a, 4, (0, 1), vec![]));
+        assert!(peers.winners(&BTreeMap::new()).0.contains_key("new"));
+    }
+}
