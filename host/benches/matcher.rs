@@ -70,7 +70,6 @@ fn compare(what: &str, patterns: Vec<Pattern>, count: usize) {
     };
     assert_eq!(walk(), scan());
     let each = keys.iter().map(|key| matcher.matches(key).len()).sum::<usize>() as f64 / KEYS as f64;
-    #[allow(clippy::cast_precision_loss, reason = "small numbers")]
     let [walked, scanned] = medians(11, [&mut || time(|| black_box(walk())).0, &mut || time(|| black_box(scan())).0])
         .map(|seconds| seconds * 1e9 / KEYS as f64);
     let mut removals = Vec::new();
