@@ -17,6 +17,8 @@ mod resync;
 mod selector;
 mod service;
 mod slot;
+#[cfg(test)]
+mod suite;
 mod subscription;
 mod transport;
 mod view;

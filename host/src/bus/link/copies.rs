@@ -164,7 +164,7 @@ impl Copies {
 
     /// Part of a whole state.
     pub(super) fn part(&mut self, word: Word, rows: &[u8], now: Instant, out: &mut Outgoing) {
-        let Word::Part { feed, transfer, part, parts, epoch, to, shape } = word else { return };
+        let Word::Part { feed, transfer, part, parts, at, shape } = word else { return };
         let Some(copy) = self.all.get_mut(&feed) else { return };
         let Some(pull) = copy.pull.as_mut().filter(|pull| pull.transfer == transfer) else { return };
         if parts == 0 {
@@ -187,7 +187,7 @@ impl Copies {
                 let mut all = std::mem::take(&mut pull.batches);
                 all.extend(batches);
                 copy.pull = None;
-                copy.whole(shape, Batches { schema, batches: all }, Epoch(epoch), to, now);
+                copy.whole(shape, &Batches { schema, batches: all }, at, now);
             }
             _ => copy.pull = None,
         }
@@ -240,11 +240,12 @@ impl Copy {
         }
     }
 
-    fn whole(&mut self, shape: WireShape, rows: Batches, epoch: Epoch, to: u64, now: Instant) {
+    fn whole(&mut self, shape: WireShape, rows: &Batches, (epoch, to, poll): (u64, u64, u64), now: Instant) {
+        let epoch = Epoch(epoch);
         let Some(ready) = self.steps.snapshot(epoch, to, now) else { return };
         let shape = shape.with(Arc::clone(&rows.schema));
-        let change = Change::Copy { shape, rows: &rows, epoch, to };
-        match self.slot.change(change, 0, Limits::default(), &self.publisher) {
+        let change = Change::Copy { shape, rows, epoch, to };
+        match self.slot.change(change, poll, Limits::default(), &self.publisher) {
             Some(Err(error)) => self.distrust(error.to_string(), now),
             _ => self.apply(ready, now),
         }

@@ -127,7 +127,7 @@ impl Feeds {
                 Transfer { number, view, parts }
             });
         }
-        let nothing = Word::Part { feed, transfer: number, part, parts: 0, epoch: 0, to: 0, shape: None };
+        let nothing = Word::Part { feed, transfer: number, part, parts: 0, at: (0, 0, 0), shape: None };
         let Some(transfer) = serving.transfer.as_ref().filter(|t| t.number == number && part < t.parts.len()) else {
             return Some((nothing, Vec::new()));
         };
@@ -141,10 +141,10 @@ impl Feeds {
                 rows.len()
             )),
             Ok(rows) => {
-                let TableView { epoch, to, shape, .. } = &*transfer.view;
+                let TableView { epoch, to, poll, shape, .. } = &*transfer.view;
                 let shape = last.then(|| (&**shape).into());
                 let parts = transfer.parts.len();
-                let word = Word::Part { feed, transfer: number, part, parts, epoch: epoch.0, to: *to, shape };
+                let word = Word::Part { feed, transfer: number, part, parts, at: (epoch.0, *to, *poll), shape };
                 Some((word, rows))
             }
         }

@@ -51,8 +51,8 @@ pub(crate) enum Word {
     Moved { feed: u64, epoch: u64, to: u64 },
     /// Give me part of its whole state.
     Pull { feed: u64, transfer: u64, part: usize },
-    /// Here it is; of no parts: I know nothing of that transfer, or there is no table.
-    Part { feed: u64, transfer: u64, part: usize, parts: usize, epoch: u64, to: u64, shape: Option<WireShape> },
+    /// Here it is, of that epoch, number and poll; of no parts: I know nothing of that transfer, or there is no table.
+    Part { feed: u64, transfer: u64, part: usize, parts: usize, at: (u64, u64, u64), shape: Option<WireShape> },
     /// The whole state can't be sent.
     Refused { feed: u64, transfer: u64, why: String },
     /// Do this, once.
