@@ -8,6 +8,7 @@ mod pattern;
 mod queue;
 mod service;
 mod table;
+mod view;
 
 pub use address::{Address, BadAddress, is_service_name, is_table_name};
 pub use matcher::Matcher;
@@ -15,6 +16,7 @@ pub use pattern::{BadPattern, MAX_HASHES, MAX_PATTERN, Pattern};
 pub use queue::{Message, Subscription};
 pub use service::{AlreadyExists, PublishError, Service};
 pub use table::{Slot, SubscriberView, TableView};
+pub use view::{BadConstant, Bound, Comparison, Condition, Constant, Mask, View, ViewError, ViewFault};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
