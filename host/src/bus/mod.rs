@@ -17,9 +17,9 @@ mod resync;
 mod selector;
 mod service;
 mod slot;
+mod subscription;
 #[cfg(test)]
 mod suite;
-mod subscription;
 mod transport;
 mod view;
 
@@ -39,7 +39,7 @@ pub use service::{PublishError, RegisterError, Service, ServiceState};
 pub use slot::{Publisher, Slot, TableView};
 pub use subscription::{Delivery, NotInTime, SubscribeError, SubscribeOptions, Subscription, SubscriptionView};
 pub use transport::{Received, To, Transport};
-pub use view::{Bound, View, ViewError};
+pub use view::{BadConstant, Bound, Comparison, Condition, Constant, Mask, View, ViewError, ViewFault};
 
 use crate::table::Epoch;
 use call::Methods;

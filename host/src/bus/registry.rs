@@ -61,7 +61,7 @@ impl Registry {
         }
         let slot = Arc::new(Slot::new(address.clone(), view.clone()));
         self.slots.entry(address.clone()).or_default().insert(view.clone(), Arc::clone(&slot));
-        if !view.is_all() && !self.remote.contains_key(address.service()) {
+        if !view.is_everything() && !self.remote.contains_key(address.service()) {
             self.slot(address, &View::default()).adopt(&slot);
         }
         slot
@@ -161,7 +161,7 @@ impl Registry {
     pub(crate) fn tidy(&mut self, slot: &Arc<Slot>) {
         let (address, view) = (&**slot.address(), slot.view_of());
         let Some(views) = self.slots.get_mut(address) else { return };
-        if !view.is_all() && !slot.has_queues() {
+        if !view.is_everything() && !slot.has_queues() {
             if let Some(whole) = views.get(&View::default()) {
                 whole.disown(slot);
             }
@@ -240,7 +240,7 @@ impl Registry {
             whole.end();
             let views: Vec<Arc<Slot>> =
                 self.slots.get(&address).into_iter().flat_map(BTreeMap::values).cloned().collect();
-            for view in views.iter().filter(|slot| !slot.view_of().is_all()) {
+            for view in views.iter().filter(|slot| !slot.view_of().is_everything()) {
                 if remote {
                     whole.disown(view);
                     view.end();

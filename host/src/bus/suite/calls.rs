@@ -181,7 +181,11 @@ async fn commands_and_broadcasts(world: World) {
     until(|| on_a.load(Ordering::SeqCst) == 1).await;
     assert_eq!(world.last().broadcast(&"#".parse().unwrap(), "note", &Value::Null), 2);
     until(|| on_a.load(Ordering::SeqCst) == 2 && on_b.load(Ordering::SeqCst) == 1).await;
-    assert_eq!(world.last().broadcast(&"#".parse().unwrap(), "note2", &Value::Null), 2, "who can't is told all the same");
+    assert_eq!(
+        world.last().broadcast(&"#".parse().unwrap(), "note2", &Value::Null),
+        2,
+        "who can't is told all the same"
+    );
     let counts: Vec<Arc<AtomicUsize>> = (world.nodes.iter())
         .map(|node| {
             let count = Arc::new(AtomicUsize::new(0));
@@ -206,7 +210,10 @@ async fn nodes_answer_too(world: World) {
         let status = world.last().call(target(), "status", Value::Null).await.unwrap();
         assert_eq!((&status["node"], &status["running"]), (&json!(node.node()), &json!(true)));
         let unknown = world.last().call(target(), "pong", Value::Null).await.unwrap_err();
-        assert!(unknown.to_string().ends_with("has no method \"pong\": it has nodes, ping, services, status"), "{unknown}");
+        assert!(
+            unknown.to_string().ends_with("has no method \"pong\": it has nodes, ping, services, status"),
+            "{unknown}"
+        );
     }
 }
 

@@ -214,6 +214,7 @@ pub(super) fn topical(rows: &[(i64, Option<&str>, i64)]) -> (Shape, Batches) {
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.2))),
         Arc::new(StringArray::from_iter(rows.iter().map(|r| r.1))),
     ];
-    let shape = Shape { topic: Some("topic".to_owned()), ..Shape::new(Arc::clone(&schema), vec!["id".to_owned()]).unwrap() };
+    let shape =
+        Shape { topic: Some("topic".to_owned()), ..Shape::new(Arc::clone(&schema), vec!["id".to_owned()]).unwrap() };
     (shape, Batches::from(RecordBatch::try_new(schema, columns).unwrap()))
 }

@@ -153,8 +153,14 @@ async fn congress_23_tables_and_methods_can_be_found(world: World) {
     service.method("double", "twice a number", |call| async move { Ok(call.args) });
     publish(&service, "t", &[(1, 1)]);
     let methods = world.last().call("web", "methods", serde_json::Value::Null).await.unwrap();
-    assert!(methods.as_array().unwrap().contains(&serde_json::json!({"name": "double", "description": "twice a number"})));
-    let replies = world.last().request("web/#".parse::<crate::bus::Selector>().unwrap(), Default::default(), Duration::from_secs(30));
+    assert!(
+        methods.as_array().unwrap().contains(&serde_json::json!({"name": "double", "description": "twice a number"}))
+    );
+    let replies = world.last().request(
+        "web/#".parse::<crate::bus::Selector>().unwrap(),
+        Default::default(),
+        Duration::from_secs(30),
+    );
     let replies = replies.await.unwrap();
     assert_eq!(replies[0].address.to_string(), "web/t");
     assert_eq!(rows(replies[0].table.as_ref().unwrap()), [(1, 1)].into());
