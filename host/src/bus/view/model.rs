@@ -399,7 +399,9 @@ fn topics_and_conditions_of_other_types() {
         ("load", Arc::new(Float64Array::from(vec![Some(f64::NAN), Some(-1.0), None]))),
     ];
     let rows = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, c)| (name, c, name != "id"))).unwrap();
+    // As they are given: a table's own encodings are plainer.
     let shape = |topic: &str| Shape {
+        schema: rows.schema(),
         topic: Some(topic.to_owned()),
         ..Shape::new(rows.schema(), vec!["id".to_owned()]).unwrap()
     };
