@@ -38,7 +38,7 @@ pub use selector::{BadSelector, Selector};
 pub use service::{PublishError, RegisterError, Service, ServiceState};
 pub use slot::{Publisher, Slot, TableView};
 pub use subscription::{Delivery, NotInTime, SubscribeError, SubscribeOptions, Subscription, SubscriptionView};
-pub use transport::{Received, To, Transport};
+pub use transport::{Direct, FaultCounters, Faults, Faulty, FaultyHub, Hub, Received, To, Transport};
 pub use view::{BadConstant, Bound, Comparison, Condition, Constant, Mask, View, ViewError, ViewFault};
 
 use crate::table::Epoch;

@@ -28,8 +28,9 @@ struct Copy {
     publisher: Publisher,
     steps: Sequencer<Step>,
     pull: Option<Pull>,
-    /// When to say again that it is followed.
+    /// When to say again that it is followed, and how long after that; soon, until something was heard of it.
     say: Instant,
+    pause: Duration,
     services: BTreeSet<String>,
     /// After something that can't be applied, a snapshot is asked for no sooner.
     patience: Instant,
@@ -96,6 +97,7 @@ impl Copies {
                 steps: Sequencer::new(self.timing.patience, now),
                 pull: None,
                 say: now,
+                pause: self.timing.retry,
                 services: BTreeSet::new(),
                 patience: now,
             });
@@ -128,7 +130,8 @@ impl Copies {
     pub(super) fn tick(&mut self, now: Instant, out: &mut Outgoing) {
         for (feed, copy) in &mut self.all {
             if copy.say <= now {
-                copy.say = now + self.timing.refresh;
+                copy.say = now + copy.pause;
+                copy.pause = (copy.pause * 2).min(self.timing.refresh);
                 out.push((copy.process, copy.follow(*feed), Vec::new()));
             }
             copy.ask(*feed, self.timing, &mut self.next, now, out);

@@ -231,9 +231,10 @@ async fn a_table_is_asked_of_all_who_publish_it(world: World) {
     b.offer("t").unwrap();
     let selector = || "*/t".parse::<crate::bus::Selector>().unwrap();
     let ask = || world.last().request(selector(), Default::default(), Duration::from_secs(3));
-    let mut replies = ask().await.unwrap();
+    let mut replies = Vec::new();
     while replies.len() < 2 {
-        replies = ask().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        replies = ask().await.unwrap_or_default();
     }
     let told: Vec<_> = replies.iter().map(|r| (r.address.to_string(), r.table.as_ref().map(|t| rows(t)))).collect();
     assert_eq!(told, [("a/t".to_owned(), Some([(1, 1)].into())), ("b/t".to_owned(), None)]);

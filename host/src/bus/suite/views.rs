@@ -24,7 +24,8 @@ fn put(service: &Service, rows: &[(i64, Option<&str>, i64)]) {
 async fn a_row_that_changes_topic_goes_for_one_and_comes_for_the_other(world: World) {
     let service = world.service("web").await;
     put(&service, &[(1, Some("a"), 1), (2, Some("b"), 2), (3, Some("c"), 3)]);
-    let to = |topic: &str| world.last().subscribe_with(address("web/t"), seeing(View::default().topics([topic]))).unwrap();
+    let to =
+        |topic: &str| world.last().subscribe_with(address("web/t"), seeing(View::default().topics([topic]))).unwrap();
     let (mut a, mut b) = (Consumer::new(to("a")), Consumer::new(to("b")));
     a.sees("web/t", &[(1, 1)]).await;
     b.sees("web/t", &[(2, 2)]).await;
@@ -70,7 +71,8 @@ async fn a_view_that_cannot_be_is_refused_with_why(world: World) {
     assert!(refused.to_string().starts_with("web/t can't be looked at in that way: "), "{refused}");
     // One that can't be seen so is not heard of; the others are.
     let view = View::default().columns(["id", "v"]);
-    let mut all = Consumer::new(world.last().subscribe_with("web/#".parse::<Selector>().unwrap(), seeing(view)).unwrap());
+    let mut all =
+        Consumer::new(world.last().subscribe_with("web/#".parse::<Selector>().unwrap(), seeing(view)).unwrap());
     all.sees("web/t", &[(1, 1)]).await;
 }
 
