@@ -190,6 +190,9 @@ impl Engine {
             return;
         }
         let heard = self.peers.hear(node, process, now);
+        if heard.late {
+            return;
+        }
         if heard.new {
             self.link.say(Some((node, process)), Word::Beat { revision: self.revision, positions: Vec::new() }, &[]);
         }
