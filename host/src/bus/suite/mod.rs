@@ -2,6 +2,7 @@
 //! and reorders. `congress_NN`: a fault of the predecessor, by its number in the project's research.
 
 mod calls;
+mod model;
 mod nodes;
 mod queues;
 mod services;
