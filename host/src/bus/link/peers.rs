@@ -160,6 +160,7 @@ impl Peers {
                 addresses: service.addresses.clone(),
                 tables: service.tables.clone(),
                 methods: service.methods.clone(),
+                policies: service.policies.clone(),
             };
             remote.insert(name.to_owned(), entry);
         }
@@ -206,6 +207,7 @@ mod tests {
             addresses: BTreeSet::new(),
             tables: BTreeSet::new(),
             methods: BTreeSet::new(),
+            policies: BTreeMap::new(),
         }
     }
 
