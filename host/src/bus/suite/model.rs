@@ -159,11 +159,18 @@ type Outcome = Result<(), String>;
 
 impl Model {
     fn new(seed: u64, mutant: Option<Mutant>) -> Self {
-        let world = World::joined(seed, 3);
+        // Half of them with lagging feeds and no patience: snapshots and wide steps cross on the way.
+        let lagging = seed % 2 == 0;
+        let soon = Duration::from_millis(30);
+        let timing = match lagging {
+            true => Timing { retry: soon, patience: soon, ..Timing::default() },
+            false => Timing::default(),
+        };
+        let world = World::joined(seed, 3, timing);
         for node in &world.nodes {
             let link = node.link().unwrap();
             *link.mutant.lock().unwrap() = mutant;
-            *link.slow.lock().unwrap() = seed % 2 == 0;
+            *link.slow.lock().unwrap() = lagging;
         }
         let (keyed, readers, listening) = (BTreeMap::new(), Vec::new(), [false; 2]);
         let (history, now) = (BTreeMap::new(), BTreeMap::new());
@@ -441,14 +448,16 @@ fn hurried() -> impl Strategy<Value = (u64, Vec<Op>)> {
     let op = prop_oneof![
         8 => (prop::bool::weighted(0.2), put())
             .prop_map(|(fresh, put)| Op::Burst { service: 0, table: 0, fresh, put }),
-        8 => (0..40u64).prop_map(|ms| Op::Wait { ms }),
+        8 => (0..25u64).prop_map(|ms| Op::Wait { ms }),
         4 => Just(Op::Read { consumer: 0 }),
         1 => any::<bool>().prop_map(|on| Op::Storm { on }),
     ];
-    (any::<u64>(), prop::collection::vec(op, 20..80)).prop_map(|(seed, mut ops)| {
+    (any::<u64>(), prop::collection::vec(op, 40..120)).prop_map(|(seed, mut ops)| {
         let begin = [
             Op::Burst { service: 0, table: 0, fresh: true, put: vec![] },
             Op::Subscribe { node: 2, selector: 0, topic: 0, mode: 0, narrow: false },
+            Op::Wait { ms: 200 },
+            Op::Storm { on: true },
         ];
         ops.splice(0..0, begin);
         (seed & !1, ops)
