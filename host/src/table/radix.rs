@@ -50,7 +50,7 @@ impl Residue<'_> {
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "rows are numbered by 32 bits")]
-    fn cut(&self, bits: u32) -> Parts {
+    fn cut(&self, bits: u32, mut entries: Vec<Entry>) -> Parts {
         let ids = self.prints.ids.as_slice();
         let rows = || self.rows.iter().copied().chain(self.tail as u32..ids.len() as u32);
         let part = |row: u32| (u64::from(ids[row as usize].0[0]) << bits >> 32) as usize;
@@ -63,7 +63,6 @@ impl Residue<'_> {
         for end in &mut ends {
             at += std::mem::replace(end, at);
         }
-        let mut entries = vec![Entry::default(); self.count()];
         rows().for_each(|row| {
             let Print([a, b, c]) = ids[row as usize];
             let end = &mut ends[part(row)];
@@ -85,7 +84,10 @@ impl Parts {
 pub(super) fn matched(old: &Residue<'_>, new: &Residue<'_>, threads: usize) -> Matched {
     let parts = (old.count().max(new.count()) / PART).clamp(1, MOST_PARTS).next_power_of_two();
     let bits = parts.trailing_zeros();
-    let (old_parts, new_parts) = both(threads, || old.cut(bits), || new.cut(bits));
+    // Memory comes from this thread: what a short-lived one frees goes back to the system, and comes back page by page.
+    let room = |side: &Residue<'_>| vec![Entry::default(); side.count()];
+    let (old_room, new_room) = (room(old), room(new));
+    let (old_parts, new_parts) = both(threads, || old.cut(bits, old_room), || new.cut(bits, new_room));
     let some = |numbers: Range<usize>| {
         let mut found = Matched::default();
         let mut table = Table::default();
