@@ -102,12 +102,11 @@ fn shape(key: bool) -> Shape {
 fn main() {
     let processors = std::thread::available_parallelism().unwrap();
     println!("processors that may be used: {processors}");
-    for count in [10_000, 20_000, 40_000, 80_000, MILLION] {
-        snapshots(count);
-    }
-    for count in [10_000, 100_000, MILLION] {
-        deltas(count);
-    }
+    // Some sizes alone: `-- 10000`.
+    let asked: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    let wanted = |count: &usize| asked.is_empty() || asked.contains(count);
+    [10_000, 20_000, 40_000, 80_000, MILLION].into_iter().filter(wanted).for_each(snapshots);
+    [10_000, 100_000, MILLION].into_iter().filter(wanted).for_each(deltas);
 }
 
 /// Back and forth between two states: each way is a snapshot of the other.

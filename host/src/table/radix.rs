@@ -4,9 +4,10 @@
 use super::fingerprint::{Print, Prints};
 use super::threads::both;
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// So many rows, about, make a part.
-const PART: usize = 2048;
+const PART: usize = 1024;
 /// With more parts, cutting costs more than their being small saves.
 const MOST_PARTS: usize = 1 << 13;
 
@@ -84,9 +85,7 @@ impl Parts {
 pub(super) fn matched(old: &Residue<'_>, new: &Residue<'_>, threads: usize) -> Matched {
     let parts = (old.count().max(new.count()) / PART).clamp(1, MOST_PARTS).next_power_of_two();
     let bits = parts.trailing_zeros();
-    // Memory comes from this thread: what a short-lived one frees goes back to the system, and comes back page by page.
-    let room = |side: &Residue<'_>| vec![Entry::default(); side.count()];
-    let (old_room, new_room) = (room(old), room(new));
+    let (old_room, new_room) = (room(old.count()), room(new.count()));
     let (old_parts, new_parts) = both(threads, || old.cut(bits, old_room), || new.cut(bits, new_room));
     let some = |numbers: Range<usize>| {
         let mut found = Matched::default();
@@ -105,7 +104,39 @@ pub(super) fn matched(old: &Residue<'_>, new: &Residue<'_>, threads: usize) -> M
     found.added.extend(more.added);
     found.updated.extend(more.updated);
     found.folded.extend(more.folded);
+    keep(old_parts.entries);
+    keep(new_parts.entries);
     found
+}
+
+/// Memory that the next match may use: to get it from the system anew, page by page, costs a quarter of a match. Of all
+/// tables together, two pieces of at most [`SPARE`] entries.
+static SPARES: Mutex<Vec<Vec<Entry>>> = Mutex::new(Vec::new());
+/// 16 MiB.
+const SPARE: usize = 1 << 20;
+
+fn spares() -> MutexGuard<'static, Vec<Vec<Entry>>> {
+    SPARES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// So many entries, whatever is in them.
+fn room(count: usize) -> Vec<Entry> {
+    // Small ones are at hand anyway.
+    let spare = if count < SPARE / 64 { None } else { spares().pop() };
+    let mut room = spare.unwrap_or_default();
+    if room.capacity() < count {
+        // Zeros come from the system as they are.
+        return vec![Entry::default(); count];
+    }
+    room.resize(count, Entry::default());
+    room
+}
+
+fn keep(entries: Vec<Entry>) {
+    let mut spares = spares();
+    if spares.len() < 2 && (SPARE / 64..=SPARE).contains(&entries.capacity()) {
+        spares.push(entries);
+    }
 }
 
 /// The new rows of one part, by hash.
