@@ -262,7 +262,7 @@ fn snapshot(state: &mut TableState, rows: &[Plain], keyed: bool, poll: u64) -> A
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn a_set_and_those_who_follow_it(moves in moves()) {
