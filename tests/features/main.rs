@@ -11,3 +11,4 @@ mod http;
 mod library;
 mod loading;
 mod reload;
+mod stream;

@@ -1,11 +1,13 @@
 //! HTTP on loopback and a unix socket: the predecessor's paths under `/v1`, and any service's tables as rows and streams.
 
+mod body;
 mod error;
 mod guard;
 mod log;
 mod predecessor;
 mod server;
 mod services;
+mod stream;
 
 pub use server::{Server, ServerError};
 
@@ -47,7 +49,8 @@ fn router(state: State) -> Router {
         .route("/v1/services", get(services::list))
         .route("/v1/services/{service}/tables", get(services::tables))
         .route("/v1/services/{service}/tables/{table}/rows", get(services::rows))
-        .route("/v1/services/{service}/tables/{table}/stream", get(services::stream))
+        .route("/v1/services/{service}/tables/{table}/stream", get(stream::one))
+        .route("/v1/stream", get(stream::many))
         .route("/v1/services/{service}/actions/{action}", post(services::execute))
         .fallback(error::no_path)
         .method_not_allowed_fallback(error::no_method)
