@@ -1,9 +1,11 @@
 //! HTTP on loopback and a unix socket: the predecessor's paths under `/v1`, and any service's tables as rows and streams.
 
 mod body;
+mod calls;
 mod error;
 mod guard;
 mod log;
+mod overview;
 mod predecessor;
 mod server;
 mod services;
@@ -51,6 +53,12 @@ fn router(state: State) -> Router {
         .route("/v1/services/{service}/tables/{table}/rows", get(services::rows))
         .route("/v1/services/{service}/tables/{table}/stream", get(stream::one))
         .route("/v1/stream", get(stream::many))
+        .route("/v1/services/{service}/calls/{method}", post(calls::service))
+        .route("/v1/addresses/{address}/calls/{method}", post(calls::any))
+        .route("/v1/nodes", get(overview::nodes))
+        .route("/v1/nodes/{node}/calls/{method}", post(calls::node))
+        .route("/v1/subscriptions", get(overview::subscriptions))
+        .route("/v1/resync", post(overview::resync))
         .route("/v1/services/{service}/actions/{action}", post(services::execute))
         .fallback(error::no_path)
         .method_not_allowed_fallback(error::no_method)

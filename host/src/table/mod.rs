@@ -17,7 +17,7 @@ mod state;
 mod step;
 
 pub use intake::{Refused, Shape};
-pub use json::rows_json;
+pub use json::{BadKind, BadRow, kind_of_name, kinds, rows_json, rows_of_json};
 pub use limits::Limits;
 pub use ring::Ring;
 pub use rows::Rows;
