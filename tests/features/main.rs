@@ -1,6 +1,7 @@
 //! Busway's features, each through its public face: one file a feature.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod calls;
 mod cli;
 mod cli_files;
 mod contract;
@@ -11,4 +12,5 @@ mod http;
 mod library;
 mod loading;
 mod reload;
+mod sessions;
 mod stream;

@@ -107,3 +107,29 @@ fn duration(text: &str) -> Result<Duration, Error> {
         Error::bad_request(format!("{text:?} is no deadline: write 5s, 500ms or 1m 30s, an hour at most"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::Fault;
+    use axum::response::IntoResponse;
+
+    #[test]
+    fn every_way_to_fail_has_its_status() {
+        let (what, method) = ("service \"a\"".to_owned(), "b".to_owned());
+        let node = "n".to_owned();
+        for (error, status) in [
+            (CallError::NotFound { what: what.clone(), there: Vec::new() }, 404),
+            (CallError::UnknownMethod { what: what.clone(), method: method.clone(), methods: Vec::new() }, 404),
+            (CallError::TimedOut { what: what.clone(), method: method.clone(), deadline: "5s".to_owned() }, 504),
+            (CallError::Busy { what: what.clone(), calls: 3 }, 429),
+            (CallError::Stopped { service: "a".to_owned() }, 503),
+            (CallError::Unreachable { what, method, node }, 503),
+            (CallError::TooLarge { bytes: 3, most: 2 }, 413),
+            (CallError::Failed(Fault::new("unreachable", "gone")), 503),
+            (CallError::Failed(Fault::new("full", "no")), 422),
+        ] {
+            assert_eq!(Error::from(error.clone()).into_response().status().as_u16(), status, "{error:?}");
+        }
+    }
+}

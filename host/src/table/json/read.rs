@@ -52,6 +52,28 @@ pub enum BadRow {
     },
 }
 
+impl BadRow {
+    /// Which row, from 1.
+    #[must_use]
+    pub fn row(&self) -> usize {
+        match self {
+            Self::NoObject { row, .. }
+            | Self::NoColumn { row, .. }
+            | Self::Missing { row, .. }
+            | Self::Value { row, .. } => *row,
+        }
+    }
+
+    /// Which column, if it is about one.
+    #[must_use]
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::NoObject { .. } => None,
+            Self::NoColumn { column, .. } | Self::Missing { column, .. } | Self::Value { column, .. } => Some(column),
+        }
+    }
+}
+
 /// These rows as a batch of these columns, whose types [`kind_of_name`](super::kind_of_name) knows.
 ///
 /// # Errors
