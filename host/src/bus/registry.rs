@@ -149,11 +149,11 @@ impl Registry {
         self.followers.insert(follower.id, Arc::clone(follower));
         self.patterns.insert(follower.selector.service(), follower.id);
         let mut resumed = false;
-        if let Some(address) = follower.selector.literal() {
-            if let Some(view) = self.shown(follower, address) {
-                resumed = self.slot(address, &view).attach(&follower.queue, resume);
-                touched.insert(address.clone());
-            }
+        if let Some(address) = follower.selector.literal()
+            && let Some(view) = self.shown(follower, address)
+        {
+            resumed = self.slot(address, &view).attach(&follower.queue, resume);
+            touched.insert(address.clone());
         }
         for name in self.known_names() {
             let met = self.addresses(&name).iter().any(|address| follower.selector.has_service(address));
