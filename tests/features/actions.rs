@@ -24,6 +24,8 @@ fn datasource(driver: &str, options: Value) -> Datasource {
         enabled: true,
         poll: Duration::from_millis(50),
         deadline: Duration::from_secs(10),
+        max_rows: None,
+        max_bytes: None,
         options: options.as_object().cloned().unwrap(),
     }
 }

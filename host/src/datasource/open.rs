@@ -85,7 +85,8 @@ impl Open {
         generation: Arc<Generation>,
         bell: Arc<Notify>,
     ) -> Result<Self, SourceError> {
-        let ingest = Arc::new(Ingest::new(Arc::clone(service), &generation.info.id, generation.number, bell));
+        let (driver, number) = (&generation.info.id, generation.number);
+        let ingest = Arc::new(Ingest::new(Arc::clone(service), driver, number, record.limits(), bell));
         let request = OpenRequest {
             datasource: service.name().to_owned(),
             call: 1,
