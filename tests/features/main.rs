@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod actions;
+mod calls;
 mod cli;
 mod cli_files;
 mod contract;
@@ -12,3 +13,5 @@ mod http;
 mod library;
 mod loading;
 mod reload;
+mod sessions;
+mod stream;

@@ -222,26 +222,28 @@ impl Host {
     /// Sends a POST over the unix socket; answers status and body.
     #[must_use]
     pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        self.send("POST", path, body)
+        self.send("POST", path, &[], body)
     }
 
     /// Sends a PUT over the unix socket; answers status and body.
     #[must_use]
     pub fn put(&self, path: &str, body: &Value) -> (u16, Value) {
-        self.send("PUT", path, body)
+        self.send("PUT", path, &[], body)
     }
 
-    fn send(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    /// Sends a request over the unix socket; answers status and body.
+    #[must_use]
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> (u16, Value) {
         use std::io::{Read, Write};
         let mut stream = std::os::unix::net::UnixStream::connect(self.path("bus.sock")).expect("the socket is there");
         let body = body.to_string();
         let length = body.len();
-        write!(
-            stream,
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: \
-             application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-        )
-        .expect("the host listens");
+             application/json\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).expect("the host listens");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the host answers");
         let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");

@@ -4,6 +4,7 @@
 pub mod fixture;
 pub mod host;
 pub mod running;
+pub mod session;
 pub mod stream;
 pub mod workspace;
 

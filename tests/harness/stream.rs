@@ -2,6 +2,7 @@
 
 use crate::DEADLINE;
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
@@ -9,35 +10,104 @@ use std::time::Instant;
 /// A followed table.
 #[derive(Debug)]
 pub struct Stream {
-    events: Receiver<(String, Value)>,
+    url: String,
+    events: Receiver<Event>,
     rows: Option<Vec<Value>>,
+    /// The parts of a snapshot of which more is to come.
+    parts: Vec<Vec<Value>>,
     epoch: u64,
     to: u64,
     snapshots: usize,
+    last_parts: usize,
+    resumed: usize,
+    resets: Vec<String>,
+}
+
+/// One event, as it came.
+#[derive(Debug)]
+pub struct Event {
+    /// What it is.
+    pub event: String,
+    /// Where it leads.
+    pub id: Option<String>,
+    /// What it says.
+    pub data: Value,
+}
+
+/// The events of a stream, as they come.
+///
+/// # Panics
+///
+/// When the host refuses.
+#[must_use]
+pub fn events(url: &str, last_id: Option<&str>) -> Receiver<Event> {
+    let request = ureq::get(url);
+    let request = match last_id {
+        Some(id) => request.header("last-event-id", id),
+        None => request,
+    };
+    let answer = request.call().expect("the stream is there");
+    let (sender, events) = channel();
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(answer.into_body().into_reader()).lines();
+        let (mut event, mut id, mut data) = (String::new(), None, String::new());
+        while let Some(Ok(line)) = lines.next() {
+            if let Some(rest) = line.strip_prefix("event: ") {
+                event = rest.to_owned();
+            } else if let Some(rest) = line.strip_prefix("id: ") {
+                id = Some(rest.to_owned());
+            } else if let Some(rest) = line.strip_prefix("data: ") {
+                data.push_str(rest);
+            } else if line.is_empty() && !data.is_empty() {
+                let body = serde_json::from_str(&data).expect("an event's data is JSON");
+                if sender.send(Event { event: event.clone(), id: id.take(), data: body }).is_err() {
+                    return;
+                }
+                data.clear();
+            }
+        }
+    });
+    events
 }
 
 impl Stream {
     pub(crate) fn open(url: &str) -> Self {
-        let answer = ureq::get(url).call().expect("the stream is there");
-        let (sender, events) = channel();
-        std::thread::spawn(move || {
-            let mut lines = BufReader::new(answer.into_body().into_reader()).lines();
-            let (mut event, mut data) = (String::new(), String::new());
-            while let Some(Ok(line)) = lines.next() {
-                if let Some(rest) = line.strip_prefix("event: ") {
-                    event = rest.to_owned();
-                } else if let Some(rest) = line.strip_prefix("data: ") {
-                    data.push_str(rest);
-                } else if line.is_empty() && !data.is_empty() {
-                    let body = serde_json::from_str(&data).expect("an event's data is JSON");
-                    if sender.send((event.clone(), body)).is_err() {
-                        return;
-                    }
-                    data.clear();
-                }
-            }
-        });
-        Self { events, rows: None, epoch: 0, to: 0, snapshots: 0 }
+        Self {
+            url: url.to_owned(),
+            events: events(url, None),
+            rows: None,
+            parts: Vec::new(),
+            epoch: 0,
+            to: 0,
+            snapshots: 0,
+            last_parts: 0,
+            resumed: 0,
+            resets: Vec::new(),
+        }
+    }
+
+    /// Lets the connection go, and asks on another for what came since.
+    pub fn reconnect(&mut self) {
+        self.parts.clear();
+        self.events = events(&self.url, Some(&format!("{}:{}", self.epoch, self.to)));
+    }
+
+    /// How often the host went on from what was held.
+    #[must_use]
+    pub fn resumed(&self) -> usize {
+        self.resumed
+    }
+
+    /// Why it could not, each time.
+    #[must_use]
+    pub fn resets(&self) -> &[String] {
+        &self.resets
+    }
+
+    /// Of how many parts the last snapshot was.
+    #[must_use]
+    pub fn last_parts(&self) -> usize {
+        self.last_parts
     }
 
     /// The rows as they are held now; none before the first snapshot and after the table went.
@@ -73,7 +143,7 @@ impl Stream {
         while !done(self.rows()) {
             let left = end.saturating_duration_since(Instant::now());
             match self.events.recv_timeout(left) {
-                Ok((event, body)) => self.apply(&event, &body),
+                Ok(event) => self.apply(&event),
                 Err(RecvTimeoutError::Timeout) => panic!("waited for {what}; instead: {:?}", self.rows),
                 Err(RecvTimeoutError::Disconnected) => panic!("the stream ended before {what}; held: {:?}", self.rows),
             }
@@ -81,26 +151,51 @@ impl Stream {
         }
     }
 
-    fn apply(&mut self, event: &str, body: &Value) {
-        match event {
+    fn apply(&mut self, Event { event, id, data: body }: &Event) {
+        match event.as_str() {
             "snapshot" => {
-                self.snapshots += 1;
-                (self.epoch, self.to) = (number(body, "epoch"), number(body, "to"));
-                self.rows = Some(body["rows"].as_array().cloned().expect("rows"));
+                let part = body["rows"].as_array().cloned().expect("rows");
+                let first = self.parts.is_empty();
+                assert_eq!(first, body.get("columns").is_some(), "the first part says what the columns are");
+                if first {
+                    (self.epoch, self.to) = (number(body, "epoch"), number(body, "to"));
+                    self.snapshots += 1;
+                }
+                self.parts.push(part);
+                let place = (number(body, "epoch"), number(body, "to"));
+                assert_eq!(place, (self.epoch, self.to), "the parts are of one state");
+                let more = body["more"].as_bool().expect("whether there is more");
+                let last = format!("{}:{}", self.epoch, self.to);
+                assert_eq!(id.as_ref(), (!more).then_some(&last), "one can come back to the whole, not to a part");
+                if !more {
+                    self.last_parts = self.parts.len();
+                    self.rows = Some(std::mem::take(&mut self.parts).concat());
+                }
+            }
+            "resumed" => {
+                assert_eq!((number(body, "epoch"), number(body, "to")), (self.epoch, self.to));
+                self.resumed += 1;
+            }
+            "reset" => {
+                self.rows = None;
+                self.resets.push(body["reason"].as_str().expect("a reason").to_owned());
             }
             "step" => {
                 assert_eq!((number(body, "epoch"), number(body, "from")), (self.epoch, self.to), "no step is missed");
                 self.to = number(body, "to");
+                assert_eq!(id.as_deref(), Some(format!("{}:{}", self.epoch, self.to).as_str()));
                 let rows = self.rows.as_mut().expect("a step comes after a snapshot");
                 let list = |name: &str| body[name].as_array().cloned().unwrap_or_default();
                 let updated = list("updated");
-                let gone = list("removed").into_iter().chain(updated.iter().map(|u| u["old"].clone()));
-                for row in gone {
-                    let at = rows.iter().position(|r| *r == row).unwrap_or_else(|| panic!("{row} was held: {rows:?}"));
-                    rows.remove(at);
-                }
-                for row in list("added").into_iter().chain(updated.iter().map(|u| u["new"].clone())) {
-                    assert!(!rows.contains(&row), "{row} is new: {rows:?}");
+                let both = |side: &str| updated.iter().map(|u| u[side].clone()).collect::<Vec<_>>();
+                let gone = [list("removed"), both("old")].concat();
+                let texts: HashSet<String> = gone.iter().map(Value::to_string).collect();
+                let held = rows.len();
+                rows.retain(|row| !texts.contains(&row.to_string()));
+                assert_eq!((texts.len(), held - rows.len()), (gone.len(), gone.len()), "{gone:?} were held");
+                let held: HashSet<String> = rows.iter().map(Value::to_string).collect();
+                for row in [list("added"), both("new")].concat() {
+                    assert!(!held.contains(&row.to_string()), "{row} is new: {rows:?}");
                     rows.push(row);
                 }
             }

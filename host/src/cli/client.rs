@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, HOST, USER_AGENT};
-use hyper::{Request, Response};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::http::request::Builder;
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -64,13 +65,43 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| Failure::Unreadable(error.to_string()))
     }
 
-    /// The rows of a table and whatever happens to them.
-    pub(crate) async fn stream(&self, name: &TableName) -> Result<TableStream, Failure> {
-        let response = self.get(&path_of(name, "stream"), "text/event-stream").await?;
+    /// The rows of a table and whatever happens to them. `from`: the epoch and number of the state that is held already.
+    pub(crate) async fn stream(&self, name: &TableName, from: Option<(u64, u64)>) -> Result<TableStream, Failure> {
+        let request = Request::get(path_of(name, "stream")).header(ACCEPT, "text/event-stream");
+        let request = match from {
+            Some((epoch, to)) => request.header("last-event-id", format!("{epoch}:{to}")),
+            None => request,
+        };
+        let response = self.send(request, Bytes::new(), ANSWER).await?;
         Ok(TableStream { body: response.into_body(), decoder: Decoder::default() })
     }
 
+    /// The rows of all tables that a pattern meets, and whatever happens to them.
+    pub(crate) async fn stream_of(&self, pattern: &str) -> Result<TableStream, Failure> {
+        let path = format!("/v1/stream?tables={}", part(pattern));
+        let response = self.get(&path, "text/event-stream").await?;
+        Ok(TableStream { body: response.into_body(), decoder: Decoder::default() })
+    }
+
+    /// What the host answers there.
+    pub(crate) async fn read(&self, path: &str) -> Result<Value, Failure> {
+        let body = whole(self.get(path, "application/json").await?).await?;
+        serde_json::from_slice(&body).map_err(|error| Failure::Unreadable(error.to_string()))
+    }
+
+    /// Sends a body there; what the host answers, within that time.
+    pub(crate) async fn post(&self, path: &str, body: &Value, answer: Duration) -> Result<Value, Failure> {
+        let request = Request::builder().method(Method::POST).uri(path);
+        let request = request.header(ACCEPT, "application/json").header(CONTENT_TYPE, "application/json");
+        let body = whole(self.send(request, body.to_string().into(), answer).await?).await?;
+        serde_json::from_slice(&body).map_err(|error| Failure::Unreadable(error.to_string()))
+    }
+
     async fn get(&self, path: &str, accept: &str) -> Result<Response<Incoming>, Failure> {
+        self.send(Request::get(path).header(ACCEPT, accept), Bytes::new(), ANSWER).await
+    }
+
+    async fn send(&self, request: Builder, body: Bytes, answer: Duration) -> Result<Response<Incoming>, Failure> {
         let connection = connect(&self.address).await.map_err(Failure::Lost)?;
         let lost = |error: hyper::Error| Failure::Lost(chain(&error));
         let (mut sender, driver) =
@@ -81,21 +112,20 @@ impl Client {
             HostAddress::Socket(_) => "localhost",
             HostAddress::Tcp(authority) => authority,
         };
-        let request = Request::get(path)
+        let request = request
             .header(HOST, authority)
-            .header(ACCEPT, accept)
             .header(USER_AGENT, concat!("busway/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::<Bytes>::new())
+            .body(Full::new(body))
             .map_err(|error| Failure::Unreadable(error.to_string()))?;
-        let response = timeout(ANSWER, sender.send_request(request))
+        let response = timeout(answer, sender.send_request(request))
             .await
-            .map_err(|_| Failure::Lost(format!("no answer within {} s", ANSWER.as_secs())))?
+            .map_err(|_| Failure::Lost(format!("no answer within {} s", answer.as_secs())))?
             .map_err(lost)?;
         if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
     }
 }
 
-/// The events of one table, as they come.
+/// The events of a stream, as they come.
 #[derive(Debug)]
 pub(crate) struct TableStream {
     body: Incoming,
@@ -170,8 +200,12 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
+/// A text as one part of a path, or a value in a query.
+pub(crate) fn part(text: &str) -> String {
+    utf8_percent_encode(text, &IN_A_PATH).to_string()
+}
+
 fn path_of(name: &TableName, what: &str) -> String {
-    let part = |text| utf8_percent_encode(text, &IN_A_PATH).to_string();
     format!("/v1/services/{}/tables/{}/{what}", part(&name.service), part(&name.table))
 }
 

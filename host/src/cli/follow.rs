@@ -23,6 +23,11 @@ pub(crate) enum News {
     Snapshot(Snapshot),
     /// What happened since.
     Step(Step),
+    /// The connection is back, and the host goes on from where the follower stands: what is held still holds.
+    Resumed {
+        /// The number of the state that is held.
+        to: u64,
+    },
     /// The table is no longer; it may come back as a snapshot.
     Gone,
     /// The connection is lost, or could not be made. The next call waits that long and tries anew.
@@ -40,15 +45,17 @@ pub(crate) struct Follower {
     client: Client,
     name: TableName,
     stream: Option<TableStream>,
-    /// Epoch and number of the state that was reached on this stream.
+    /// Epoch and number of the state that was reached, on this stream or an earlier one.
     position: Option<(u64, u64)>,
+    /// A snapshot of which more is to come.
+    parts: Option<Snapshot>,
     wait: Option<Duration>,
 }
 
 impl Follower {
     /// Follows that table from the next call of [`Follower::next`] on.
     pub(crate) fn new(client: Client, name: TableName) -> Self {
-        Self { client, name, stream: None, position: None, wait: None }
+        Self { client, name, stream: None, position: None, parts: None, wait: None }
     }
 
     /// What comes next. Steps come without a gap and none twice.
@@ -62,7 +69,7 @@ impl Follower {
                 Ok(None) => {}
                 Err(failure) => {
                     self.stream = None;
-                    self.position = None;
+                    self.parts = None;
                     let wait = self.wait.map_or(FIRST_WAIT, |wait| (wait * 2).min(LONGEST_WAIT));
                     self.wait = Some(wait);
                     return News::Lost { failure, wait };
@@ -78,19 +85,32 @@ impl Follower {
                 if let Some(wait) = self.wait {
                     sleep(wait).await;
                 }
-                empty.insert(self.client.stream(&self.name).await?)
+                empty.insert(self.client.stream(&self.name, self.position).await?)
             }
         };
         let event = stream.next().await?;
         match event.event.as_str() {
             "snapshot" => {
-                let snapshot: Snapshot = read(&event)?;
-                self.position = Some((snapshot.epoch, snapshot.to));
-                Ok(Some(News::Snapshot(snapshot)))
+                let whole = join(self.parts.take(), read(&event)?);
+                if whole.more {
+                    self.parts = Some(whole);
+                    return Ok(None);
+                }
+                self.position = Some((whole.epoch, whole.to));
+                Ok(Some(News::Snapshot(whole)))
+            }
+            "resumed" => Ok(self.position.map(|(_, to)| News::Resumed { to })),
+            // It can't go on from there: a snapshot comes.
+            "reset" => {
+                self.position = None;
+                Ok(None)
             }
             "step" => self.place(read(&event)?),
             // The host has the table, but can't give it.
-            "error" => Err(Failure::Refused { status: 500, message: message_of(&event.data) }),
+            "error" => {
+                self.position = None;
+                Err(Failure::Refused { status: 500, message: message_of(&event.data) })
+            }
             "gone" => {
                 self.position = None;
                 Ok(Some(News::Gone))
@@ -109,18 +129,32 @@ impl Follower {
                 self.position = Some((epoch, step.to));
                 Ok(Some(News::Step(step)))
             }
-            _ => Err(Failure::Lost("steps are missing, so the table is read anew".to_owned())),
+            _ => {
+                self.position = None;
+                Err(Failure::Lost("steps are missing, so the table is read anew".to_owned()))
+            }
         }
     }
 }
 
-fn message_of(data: &str) -> String {
+/// A part of a snapshot, and what came of it before.
+pub(super) fn join(before: Option<Snapshot>, part: Snapshot) -> Snapshot {
+    match before {
+        Some(mut whole) => {
+            whole.rows.extend(part.rows);
+            Snapshot { more: part.more, ..whole }
+        }
+        None => part,
+    }
+}
+
+pub(super) fn message_of(data: &str) -> String {
     let said = serde_json::from_str::<serde_json::Value>(data).ok();
     let message = said.as_ref().and_then(|said| said.get("message")).and_then(serde_json::Value::as_str);
     message.unwrap_or(data).to_owned()
 }
 
-fn read<T: DeserializeOwned>(event: &StreamEvent) -> Result<T, Failure> {
+pub(super) fn read<T: DeserializeOwned>(event: &StreamEvent) -> Result<T, Failure> {
     serde_json::from_str(&event.data).map_err(|error| Failure::Unreadable(format!("event {}: {error}", event.event)))
 }
 
@@ -184,7 +218,31 @@ mod tests {
         }
         assert_eq!(waits, [FIRST_WAIT, FIRST_WAIT * 2]);
         host.restart().await;
-        assert!(matches!(follower.next().await, News::Snapshot(_)));
+        assert!(matches!(follower.next().await, News::Resumed { to: 7 }));
         assert_eq!(follower.wait, None);
+        // Another epoch: what is held is void.
+        host.stop().await;
+        host.put(json!({"service":"files","table":"orders","epoch":2,"to":1,"key":["id"],"rows":[{"id":1}]}));
+        assert!(matches!(follower.next().await, News::Lost { .. }));
+        host.restart().await;
+        assert!(matches!(follower.next().await, News::Snapshot(snapshot) if snapshot.epoch == 2));
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_in_parts_is_one() {
+        let host = MockHost::start().await;
+        let mut follower = Follower::new(Client::new(host.socket()), orders());
+        assert!(matches!(follower.next().await, News::Snapshot(_)));
+        let part = |ids: [u64; 2], more: bool| {
+            let rows: Vec<_> = ids.iter().map(|id| json!({"id": id})).collect();
+            json!({"service":"files","table":"orders","epoch":1,"to":9,"rows":rows,"more":more})
+        };
+        host.send(&orders(), "snapshot", &part([1, 2], true));
+        host.send(&orders(), "snapshot", &part([3, 4], true));
+        host.send(&orders(), "snapshot", &part([5, 6], false));
+        host.send(&orders(), "step", &step(9, 10));
+        let News::Snapshot(whole) = follower.next().await else { panic!("a snapshot") };
+        assert_eq!((whole.to, whole.rows.len(), whole.more), (9, 6, false));
+        assert!(matches!(follower.next().await, News::Step(step) if step.to == 10));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
@@ -113,14 +113,24 @@ async fn rows(State(tables): State<Arc<Tables>>, Path((service, table)): Path<(S
     }
 }
 
-async fn stream(State(tables): State<Arc<Tables>>, Path((service, table)): Path<(String, String)>) -> Response {
+async fn stream(
+    State(tables): State<Arc<Tables>>,
+    Path((service, table)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
     let name = TableName::new(service, table);
     let Some(snapshot) = tables.tables.lock().unwrap().get(&name).cloned() else { return missing(&name) };
     let Some(said) = tables.said.lock().unwrap().as_ref().map(broadcast::Sender::subscribe) else {
         return missing(&name);
     };
     let event = |event: &str, data: &Value| Event::default().event(event).data(data.to_string());
-    let first = tokio_stream::once(event("snapshot", &snapshot));
+    let position = format!("{}:{}", snapshot["epoch"], snapshot["to"]);
+    let first = match headers.get("last-event-id").map(|id| id.to_str().unwrap()) {
+        None => vec![event("snapshot", &snapshot)],
+        Some(id) if id == position => vec![event("resumed", &json!({}))],
+        Some(_) => vec![event("reset", &json!({"reason": "it is elsewhere"})), event("snapshot", &snapshot)],
+    };
+    let first = tokio_stream::iter(first);
     let steps = tokio_stream::StreamExt::filter_map(
         futures_util::stream::unfold(said, |mut said| async move { said.recv().await.ok().map(|item| (item, said)) }),
         move |(to, kind, data): Said| (to == name).then(|| event(kind, &data)),

@@ -70,7 +70,7 @@ fn choose(snapshot: &mut Snapshot, arguments: &RowsArguments) -> Result<(), Fail
 fn print(snapshot: &Snapshot, total: usize, output: &mut Output) -> Result<(), Failure> {
     match output.format() {
         Format::Json => {
-            let Snapshot { service, table, epoch, to, as_of, key, columns, rows } = snapshot;
+            let Snapshot { service, table, epoch, to, as_of, key, columns, rows, .. } = snapshot;
             output.json_document(&json!({
                 "service": service, "table": table, "epoch": epoch, "to": to, "as_of": as_of,
                 "key": key, "columns": columns, "total_rows": total, "rows": rows,

@@ -76,6 +76,11 @@ impl Watch {
                 }
                 self.snapshot(snapshot, output)?;
             }
+            News::Resumed { to } => {
+                if std::mem::take(&mut self.away) {
+                    output.note(&format!("{}: back, at step {to}", self.name));
+                }
+            }
             News::Step(step) => {
                 let (epoch, to) = (step.epoch, step.to);
                 let Some(replica) = &mut self.replica else { return Ok(None) };

@@ -13,11 +13,17 @@ use serde_json::{Value, json};
 pub(super) struct Error {
     status: StatusCode,
     message: String,
+    data: Value,
 }
 
 impl Error {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self { status, message: message.into(), data: Value::Null }
+    }
+
+    /// With something for programs.
+    pub(super) fn with(self, data: Value) -> Self {
+        Self { data, ..self }
     }
 
     pub(super) fn not_found(message: impl Into<String>) -> Self {
@@ -50,7 +56,8 @@ impl From<ActionError> for Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let body = json!({"error": {"message": self.message, "error_code": self.status.as_u16(), "error_data": null}});
+        let body =
+            json!({"error": {"message": self.message, "error_code": self.status.as_u16(), "error_data": self.data}});
         (self.status, Json(body)).into_response()
     }
 }

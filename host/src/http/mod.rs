@@ -1,11 +1,18 @@
 //! HTTP on loopback and a unix socket: the predecessor's paths under `/v1`, and any service's tables as rows and streams.
 
+mod body;
+mod calls;
 mod error;
 mod guard;
 mod log;
+mod outbox;
+mod overview;
 mod predecessor;
+mod publication;
 mod server;
 mod services;
+mod session;
+mod stream;
 
 pub use server::{Server, ServerError};
 
@@ -13,7 +20,9 @@ use crate::bus::Bus;
 use crate::datasource::Datasources;
 use crate::plugin::Catalog;
 use axum::Router;
-use axum::routing::{get, post};
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post, put};
+use session::Sessions;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -23,6 +32,7 @@ struct State {
     bus: Bus,
     catalog: Arc<Catalog>,
     datasources: Datasources,
+    sessions: Sessions,
     /// Turns true when the host stops: streams end then.
     stopping: watch::Receiver<bool>,
 }
@@ -47,7 +57,23 @@ fn router(state: State) -> Router {
         .route("/v1/services", get(services::list))
         .route("/v1/services/{service}/tables", get(services::tables))
         .route("/v1/services/{service}/tables/{table}/rows", get(services::rows))
-        .route("/v1/services/{service}/tables/{table}/stream", get(services::stream))
+        .route("/v1/services/{service}/tables/{table}/stream", get(stream::one))
+        .route("/v1/stream", get(stream::many))
+        .route("/v1/services/{service}/calls/{method}", post(calls::service))
+        .route("/v1/addresses/{address}/calls/{method}", post(calls::any))
+        .route("/v1/nodes", get(overview::nodes))
+        .route("/v1/nodes/{node}/calls/{method}", post(calls::node))
+        .route("/v1/subscriptions", get(overview::subscriptions))
+        .route("/v1/resync", post(overview::resync))
+        .route("/v1/services/{service}/calls/{id}/answer", post(session::answer))
+        .route("/v1/services/{service}/session", post(session::open))
+        .route(
+            "/v1/services/{service}/tables/{table}",
+            put(publication::put)
+                .patch(publication::patch)
+                .delete(publication::delete)
+                .layer(DefaultBodyLimit::max(publication::MOST_BYTES)),
+        )
         .route("/v1/services/{service}/actions/{action}", post(services::execute))
         .fallback(error::no_path)
         .method_not_allowed_fallback(error::no_method)

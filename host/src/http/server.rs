@@ -1,6 +1,7 @@
 //! The doors: bound before anything starts, served after everything has.
 
 use super::guard::{self, Rules};
+use super::session::Sessions;
 use super::{State, router};
 use crate::bus::Bus;
 use crate::config::Config;
@@ -116,7 +117,8 @@ impl Server {
     /// Begins to answer.
     #[must_use]
     pub(crate) fn serve(mut self, bus: Bus, catalog: Arc<Catalog>, datasources: Datasources) -> Self {
-        let state = State { bus, catalog, datasources, stopping: self.stopping.subscribe() };
+        let (sessions, stopping) = (Sessions::default(), self.stopping.subscribe());
+        let state = State { bus, catalog, datasources, sessions, stopping };
         let app = router(state);
         let stop = |mut stopping: watch::Receiver<bool>| async move {
             let _ = stopping.wait_for(|stop| *stop).await;

@@ -1,110 +1,21 @@
-//! Any service's tables: rows, and streams of what changes.
+//! Any service's tables, and their rows as they are now.
 
 use super::State;
+use super::body;
 use super::error::{Body, Error};
-use crate::bus::{Address, Message, TableView};
-use crate::table::{Step, rows_json};
-use arrow_array::RecordBatch;
+use crate::bus::{Address, TableView};
 use axum::Json;
 use axum::extract::{Path, State as Extract};
 use axum::http::StatusCode;
-use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use busway_plugin_api::message::{ExecuteRequest, encode};
-use busway_plugin_api::table::columns;
-use futures_util::stream::{self, Stream};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use busway_plugin_api::message::ExecuteRequest;
 use serde_json::{Value, json};
-use std::convert::Infallible;
-use std::time::Duration;
 
-#[derive(Serialize)]
-struct Column {
-    name: String,
-    #[serde(rename = "type")]
-    kind: String,
-    nullable: bool,
-    description: String,
-}
-
-/// A table and its rows.
-#[derive(Serialize)]
-struct Rows<'a> {
-    service: &'a str,
-    table: &'a str,
-    epoch: u64,
-    to: u64,
-    as_of: Option<String>,
-    error: Option<&'a str>,
-    key: &'a [String],
-    columns: Vec<Column>,
-    rows: Box<RawValue>,
-}
-
-#[derive(Serialize)]
-struct StepBody {
-    epoch: u64,
-    from: u64,
-    to: u64,
-    added: Box<RawValue>,
-    removed: Box<RawValue>,
-    updated: Vec<Update>,
-}
-
-/// A keyed row before and after.
-#[derive(Serialize)]
-struct Update {
-    old: Box<RawValue>,
-    new: Box<RawValue>,
-}
-
-fn table_body(view: &TableView) -> Result<String, Error> {
-    let column = |(field, info): (&std::sync::Arc<arrow_schema::Field>, busway_plugin_api::info::ColumnInfo)| Column {
-        name: info.name,
-        kind: field.data_type().to_string(),
-        nullable: info.nullable,
-        description: info.description,
-    };
-    let schema = &view.shape.schema;
-    Ok(encode(&Rows {
-        service: view.address.service(),
-        table: view.address.table(),
-        epoch: view.epoch.0,
-        to: view.to,
-        as_of: view.as_of.map(|t| t.to_string()),
-        error: view.error.as_deref(),
-        key: &view.shape.key,
-        columns: schema.fields().iter().zip(columns(schema)).map(column).collect(),
-        rows: rows_json(view.rows.batches()).map_err(|e| Error::internal(&e))?,
-    }))
-}
-
-fn step_body(step: &Step) -> Result<String, Error> {
-    let json = |rows: &RecordBatch, from: usize, length: usize| {
-        rows_json([rows.slice(from, length)]).map_err(|e| Error::internal(&e))
-    };
-    let each = |rows: &RecordBatch| -> Result<Vec<Box<RawValue>>, Error> {
-        let text = json(rows, 0, step.updated)?;
-        serde_json::from_str(text.get()).map_err(|e| Error::internal(&e))
-    };
-    let pairs = each(&step.removed)?.into_iter().zip(each(&step.added)?);
-    let rest = |rows: &RecordBatch| json(rows, step.updated, rows.num_rows() - step.updated);
-    Ok(encode(&StepBody {
-        epoch: step.epoch.0,
-        from: step.from,
-        to: step.to,
-        added: rest(&step.added)?,
-        removed: rest(&step.removed)?,
-        updated: pairs.map(|(old, new)| Update { old, new }).collect(),
-    }))
-}
-
-fn address(service: &str, table: &str) -> Result<Address, Error> {
+pub(super) fn address(service: &str, table: &str) -> Result<Address, Error> {
     Address::new(service, table).map_err(|e| Error::bad_request(e.to_string()))
 }
 
-fn no_table(state: &State, service: &str, table: &str) -> Error {
+pub(super) fn no_table(state: &State, service: &str, table: &str) -> Error {
     let there: Vec<String> = (state.bus.tables().iter())
         .filter(|view| view.address.service() == service)
         .map(|view| view.address.table().to_owned())
@@ -152,46 +63,8 @@ pub(super) async fn rows(
             None => no_table(&state, &service, &table),
         });
     };
-    let body = tokio::task::spawn_blocking(move || table_body(&view)).await.map_err(|e| Error::internal(&e))??;
+    let body = tokio::task::spawn_blocking(move || body::table(&view)).await.map_err(|e| Error::internal(&e))??;
     Ok(([("content-type", "application/json")], body).into_response())
-}
-
-/// Snapshot, then steps. A service that is there may get the table later; the stream waits for it.
-pub(super) async fn stream(
-    Extract(state): Extract<State>,
-    Path((service, table)): Path<(String, String)>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Error> {
-    let address = address(&service, &table)?;
-    if !state.bus.has_service(&service) {
-        return Err(no_table(&state, &service, &table));
-    }
-    let subscription = state.bus.subscribe(&address);
-    let stopping = state.stopping.clone();
-    let events = stream::unfold((subscription, stopping), |(mut subscription, mut stopping)| async move {
-        let message = tokio::select! {
-            delivery = subscription.next() => delivery.message,
-            _ = stopping.wait_for(|stop| *stop) => return None,
-        };
-        // A large table's text is no work for a thread that others wait for.
-        let written = tokio::task::spawn_blocking(move || event(&message)).await;
-        let event = written
-            .unwrap_or_else(|e| Err(Error::internal(&e)))
-            .unwrap_or_else(|error| Event::default().event("error").data(encode(&json!({"message": error.message()}))));
-        Some((Ok(event), (subscription, stopping)))
-    });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)).text("keep-alive")))
-}
-
-fn event(message: &Message) -> Result<Event, Error> {
-    Ok(match message {
-        Message::Snapshot(view) => {
-            Event::default().event("snapshot").id(format!("{}:{}", view.epoch, view.to)).data(table_body(view)?)
-        }
-        Message::Step(step) => {
-            Event::default().event("step").id(format!("{}:{}", step.epoch, step.to)).data(step_body(step)?)
-        }
-        Message::Gone => Event::default().event("gone").data("{}"),
-    })
 }
 
 /// Runs an action of a datasource with named arguments, and answers its result.

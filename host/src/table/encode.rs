@@ -12,7 +12,7 @@ use arrow_row::{RowConverter, SortField};
 use arrow_schema::{DataType, Schema};
 
 /// So many rows are encoded at a time: their bytes stay in the processor's cache.
-const WINDOW: usize = 512;
+const WINDOW: usize = 128;
 
 /// How rows of some columns become bytes.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ enum Way {
 #[derive(Debug)]
 struct Layout {
     columns: Vec<Place>,
+    /// Bytes of null marks.
+    marks: usize,
     /// Bytes of marks, fixed values and lengths.
     fixed: usize,
 }
@@ -85,7 +87,7 @@ impl Encoder {
                 place
             };
             let places = kinds.into_iter().zip(fields()).map(place).collect();
-            return Ok(Self { columns, way: Way::Flat(Layout { columns: places, fixed: at }) });
+            return Ok(Self { columns, way: Way::Flat(Layout { columns: places, marks, fixed: at }) });
         }
         let types = fields().map(|field| field.data_type().clone()).collect();
         Ok(Self { columns, way: Way::Nested(types) })
@@ -150,31 +152,43 @@ impl Layout {
     fn gather(&self, columns: &[Column<'_>], from: usize, rows: usize, window: &mut Window) {
         let Window { bytes, starts, ends } = window;
         let (starts, ends) = (&mut starts[..rows], &mut ends[..rows]);
-        // The lengths come first: they say where each row's bytes are.
-        ends.fill(self.fixed);
-        for column in columns {
-            if let Values::Bytes(offsets, _) = column.values {
-                let lengths = offsets[from..=from + rows].windows(2).map(|pair| length(pair));
-                ends.iter_mut().zip(lengths).for_each(|(end, length)| *end += length);
-                for i in column.nulls(from, rows) {
-                    ends[i] -= length(&offsets[from + i..from + i + 2]);
-                }
-            }
+        let texts: Vec<Text<'_>> = columns.iter().filter_map(|column| column.text(from, rows)).collect();
+        let lengths = texts.iter().map(|text| length(text.offsets[0], text.offsets[rows]));
+        let most = rows * self.fixed + lengths.sum::<usize>() + SLACK;
+        if bytes.len() < most {
+            bytes.resize(most, 0);
         }
+        // Row by row what has no fixed width, so that a copy may write beyond its end: what comes there is written later.
         let mut at = 0;
-        for (start, end) in starts.iter_mut().zip(ends.iter_mut()) {
+        for (i, (start, end)) in starts.iter_mut().zip(ends.iter_mut()).enumerate() {
             *start = at;
-            at += *end;
-            // For now where the first text goes.
-            *end = *start + self.fixed;
+            bytes[at..at + self.marks].fill(0);
+            at += self.fixed;
+            for text in &texts {
+                let (first, mut length) = (text.offsets[i], length(text.offsets[i], text.offsets[i + 1]));
+                if text.nulls.is_some_and(|nulls| nulls.is_null(from + i)) {
+                    length = 0;
+                }
+                #[allow(clippy::cast_possible_truncation, reason = "the difference of two offsets of 32 bits")]
+                bytes[*start + text.at..][..size_of::<u32>()].copy_from_slice(&(length as u32).to_le_bytes());
+                #[allow(clippy::cast_sign_loss, reason = "offsets are not negative")]
+                let rest = &text.data[first as usize..];
+                match rest.first_chunk::<SLACK>() {
+                    Some(data) if length <= SLACK => bytes[at..at + SLACK].copy_from_slice(data),
+                    _ => bytes[at..at + length].copy_from_slice(&rest[..length]),
+                }
+                at += length;
+            }
+            *end = at;
         }
-        bytes.clear();
-        bytes.resize(at, 0);
         for column in columns {
-            column.write(from, bytes, starts, ends);
+            column.write(from, bytes, starts);
         }
     }
 }
+
+/// Of a text up to so many bytes, so many are copied: a copy of known length takes no call.
+const SLACK: usize = 32;
 
 /// The bytes of some rows, and where each row's begin and end.
 struct Window {
@@ -184,8 +198,8 @@ struct Window {
 }
 
 #[allow(clippy::cast_sign_loss, reason = "offsets rise")]
-fn length(pair: &[i32]) -> usize {
-    (pair[1] - pair[0]) as usize
+fn length(first: i32, end: i32) -> usize {
+    (end - first) as usize
 }
 
 fn values<'a>(kind: Kind, column: &'a ArrayRef, data: &'a ArrayData) -> Values<'a> {
@@ -204,17 +218,28 @@ fn values<'a>(kind: Kind, column: &'a ArrayRef, data: &'a ArrayData) -> Values<'
     }
 }
 
+/// Some rows of a column of texts or binaries.
+struct Text<'a> {
+    /// Where the lengths go.
+    at: usize,
+    /// One more than rows.
+    offsets: &'a [i32],
+    data: &'a [u8],
+    /// Of all rows.
+    nulls: Option<&'a NullBuffer>,
+}
+
 impl Column<'_> {
-    /// Which of some rows are null here.
-    fn nulls(&self, from: usize, rows: usize) -> impl Iterator<Item = usize> + '_ {
-        self.nulls.into_iter().flat_map(move |nulls| (0..rows).filter(move |i| nulls.is_null(from + i)))
+    fn text(&self, from: usize, rows: usize) -> Option<Text<'_>> {
+        let Values::Bytes(offsets, data) = self.values else { return None };
+        Some(Text { at: self.place.at, offsets: &offsets[from..=from + rows], data, nulls: self.nulls })
     }
 
-    /// Into the rows that start there. `ends` is where the next text of each row goes.
-    fn write(&self, from: usize, bytes: &mut [u8], starts: &[usize], ends: &mut [usize]) {
+    /// What has a fixed width, and the marks of nulls, into the rows that start there.
+    fn write(&self, from: usize, bytes: &mut [u8], starts: &[usize]) {
         let Place { kind, at, mark } = self.place;
         match self.values {
-            Values::Nothing => {}
+            Values::Nothing | Values::Bytes(..) => {}
             Values::Bool(bools) => {
                 for (i, start) in starts.iter().enumerate() {
                     bytes[start + at] = u8::from(bools.value(from + i));
@@ -234,30 +259,13 @@ impl Column<'_> {
                 }
                 _ => {}
             },
-            Values::Bytes(offsets, data) => {
-                for (i, (start, end)) in starts.iter().zip(ends.iter_mut()).enumerate() {
-                    if self.nulls.is_some_and(|nulls| nulls.is_null(from + i)) {
-                        continue;
-                    }
-                    let length = length(&offsets[from + i..][..2]);
-                    #[allow(
-                        clippy::cast_sign_loss,
-                        clippy::cast_possible_truncation,
-                        reason = "offsets are not negative, lengths come from them"
-                    )]
-                    let (value, mark) = (&data[offsets[from + i] as usize..][..length], length as u32);
-                    bytes[start + at..][..4].copy_from_slice(&mark.to_le_bytes());
-                    bytes[*end..][..length].copy_from_slice(value);
-                    *end += length;
-                }
-            }
         }
-        let Some(mark) = mark else { return };
+        let (Some(mark), Some(nulls)) = (mark, self.nulls) else { return };
         let width = if let Kind::Fixed(width) = kind { width } else { usize::from(kind == Kind::Bool) };
-        for i in self.nulls(from, starts.len()) {
-            bytes[starts[i] + mark / 8] |= 1 << (mark % 8);
+        for (_, start) in starts.iter().enumerate().filter(|(i, _)| nulls.is_null(from + i)) {
+            bytes[start + mark / 8] |= 1 << (mark % 8);
             // What lies under a null is nobody's business.
-            bytes[starts[i] + at..][..width].fill(0);
+            bytes[start + at..][..width].fill(0);
         }
     }
 }
@@ -266,5 +274,103 @@ fn fixed<const N: usize>(values: &[u8], bytes: &mut [u8], starts: &[usize], at: 
     let (values, _) = values.as_chunks::<N>();
     for (start, value) in starts.iter().zip(values) {
         bytes[start + at..][..N].copy_from_slice(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::*;
+    use arrow_buffer::i256;
+    use arrow_schema::Field;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    type Plain = (Option<bool>, Option<i16>, i64, Option<String>, Option<Vec<u8>>, (Option<u8>, Option<i128>));
+
+    fn batch(rows: &[Plain]) -> RecordBatch {
+        let triples = |row: &Plain| row.1.map(|v| [v as u8, 0, 1]);
+        let columns: Vec<(ArrayRef, bool)> = vec![
+            (Arc::new(BooleanArray::from_iter(rows.iter().map(|row| row.0))), true),
+            (Arc::new(Int16Array::from_iter(rows.iter().map(|row| row.1))), true),
+            (Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.2))), false),
+            (Arc::new(StringArray::from_iter(rows.iter().map(|row| row.3.as_ref()))), true),
+            (Arc::new(BinaryArray::from_iter(rows.iter().map(|row| row.4.as_ref()))), true),
+            (Arc::new(NullArray::new(rows.len())), true),
+            (Arc::new(UInt8Array::from_iter(rows.iter().map(|row| row.5.0))), true),
+            (Arc::new(Decimal128Array::from_iter(rows.iter().map(|row| row.5.1))), true),
+            (Arc::new(Decimal256Array::from_iter(rows.iter().map(|row| row.5.1.map(i256::from_i128)))), true),
+            (Arc::new(Float32Array::from_iter(rows.iter().map(|row| row.1.map(f32::from)))), true),
+            (
+                Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(rows.iter().map(triples), 3).unwrap()),
+                true,
+            ),
+        ];
+        let field = |(i, (column, nulls)): (usize, &(ArrayRef, bool))| {
+            Field::new(i.to_string(), column.data_type().clone(), *nulls)
+        };
+        let schema = Schema::new(columns.iter().enumerate().map(field).collect::<Vec<_>>());
+        RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(column, _)| column).collect()).unwrap()
+    }
+
+    fn bytes(encoder: &Encoder, batch: &RecordBatch) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        encoder
+            .each(batch, |row, bytes| {
+                assert_eq!(row, all.len());
+                all.push(bytes.to_vec());
+            })
+            .unwrap();
+        all
+    }
+
+    fn plain() -> impl Strategy<Value = Plain> {
+        let text = prop::option::of("[a-c]{0,2}|[ab]{30,40}");
+        let binary = prop::option::of(prop::collection::vec(0u8..2, 0..3));
+        let decimal = prop::option::of(prop_oneof![Just(0i128), Just(1), Just(1i128 << 100)]);
+        (any::<Option<bool>>(), prop::option::of(0i16..2), 0i64..2, text, binary, (prop::option::of(0u8..2), decimal))
+    }
+
+    proptest! {
+        /// The rows of a table have the same bytes when, and only when, Arrow's row format says that they are equal.
+        #[test]
+        fn equal_rows_and_no_others_are_the_same_bytes(
+            rows in prop::collection::vec(plain(), 1..40),
+            skip in 0usize..3,
+        ) {
+            // Slices begin in the middle of their buffers.
+            let batch = batch(&rows);
+            let batch = batch.slice(skip.min(rows.len()), rows.len() - skip.min(rows.len()));
+            let all: Vec<usize> = (0..batch.num_columns()).collect();
+            let flat = Encoder::new(&batch.schema(), all.clone()).unwrap();
+            prop_assert!(matches!(flat.way, Way::Flat(_)));
+            let types = batch.schema().fields().iter().map(|field| field.data_type().clone()).collect();
+            let nested = Encoder { columns: all, way: Way::Nested(types) };
+            let (ours, theirs) = (bytes(&flat, &batch), bytes(&nested, &batch));
+            prop_assert_eq!((ours.len(), theirs.len()), (batch.num_rows(), batch.num_rows()));
+            for i in 0..ours.len() {
+                for j in 0..i {
+                    prop_assert_eq!(ours[i] == ours[j], theirs[i] == theirs[j], "rows {} and {}", i, j);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn more_rows_than_a_window_and_what_lies_under_nulls() {
+        let row = |i: usize| -> Plain {
+            (None, (!i.is_multiple_of(3)).then_some(7), i as i64, Some("x".repeat(i % 50)), None, (None, None))
+        };
+        let rows: Vec<Plain> = (0..WINDOW * 2 + 10).map(row).collect();
+        let encoder = Encoder::new(&batch(&rows).schema(), (0..11).collect()).unwrap();
+        let (whole, mut single) = (bytes(&encoder, &batch(&rows)), Vec::new());
+        rows.iter().for_each(|row| single.extend(bytes(&encoder, &batch(std::slice::from_ref(row)))));
+        assert!(whole == single);
+
+        let under = Int16Array::new(vec![5, 6].into(), Some(NullBuffer::from(vec![false, false])));
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int16, true)]));
+        let nulls = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(under)]).unwrap();
+        let bytes = bytes(&Encoder::new(&schema, vec![0]).unwrap(), &nulls);
+        assert_eq!(bytes[0], bytes[1]);
     }
 }

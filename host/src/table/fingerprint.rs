@@ -92,6 +92,12 @@ impl Prints {
     }
 
     pub(crate) fn extend(&mut self, more: Self) {
+        // Not twice as much, as vectors grow: this is most of what a table keeps beside its rows.
+        if self.ids.capacity() < self.ids.len() + more.len() {
+            let room = more.len().max(self.ids.len() / 8);
+            self.ids.reserve_exact(room);
+            self.rest.reserve_exact(if more.rest.is_empty() { 0 } else { room });
+        }
         self.ids.extend(more.ids);
         self.rest.extend(more.rest);
     }

@@ -27,7 +27,7 @@ mod threads;
 mod model;
 
 pub use intake::Taken;
-pub use json::rows_json;
+pub use json::{BadKind, BadRow, kind_of_name, kinds, rows_json, rows_of_json};
 pub use limits::Limits;
 pub use ring::Ring;
 pub use rows::Rows;

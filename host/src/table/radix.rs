@@ -4,9 +4,10 @@
 use super::fingerprint::{Print, Prints};
 use super::threads::both;
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// So many rows, about, make a part.
-const PART: usize = 2048;
+const PART: usize = 1024;
 /// With more parts, cutting costs more than their being small saves.
 const MOST_PARTS: usize = 1 << 13;
 
@@ -50,7 +51,7 @@ impl Residue<'_> {
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "rows are numbered by 32 bits")]
-    fn cut(&self, bits: u32) -> Parts {
+    fn cut(&self, bits: u32, mut entries: Vec<Entry>) -> Parts {
         let ids = self.prints.ids.as_slice();
         let rows = || self.rows.iter().copied().chain(self.tail as u32..ids.len() as u32);
         let part = |row: u32| (u64::from(ids[row as usize].0[0]) << bits >> 32) as usize;
@@ -63,7 +64,6 @@ impl Residue<'_> {
         for end in &mut ends {
             at += std::mem::replace(end, at);
         }
-        let mut entries = vec![Entry::default(); self.count()];
         rows().for_each(|row| {
             let Print([a, b, c]) = ids[row as usize];
             let end = &mut ends[part(row)];
@@ -85,7 +85,8 @@ impl Parts {
 pub(super) fn matched(old: &Residue<'_>, new: &Residue<'_>, threads: usize) -> Matched {
     let parts = (old.count().max(new.count()) / PART).clamp(1, MOST_PARTS).next_power_of_two();
     let bits = parts.trailing_zeros();
-    let (old_parts, new_parts) = both(threads, || old.cut(bits), || new.cut(bits));
+    let (old_room, new_room) = (room(old.count()), room(new.count()));
+    let (old_parts, new_parts) = both(threads, || old.cut(bits, old_room), || new.cut(bits, new_room));
     let some = |numbers: Range<usize>| {
         let mut found = Matched::default();
         let mut table = Table::default();
@@ -103,7 +104,39 @@ pub(super) fn matched(old: &Residue<'_>, new: &Residue<'_>, threads: usize) -> M
     found.added.extend(more.added);
     found.updated.extend(more.updated);
     found.folded.extend(more.folded);
+    keep(old_parts.entries);
+    keep(new_parts.entries);
     found
+}
+
+/// Memory that the next match may use: to get it from the system anew, page by page, costs a quarter of a match. Of all
+/// tables together, two pieces of at most [`SPARE`] entries.
+static SPARES: Mutex<Vec<Vec<Entry>>> = Mutex::new(Vec::new());
+/// 16 MiB.
+const SPARE: usize = 1 << 20;
+
+fn spares() -> MutexGuard<'static, Vec<Vec<Entry>>> {
+    SPARES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// So many entries, whatever is in them.
+fn room(count: usize) -> Vec<Entry> {
+    // Small ones are at hand anyway.
+    let spare = if count < SPARE / 64 { None } else { spares().pop() };
+    let mut room = spare.unwrap_or_default();
+    if room.capacity() < count {
+        // Zeros come from the system as they are.
+        return vec![Entry::default(); count];
+    }
+    room.resize(count, Entry::default());
+    room
+}
+
+fn keep(entries: Vec<Entry>) {
+    let mut spares = spares();
+    if spares.len() < 2 && (SPARE / 64..=SPARE).contains(&entries.capacity()) {
+        spares.push(entries);
+    }
 }
 
 /// The new rows of one part, by hash.

@@ -55,6 +55,16 @@ impl TableState {
         Self::begin_at(shape, rows, limits, Epoch::next(), 1)
     }
 
+    /// As [`begin`](Self::begin), of rows that were taken before.
+    ///
+    /// # Errors
+    ///
+    /// When the rows are of another shape than this.
+    pub fn begin_taken(shape: Shape, rows: Taken, limits: Limits) -> Result<Self, Refused> {
+        rows.check(&shape)?;
+        Self::begin_with(shape, rows, limits, Epoch::next(), 1)
+    }
+
     /// A copy of a table that stands elsewhere, at this position.
     ///
     /// # Errors

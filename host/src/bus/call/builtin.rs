@@ -93,7 +93,7 @@ fn table(bus: &Bus, service: &str, call: &Call) -> Result<Arc<TableView>, Fault>
 }
 
 fn rows(view: &TableView) -> Result<Value, Fault> {
-    let text = rows_json(view.rows.to_batch()).map_err(|e| Fault::new("no_json", e))?;
+    let text = rows_json(view.rows.batches()).map_err(|e| Fault::new("no_json", e))?;
     serde_json::from_str(text.get()).map_err(|e| Fault::new("no_json", e))
 }
 

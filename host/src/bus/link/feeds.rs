@@ -185,6 +185,10 @@ fn split(batch: RecordBatch, room: usize, parts: &mut Vec<RecordBatch>) {
 
 async fn serve(feed: u64, mut subscription: Subscription, told: Arc<Mutex<(u64, u64)>>, say: Say, max: usize) {
     loop {
+        #[cfg(test)]
+        if subscription.bounds().messages == 1 {
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        }
         let message = subscription.next().await.message;
         let tell = |at: (u64, u64)| *told.lock().unwrap_or_else(PoisonError::into_inner) = at;
         match message {

@@ -3,7 +3,7 @@
 use super::Timing;
 use super::wire::Announced;
 use crate::bus::registry::Remote;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -160,6 +160,7 @@ impl Peers {
                 addresses: service.addresses.clone(),
                 tables: service.tables.clone(),
                 methods: service.methods.clone(),
+                policies: service.policies.clone(),
             };
             remote.insert(name.to_owned(), entry);
         }
@@ -203,9 +204,10 @@ mod tests {
             name: name.to_owned(),
             instance: Uuid::new_v4(),
             claim,
-            addresses: BTreeSet::new(),
-            tables: BTreeSet::new(),
-            methods: BTreeSet::new(),
+            addresses: Default::default(),
+            tables: Default::default(),
+            methods: Default::default(),
+            policies: BTreeMap::new(),
         }
     }
 

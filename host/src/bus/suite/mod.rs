@@ -2,6 +2,7 @@
 //! and reorders. `congress_NN`: a fault of the predecessor, by its number in the project's research.
 
 mod calls;
+mod model;
 mod nodes;
 mod queues;
 mod services;
@@ -36,25 +37,29 @@ impl World {
 
     /// Three nodes that know each other.
     pub(super) async fn three(seed: u64) -> Self {
-        let world = Self::joined(seed, 3);
+        let world = Self::joined(seed, 3, Timing::default());
         until(|| world.nodes.iter().all(|node| node.nodes().len() == 3)).await;
         world
     }
 
     /// So many nodes that have just joined. The pipe is narrow: what is large goes in parts.
-    pub(super) fn joined(seed: u64, nodes: usize) -> Self {
+    pub(super) fn joined(seed: u64, nodes: usize, timing: Timing) -> Self {
         let bounds = Bounds { messages: 4096, bytes: 64 << 20 };
         let hub = FaultyHub::over(Hub::with(bounds, 64 << 10), seed, Faults::default());
         let nodes = (0..nodes).map(|n| Bus::new(&format!("n{n}"))).collect();
         let world = Self { nodes, hub };
         for node in &world.nodes {
-            world.join(node);
+            world.join_in(node, timing);
         }
         world
     }
 
     pub(super) fn join(&self, node: &Bus) {
-        node.join(Arc::new(self.hub.join(node.node())), Timing::default()).unwrap();
+        self.join_in(node, Timing::default());
+    }
+
+    fn join_in(&self, node: &Bus, timing: Timing) {
+        node.join(Arc::new(self.hub.join(node.node())), timing).unwrap();
     }
 
     pub(super) fn first(&self) -> &Bus {

@@ -1,7 +1,7 @@
 //! Views and topics: what a subscriber sees of a table is the view of each of its states.
 
 use super::*;
-use crate::bus::{Mask, Selector, SubscribeOptions, View};
+use crate::bus::{Mask, Policy, Selector, SubscribeOptions, View};
 
 in_both_worlds! {
     a_row_that_changes_topic_goes_for_one_and_comes_for_the_other
@@ -10,6 +10,8 @@ in_both_worlds! {
     a_view_that_cannot_be_is_refused_with_why
     a_view_is_resumed_and_widens_over_what_it_does_not_show
     views_outlive_their_table
+    a_publisher_shows_each_kind_of_receiver_its_own
+    what_is_shown_may_change
 }
 
 fn seeing(view: View) -> SubscribeOptions {
@@ -115,4 +117,57 @@ async fn views_outlive_their_table(world: World) {
     consumer.loses("web/t").await;
     put(&service, &[(6, Some("a"), 6)]);
     consumer.sees("web/t", &[(6, 6)]).await;
+}
+
+fn by(owner: &str, view: View) -> SubscribeOptions {
+    SubscribeOptions { owner: Some(owner.to_owned()), view, ..SubscribeOptions::default() }
+}
+
+async fn a_publisher_shows_each_kind_of_receiver_its_own(world: World) {
+    let service = world.service("web").await;
+    let only_a = View::default().topics(["a"]);
+    let policy =
+        Policy::new().to("admin.#".parse().unwrap(), View::default()).to("reader".parse().unwrap(), only_a.clone());
+    service.show("t", policy).unwrap();
+    put(&service, &[(1, Some("a"), 1), (2, Some("b"), 2), (3, Some("a"), 3)]);
+    let to = |owner: &str, view: View| {
+        Consumer::new(world.last().subscribe_with(address("web/t"), by(owner, view)).unwrap())
+    };
+    let mut admin = to("admin.x", View::default());
+    admin.sees("web/t", &[(1, 1), (2, 2), (3, 3)]).await;
+    let mut reader = to("reader", View::default());
+    // What a receiver asks for it gets of what it is shown; no view of its own leads around that.
+    let sly = View { through: Some(Box::new(View::default())), ..View::default().topics(["a", "b"]) };
+    let mut narrow = to("reader", sly);
+    let mut nobody = Consumer::to(world.last(), "#/t");
+    reader.sees("web/t", &[(1, 1), (3, 3)]).await;
+    narrow.sees("web/t", &[(1, 1), (3, 3)]).await;
+    put(&service, &[(1, Some("b"), 1), (2, Some("a"), 2), (3, Some("a"), 4)]);
+    reader.sees("web/t", &[(2, 2), (3, 4)]).await;
+    narrow.sees("web/t", &[(2, 2), (3, 4)]).await;
+    admin.sees("web/t", &[(1, 1), (2, 2), (3, 4)]).await;
+    nobody.drain();
+    assert!(nobody.held.is_empty(), "{:?}", nobody.held);
+    let seen = |who: Option<&str>| world.first().look(&address("web/t"), who, &View::default()).unwrap();
+    assert_eq!(rows(&seen(Some("reader")).unwrap()), [(2, 2), (3, 4)].into());
+    assert!(seen(None).is_none() && seen(Some("admin")).is_some());
+}
+
+async fn what_is_shown_may_change(world: World) {
+    let service = world.service("web").await;
+    put(&service, &[(1, Some("a"), 1), (2, Some("b"), 2)]);
+    let mut reader =
+        Consumer::new(world.last().subscribe_with(address("web/t"), by("reader", View::default())).unwrap());
+    reader.sees("web/t", &[(1, 1), (2, 2)]).await;
+    let all = || "#".parse().unwrap();
+    service.show("t", Policy::new().to(all(), View::default().topics(["b"]))).unwrap();
+    reader.sees("web/t", &[(2, 2)]).await;
+    service.show("t", Policy::new()).unwrap();
+    reader.loses("web/t").await;
+    service.show("t", Policy::new().to(all(), View::default())).unwrap();
+    reader.sees("web/t", &[(1, 1), (2, 2)]).await;
+    let refused = service.show("t", Policy::new().to(all(), View::default().columns(["nope"]))).unwrap_err();
+    assert!(refused.to_string().starts_with("web/t can't be looked at in that way: "), "{refused}");
+    put(&service, &[(2, Some("b"), 2)]);
+    reader.sees("web/t", &[(2, 2)]).await;
 }

@@ -44,6 +44,10 @@ pub struct View {
     /// What to show instead of these columns' values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub mask: BTreeMap<String, Mask>,
+    /// The view that is looked at, instead of the table itself: what the publisher shows to this receiver. The bus puts it
+    /// in; what is given here is not heeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub through: Option<Box<View>>,
 }
 
 /// Something that is true of a row or not. Written `{"column": "load", "operator": "gt", "value": 2.5}`.

@@ -133,7 +133,10 @@ mod tests {
     #[test]
     fn what_is_none_says_why() {
         for (written, why) in [
-            (json!({"topcis": []}), "unknown field `topcis`, expected one of `topics`, `only`, `columns`, `mask`"),
+            (
+                json!({"topcis": []}),
+                "unknown field `topcis`, expected one of `topics`, `only`, `columns`, `mask`, `through`",
+            ),
             (
                 json!({"only": [{"column": "a", "operator": "like", "value": "x"}]}),
                 "unknown variant `like`, expected one of `eq`, `ne`, `lt`, `le`, `gt`, `ge`, `in`, `is_null`, `not_null`",

@@ -50,6 +50,7 @@ async fn follow_all(client: Client, sender: Sender<FeedEvent>) {
     let mut connected = false;
     loop {
         let event = match follower.next().await {
+            News::Resumed { .. } => FeedEvent::Connected,
             News::Snapshot(snapshot) => {
                 tables = Some(Replica::new(snapshot.clone()));
                 FeedEvent::Snapshot(list.clone(), snapshot)
@@ -67,7 +68,11 @@ async fn follow_all(client: Client, sender: Sender<FeedEvent>) {
             News::Lost { failure, .. } => FeedEvent::Away(failure.to_string()),
         };
         let here = !matches!(event, FeedEvent::Away(_));
-        if here && !connected && sender.send(FeedEvent::Connected).await.is_err() {
+        if here
+            && !connected
+            && !matches!(event, FeedEvent::Connected)
+            && sender.send(FeedEvent::Connected).await.is_err()
+        {
             return;
         }
         connected = here;
@@ -114,7 +119,7 @@ async fn follow_one(client: Client, name: TableName, sender: Sender<FeedEvent>) 
             News::Step(step) => FeedEvent::Step(name.clone(), step),
             News::Gone => FeedEvent::Gone(name.clone()),
             // Whether the host is away, the list's follower tells.
-            News::Lost { .. } => continue,
+            News::Lost { .. } | News::Resumed { .. } => continue,
         };
         if sender.send(event).await.is_err() {
             return;
