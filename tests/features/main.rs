@@ -3,6 +3,7 @@
 
 mod calls;
 mod cli;
+mod cli_bus;
 mod cli_files;
 mod contract;
 mod drivers;
