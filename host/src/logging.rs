@@ -2,9 +2,10 @@
 
 use crate::plugin::{CallError, HostCalls};
 use busway_plugin_api::abi::Status;
-use busway_plugin_api::message::{LogRecord, PollRequest, encode};
+use busway_plugin_api::message::{CallRequest, LogRecord, PollRequest, encode};
 use busway_plugin_api::table::Update;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use tracing_core::LevelFilter;
@@ -121,6 +122,9 @@ impl HostCalls for DriverLog {
         Err(refused())
     }
     fn request_poll(&self, _: PollRequest) -> Result<(), CallError> {
+        Err(refused())
+    }
+    fn call(&self, _: CallRequest) -> Result<Value, CallError> {
         Err(refused())
     }
     fn status(&self, _: String) -> Status {

@@ -96,7 +96,8 @@ impl Context {
     /// # Errors
     ///
     /// What the service answers; or that it is not there ([`Status::NOT_FOUND`]), that the deadline passed
-    /// ([`Status::TIMED_OUT`]), that it is this very source ([`Status::REFUSED`]).
+    /// ([`Status::TIMED_OUT`]), that it is this very source ([`Status::REFUSED`]), that this source was paused meanwhile or
+    /// the call that this is a part of cancelled ([`Status::CANCELLED`]).
     pub fn call(&self, service: &str, method: &str, args: &impl Serialize, deadline: Duration) -> Result<Value, Error> {
         let request = CallRequest {
             service: service.to_owned(),

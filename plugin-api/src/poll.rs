@@ -2,7 +2,7 @@
 
 use crate::abi::Status;
 use crate::driver::{Args, Source};
-use crate::message::{PollRequest, StateBody};
+use crate::message::{PollRequest, StateBody, SubscribedRequest};
 use crate::table::{Batches, Change, TableSpec, Update};
 use crate::{Context, Error, TableInfo};
 use serde::Serialize;
@@ -14,6 +14,7 @@ use std::time::Duration;
 type Read = Box<dyn Fn(&Context, bool) -> Result<Change, Error> + Send + Sync>;
 type Act = Box<dyn Fn(&Context, &Args) -> Result<Value, Error> + Send + Sync>;
 type Run = std::sync::Arc<dyn Fn(&Context) + Send + Sync>;
+type Hear = Box<dyn Fn(&Context, &SubscribedRequest) + Send + Sync>;
 type Export = Box<dyn Fn() -> Result<StateBody, Error> + Send + Sync>;
 type Import = Box<dyn Fn(StateBody) -> Result<(), Error> + Send + Sync>;
 
@@ -37,6 +38,7 @@ pub struct PollSource {
     tables: Vec<(TableSpec, Read)>,
     actions: Vec<(String, Act)>,
     threads: Vec<(String, Run)>,
+    hear: Option<Hear>,
     state: Option<(Export, Import)>,
 }
 
@@ -44,7 +46,7 @@ impl PollSource {
     /// One without tables.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        Self { context, tables: Vec::new(), actions: Vec::new(), threads: Vec::new(), state: None }
+        Self { context, tables: Vec::new(), actions: Vec::new(), threads: Vec::new(), hear: None, state: None }
     }
 
     /// With a table of serde rows.
@@ -124,6 +126,15 @@ impl PollSource {
         self
     }
 
+    /// With something to do when subscribers come to a table or leave it: each time, all tables that have some are named. It
+    /// is told once the source is active, too. What is expensive to read can be left out while nobody watches: a table that
+    /// its source publishes answers [`Change::Published`] to polls, rows or none.
+    #[must_use]
+    pub fn on_subscribed(mut self, run: impl Fn(&Context, &SubscribedRequest) + Send + Sync + 'static) -> Self {
+        self.hear = Some(Box::new(run));
+        self
+    }
+
     /// With state that the next generation goes on from, in the version that [`Driver::state`](crate::Driver::state)
     /// says. States of other versions are refused: a source that reads those too implements [`Source`] itself.
     #[must_use]
@@ -169,6 +180,12 @@ impl Source for PollSource {
             updates.push(spec.update(change));
         }
         Ok(updates)
+    }
+
+    fn subscribed(&self, request: &SubscribedRequest) {
+        if let Some(hear) = &self.hear {
+            hear(&self.context, request);
+        }
     }
 
     fn execute(&self, action: &str, args: &Args) -> Result<Value, Error> {

@@ -12,7 +12,7 @@ use crate::export::{Entry, Export};
 use crate::info::{DriverInfo, TableInfo};
 use crate::message::{
     CallHead, CallRequest, ErrorBody, EventBody, ExecuteRequest, Headed, LogRecord, OpenRequest, PollRequest,
-    StateBody, StatusRequest, decode, encode, failure, success,
+    StateBody, StatusRequest, SubscribedRequest, decode, encode, failure, success,
 };
 use crate::table::{Batches, Change, Update};
 use crate::{Error, guard};
@@ -339,6 +339,16 @@ impl TestSource {
         let named = named.as_object().cloned().unwrap_or_default();
         let request = ExecuteRequest { action: action.to_owned(), named, ..ExecuteRequest::default() };
         answer(&self.source.execute(self.seat.request(request).as_str().into()))
+    }
+
+    /// Tells it which tables have subscribers, all of them each time.
+    ///
+    /// # Errors
+    ///
+    /// What the source answers.
+    pub fn subscribed(&self, tables: &[&str]) -> Result<(), Error> {
+        let tables = tables.iter().map(|table| ((*table).to_owned(), None)).collect();
+        answer(&self.source.subscribed(self.seat.request(SubscribedRequest { tables }).as_str().into()))
     }
 
     /// Leaves standby.

@@ -1,6 +1,7 @@
 //! Busway's features, each through its public face: one file a feature.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod actions;
 mod calls;
 mod cli;
 mod cli_bus;

@@ -20,6 +20,7 @@ impl Bus {
             addresses: core.addresses(),
             tables: registry.tables(&core.name),
             methods: core.methods.list().into_iter().map(|(name, _)| name).collect(),
+            policies: core.policies(),
         };
         registry.services.values().map(one).collect()
     }

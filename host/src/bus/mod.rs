@@ -11,6 +11,7 @@ mod directory;
 mod link;
 mod matcher;
 mod pattern;
+mod policy;
 mod queue;
 mod registry;
 mod resync;
@@ -18,6 +19,8 @@ mod selector;
 mod service;
 mod slot;
 mod subscription;
+#[cfg(test)]
+mod suite;
 mod transport;
 mod view;
 
@@ -30,14 +33,15 @@ pub use calling::TableReply;
 pub use link::{LinkError, NodeView, Timing};
 pub use matcher::Matcher;
 pub use pattern::{BadPattern, MAX_HASHES, MAX_PATTERN, Pattern};
+pub use policy::Policy;
 pub use queue::{Bounds, Counters, Message, Mode, Position};
 pub use resync::Resync;
 pub use selector::{BadSelector, Selector};
 pub use service::{PublishError, RegisterError, Service, ServiceState};
 pub use slot::{Publisher, Slot, TableView};
 pub use subscription::{Delivery, NotInTime, SubscribeError, SubscribeOptions, Subscription, SubscriptionView};
-pub use transport::{Received, To, Transport};
-pub use view::{Bound, View, ViewError};
+pub use transport::{Direct, FaultCounters, Faults, Faulty, FaultyHub, Hub, Received, To, Transport};
+pub use view::{BadConstant, Bound, Comparison, Condition, Constant, Mask, View, ViewError, ViewFault};
 
 use crate::table::Epoch;
 use call::Methods;
@@ -217,9 +221,9 @@ impl Bus {
     ) -> Result<Subscription, SubscribeError> {
         let selector = tables.into();
         if let Some(table) = selector.literal().and_then(|address| self.table(address))
-            && let Err(why) = options.view.bind(&table.shape)
+            && let Err(why) = self.look(&table.address, options.owner.as_deref(), &options.view)
         {
-            return Err(SubscribeError { address: (*table.address).clone(), why: why.to_string() });
+            return Err(why);
         }
         Ok(self.begin(selector, options, None))
     }
@@ -267,6 +271,25 @@ impl Bus {
     pub fn table(&self, address: &Address) -> Option<Arc<TableView>> {
         let slot = self.registry().find(address).cloned();
         slot.and_then(|slot| slot.view())
+    }
+
+    /// A table's present state as a receiver sees it: the service of that name, or nobody in particular. `None`: it is not
+    /// there, or not shown to it.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be looked at in that way.
+    pub fn look(
+        &self,
+        address: &Address,
+        receiver: Option<&str>,
+        own: &View,
+    ) -> Result<Option<Arc<TableView>>, SubscribeError> {
+        let registry = self.registry();
+        let (whole, view) = (registry.find(address).cloned(), registry.view_for(receiver, own, address));
+        drop(registry);
+        let (Some(table), Some(view)) = (whole.and_then(|slot| slot.view()), view) else { return Ok(None) };
+        table.through(&view).map(Some).map_err(|why| SubscribeError { address: address.clone(), why })
     }
 
     /// All tables that are there, in order.

@@ -93,6 +93,8 @@ struct Waiting {
     feeds: Vec<Feed>,
     /// Feeds to be caught up, in the order in which they became late.
     late: VecDeque<u32>,
+    /// Feeds that have a last word to say.
+    leaving: usize,
     next: u32,
     dropped: u64,
     coalesced: u64,
@@ -166,12 +168,18 @@ impl Queue {
         self.id
     }
 
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
     /// A place for a table. The caller holds the table still. `None`: it has one already.
     pub(crate) fn join(&self, slot: &Arc<Slot>, at: Option<Position>) -> Option<u32> {
         let mut waiting = self.waiting();
         if let Some(feed) = waiting.feeds.iter_mut().find(|feed| Arc::ptr_eq(&feed.slot, slot)) {
             // It left and came back before anybody looked.
-            return std::mem::take(&mut feed.leaving).then_some(feed.number);
+            let (left, number) = (std::mem::take(&mut feed.leaving), feed.number);
+            waiting.leaving -= usize::from(left);
+            return left.then_some(number);
         }
         let number = waiting.next;
         waiting.next += 1;
@@ -185,6 +193,7 @@ impl Queue {
         waiting.forget(number);
         if let Some(feed) = waiting.feed(number) {
             feed.leaving = true;
+            waiting.leaving += 1;
             waiting.mark_late(number);
         }
         drop(waiting);
@@ -250,6 +259,17 @@ impl Queue {
     pub(crate) fn pop(&self) -> Option<(Arc<Slot>, Message)> {
         loop {
             let mut waiting = self.waiting();
+            // First the last words: the table may be here again already, in another place.
+            if waiting.leaving > 0
+                && let Some(at) = waiting.feeds.iter().position(|feed| feed.leaving)
+            {
+                waiting.leaving -= 1;
+                let feed = waiting.feeds.remove(at);
+                if feed.at.is_some() {
+                    return Some((feed.slot, Message::Gone));
+                }
+                continue;
+            }
             if let Some((number, message)) = waiting.messages.pop_front() {
                 waiting.bytes -= bytes_of(&message);
                 let Some(feed) = waiting.feed(number) else { continue };
@@ -258,14 +278,6 @@ impl Queue {
             }
             let number = waiting.late.pop_front()?;
             let Some(feed) = waiting.feed(number) else { continue };
-            if feed.leaving {
-                let (slot, known) = (Arc::clone(&feed.slot), feed.at.is_some());
-                waiting.feeds.retain(|feed| feed.number != number);
-                if known {
-                    return Some((slot, Message::Gone));
-                }
-                continue;
-            }
             let slot = Arc::clone(&feed.slot);
             drop(waiting);
             if let Some(message) = self.catch_up(&slot, number) {

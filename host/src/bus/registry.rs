@@ -2,6 +2,7 @@
 
 use super::address::Address;
 use super::matcher::Matcher;
+use super::policy::Policy;
 use super::queue::{Position, Queue};
 use super::selector::Selector;
 use super::service::Core;
@@ -9,7 +10,7 @@ use super::slot::Slot;
 use super::view::View;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use uuid::Uuid;
 
 /// A service of another node, as its node announced it.
@@ -22,6 +23,7 @@ pub(crate) struct Remote {
     pub(crate) addresses: BTreeSet<String>,
     pub(crate) tables: BTreeSet<String>,
     pub(crate) methods: BTreeSet<String>,
+    pub(crate) policies: BTreeMap<String, Policy>,
 }
 
 /// Which node, and the services there that a subscription serves.
@@ -53,6 +55,12 @@ pub(crate) struct Registry {
 /// Services whose tables' interest may have changed; to be told when the registry is free.
 pub(crate) type Touched = BTreeSet<Address>;
 
+/// What a view looks at.
+fn parent(view: &View) -> &View {
+    static WHOLE: LazyLock<View> = LazyLock::new(View::default);
+    view.through.as_deref().unwrap_or(&WHOLE)
+}
+
 impl Registry {
     /// A table's place, made if it is not there.
     pub(crate) fn slot(&mut self, address: &Address, view: &View) -> Arc<Slot> {
@@ -61,10 +69,36 @@ impl Registry {
         }
         let slot = Arc::new(Slot::new(address.clone(), view.clone()));
         self.slots.entry(address.clone()).or_default().insert(view.clone(), Arc::clone(&slot));
-        if !view.is_all() && !self.remote.contains_key(address.service()) {
-            self.slot(address, &View::default()).adopt(&slot);
+        if !view.is_everything() && !self.remote.contains_key(address.service()) {
+            self.slot(address, parent(view)).adopt(&slot);
         }
         slot
+    }
+
+    /// What a subscription sees of a table; `None`: its publisher shows it nothing.
+    pub(crate) fn shown(&self, follower: &Follower, address: &Address) -> Option<View> {
+        if follower.on.is_some() {
+            // Said by the node that follows.
+            return Some(follower.view.clone());
+        }
+        self.view_for(follower.owner.as_deref(), &follower.view, address)
+    }
+
+    /// What a receiver sees of a table, if it asks for `own`.
+    pub(crate) fn view_for(&self, receiver: Option<&str>, own: &View, address: &Address) -> Option<View> {
+        let own = View { through: None, ..own.clone() };
+        let policy = match (self.services.get(address.service()), self.remote.get(address.service())) {
+            (Some(core), _) => core.policy(address.table()),
+            (None, Some(remote)) => remote.policies.get(address.table()).cloned(),
+            (None, None) => None,
+        };
+        let Some(policy) = policy else { return Some(own) };
+        let imposed = policy.view_for(receiver)?;
+        Some(match (imposed.is_everything(), own.is_everything()) {
+            (true, _) => own,
+            (false, true) => imposed.clone(),
+            (false, false) => View { through: Some(Box::new(imposed.clone())), ..own },
+        })
     }
 
     pub(crate) fn find(&self, address: &Address) -> Option<&Arc<Slot>> {
@@ -115,8 +149,10 @@ impl Registry {
         self.followers.insert(follower.id, Arc::clone(follower));
         self.patterns.insert(follower.selector.service(), follower.id);
         let mut resumed = false;
-        if let Some(address) = follower.selector.literal() {
-            resumed = self.slot(address, &follower.view).attach(&follower.queue, resume);
+        if let Some(address) = follower.selector.literal()
+            && let Some(view) = self.shown(follower, address)
+        {
+            resumed = self.slot(address, &view).attach(&follower.queue, resume);
             touched.insert(address.clone());
         }
         for name in self.known_names() {
@@ -133,15 +169,16 @@ impl Registry {
     }
 
     fn join(&mut self, name: &str, follower: &Arc<Follower>, touched: &mut Touched) {
-        if follower.selector.literal().is_some_and(|address| address.service() == name) {
+        let tables = match follower.selector.literal() {
             // It has its place from the beginning, table or not.
-            return;
-        }
-        for table in self.tables(name) {
+            Some(address) if address.service() == name => BTreeSet::from([address.table().to_owned()]),
+            _ => self.tables(name),
+        };
+        for table in tables.into_iter().filter(|table| follower.selector.has_table(table)) {
             if let Ok(address) = Address::new(name, &table)
-                && follower.selector.has_table(&table)
+                && let Some(view) = self.shown(follower, &address)
             {
-                self.slot(&address, &follower.view).attach(&follower.queue, None);
+                self.slot(&address, &view).attach(&follower.queue, None);
                 touched.insert(address);
             }
         }
@@ -159,13 +196,16 @@ impl Registry {
 
     /// Lets go of a place that nobody needs.
     pub(crate) fn tidy(&mut self, slot: &Arc<Slot>) {
-        let (address, view) = (&**slot.address(), slot.view_of());
+        let (address, mut view) = (&**slot.address(), slot.view_of());
         let Some(views) = self.slots.get_mut(address) else { return };
-        if !view.is_all() && !slot.has_queues() {
-            if let Some(whole) = views.get(&View::default()) {
-                whole.disown(slot);
+        // A view that nobody looks at, then the one it looked at.
+        while !view.is_everything() && views.get(view).is_some_and(|slot| !slot.has_queues() && !slot.has_views()) {
+            let up = parent(view);
+            if let (Some(parent), Some(slot)) = (views.get(up), views.get(view)) {
+                parent.disown(slot);
             }
             views.remove(view);
+            view = up;
         }
         if views.values().all(|slot| slot.is_idle()) {
             self.slots.remove(address);
@@ -215,10 +255,11 @@ impl Registry {
             for queue in slot.queues() {
                 let Some(follower) = self.followers.get(&queue.id()).cloned() else { continue };
                 let literal = follower.selector.literal() == Some(&*address);
+                let shown = self.shown(&follower, &address).as_ref() == Some(slot.view_of());
                 let meant = tables.contains(address.table())
                     && follower.selector.has_table(address.table())
                     && is_met(self, &follower.id).is_some();
-                if !literal && !meant {
+                if !shown || !literal && !meant {
                     slot.detach(&queue);
                     if let Some(number) = queue.number_of(&slot) {
                         queue.leave(number);
@@ -240,12 +281,13 @@ impl Registry {
             whole.end();
             let views: Vec<Arc<Slot>> =
                 self.slots.get(&address).into_iter().flat_map(BTreeMap::values).cloned().collect();
-            for view in views.iter().filter(|slot| !slot.view_of().is_all()) {
+            for view in views.iter().filter(|slot| !slot.view_of().is_everything()) {
+                let up = self.slot(&address, parent(view.view_of()));
                 if remote {
-                    whole.disown(view);
+                    up.disown(view);
                     view.end();
                 } else {
-                    whole.adopt(view);
+                    up.adopt(view);
                 }
             }
             touched.insert(address);

@@ -3,7 +3,9 @@
 use super::Bus;
 use super::address::{Address, BadAddress, is_service_name};
 use super::call::{Answer, Call, Fault, Method, Methods};
+use super::policy::Policy;
 use super::slot::{Change, Slot};
+use super::subscription::SubscribeError;
 use super::view::View;
 use crate::table::{Applied, Limits, Refused, Shape};
 use busway_plugin_api::table::Batches;
@@ -87,6 +89,7 @@ pub(crate) struct Core {
     /// The tables that the hook was told are wanted. Held while it is told.
     wanted: Mutex<BTreeSet<String>>,
     limits: Mutex<BTreeMap<String, Limits>>,
+    policies: Mutex<BTreeMap<String, Policy>>,
     /// Calls that run now.
     pub(crate) outstanding: watch::Sender<usize>,
 }
@@ -115,6 +118,7 @@ impl Core {
             hook: Mutex::default(),
             wanted: Mutex::default(),
             limits: Mutex::default(),
+            policies: Mutex::default(),
             outstanding: watch::Sender::new(0),
         }
     }
@@ -129,6 +133,14 @@ impl Core {
 
     pub(crate) fn offered(&self) -> BTreeSet<String> {
         lock(&self.offered).clone()
+    }
+
+    pub(crate) fn policy(&self, table: &str) -> Option<Policy> {
+        lock(&self.policies).get(table).cloned()
+    }
+
+    pub(crate) fn policies(&self) -> BTreeMap<String, Policy> {
+        lock(&self.policies).clone()
     }
 
     pub(crate) fn lose(&self, to: &str) {
@@ -281,6 +293,24 @@ impl Service {
     #[must_use]
     pub fn is_wanted(&self, table: &str) -> bool {
         self.slot(table).is_ok_and(|slot| slot.subscribers() > 0)
+    }
+
+    /// What each kind of receiver sees of a table, from now on. Whoever sees something else than before is told so: with a
+    /// snapshot, or that the table is no more.
+    ///
+    /// # Errors
+    ///
+    /// When the table's name can't be one, or the table is there and a view does not fit it.
+    pub fn show(&self, table: &str, policy: Policy) -> Result<(), SubscribeError> {
+        let address = Address::new(&self.core.name, table);
+        let address =
+            address.map_err(|e| SubscribeError { address: Address::first_of(&self.core.name), why: e.to_string() })?;
+        if let Some(view) = self.bus.table(&address) {
+            policy.check(&view.shape).map_err(|e| SubscribeError { address, why: e.to_string() })?;
+        }
+        lock(&self.core.policies).insert(table.to_owned(), policy);
+        self.bus.reconcile(&self.core.name);
+        Ok(())
     }
 
     /// The limits of a table that is yet to come, instead of the default ones.

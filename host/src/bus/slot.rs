@@ -9,6 +9,7 @@ use super::queue::{CatchUp, Message, Position, Queue};
 use super::view::{Bound, View};
 use crate::table::{Applied, Epoch, Limits, Refused, Ring, Rows, Shape, Step, TableState};
 use arrow_array::RecordBatch;
+use arrow_select::concat::concat_batches;
 use busway_plugin_api::table::Batches;
 use jiff::Timestamp;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,6 +80,24 @@ pub struct TableView {
     pub error: Option<String>,
     /// When its rows were last known to be true.
     pub as_of: Option<Timestamp>,
+}
+
+impl TableView {
+    /// The table as a view shows it.
+    pub(super) fn through(self: &Arc<Self>, view: &View) -> Result<Arc<Self>, String> {
+        if view.is_everything() {
+            return Ok(Arc::clone(self));
+        }
+        let below = match &view.through {
+            Some(imposed) => self.through(imposed)?,
+            None => Arc::clone(self),
+        };
+        let mut bound = view.bind(&below.shape).map_err(|e| e.to_string())?;
+        let batches = bound.begin(below.rows.batches()).map_err(|e| e.to_string())?;
+        let shape = Arc::new(bound.shape().clone());
+        let rows = concat_batches(&shape.schema, &batches).map_err(|e| e.to_string())?;
+        Ok(Arc::new(Self { shape, rows: Rows::from(rows), ..(*below).clone() }))
+    }
 }
 
 /// What a writer does to a table.
@@ -363,6 +382,11 @@ impl Slot {
         if let Some(at) = cell.subscribers.iter().position(|(of, _)| Arc::ptr_eq(of, queue)) {
             cell.subscribers.swap_remove(at);
         }
+    }
+
+    /// Whether it feeds views.
+    pub(crate) fn has_views(&self) -> bool {
+        !self.turn().views.is_empty()
     }
 
     /// Whether anybody has a place here.

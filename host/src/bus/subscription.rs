@@ -185,6 +185,12 @@ impl Subscription {
         })
     }
 
+    /// How much may wait for it.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        self.queue.bounds()
+    }
+
     /// What became of its messages.
     #[must_use]
     pub fn counters(&self) -> Counters {

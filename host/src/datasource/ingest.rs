@@ -3,16 +3,20 @@
 //! A table belongs to the bus; a source holds the right to write it (its lease) while this door is open. During a reload
 //! the new source's door opens between two updates, after the old one's was shut for good.
 
+use super::calls::{Calls, Ended};
+use super::error;
 use crate::bus::{PublishError, Service};
 use crate::logging::forward;
 use crate::plugin::{CallError, HostCalls};
 use crate::table::Shape;
 use busway_plugin_api::abi::Status as Code;
-use busway_plugin_api::message::{LogRecord, PollRequest};
+use busway_plugin_api::message::{CallRequest, ErrorBody, LogRecord, PollRequest};
 use busway_plugin_api::table::{Change, Update};
+use serde_json::Value;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 /// Whether a source may publish.
@@ -36,8 +40,11 @@ pub(super) struct Ingest {
     generation: u64,
     /// Held while an update is applied: what the door says holds for the whole of it.
     door: Mutex<Door>,
-    cancelled: Mutex<BTreeSet<u64>>,
-    closing: AtomicBool,
+    pub(super) calls: Arc<Calls>,
+    /// Where calls of other services are made.
+    runtime: Handle,
+    /// Tables that the source publishes by itself.
+    offered: Mutex<BTreeSet<String>>,
     /// Which tables need a poll: some, or all.
     wanted: Mutex<Wanted>,
     bell: Arc<Notify>,
@@ -67,14 +74,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Ingest {
+    /// Must be called within a tokio runtime.
     pub(super) fn new(service: Arc<Service>, driver: &str, generation: u64, bell: Arc<Notify>) -> Self {
         Self {
             service,
             driver: driver.to_owned(),
             generation,
             door: Mutex::new(Door::Standby),
-            cancelled: Mutex::default(),
-            closing: AtomicBool::new(false),
+            calls: Arc::new(Calls::new()),
+            runtime: Handle::current(),
+            offered: Mutex::default(),
             wanted: Mutex::default(),
             bell,
             text: Mutex::default(),
@@ -87,21 +96,13 @@ impl Ingest {
     }
 
     pub(super) fn close(&self) {
-        self.stop();
+        self.calls.close();
         self.turn(Door::Closed);
     }
 
-    /// From now on every call of the source is cancelled.
-    pub(super) fn stop(&self) {
-        self.closing.store(true, Ordering::Release);
-    }
-
-    pub(super) fn cancel(&self, call: u64) {
-        lock(&self.cancelled).insert(call);
-    }
-
-    pub(super) fn ended(&self, call: u64) {
-        lock(&self.cancelled).remove(&call);
+    /// The tables that the source publishes by itself, there or not.
+    pub(super) fn offered(&self) -> BTreeSet<String> {
+        lock(&self.offered).clone()
     }
 
     pub(super) fn text(&self) -> String {
@@ -160,8 +161,15 @@ impl Ingest {
             Change::Unchanged => {
                 return Err(CallError::new(Code::INVALID, "\"unchanged\", though its rows were never given"));
             }
-            Change::Published => {}
-            Change::Gone => self.service.end(table),
+            // It may come when somebody wants it: patterns meet it before.
+            Change::Published => {
+                self.service.offer(table).map_err(|e| refuse(e.into()))?;
+                lock(&self.offered).insert(table.to_owned());
+            }
+            Change::Gone => {
+                lock(&self.offered).remove(table);
+                self.service.end(table);
+            }
             Change::Failed(error) => return Err(CallError::of(Code::FAILED, error.clone())),
         }
         Ok(())
@@ -191,11 +199,40 @@ impl HostCalls for Ingest {
     }
 
     fn request_poll(&self, request: PollRequest) -> Result<(), CallError> {
-        if self.closing.load(Ordering::Acquire) {
+        if self.calls.is_closing() {
             return Err(CallError::new(Code::CLOSED, "the source is closed"));
         }
         self.want(&request);
         Ok(())
+    }
+
+    fn call(&self, request: CallRequest) -> Result<Value, CallError> {
+        let CallRequest { service, method, args, deadline_ms } = request;
+        if service == self.service.name() {
+            let text = format!("a source can't call its own service {service:?}: it would wait for itself");
+            return Err(CallError::new(Code::REFUSED, text));
+        }
+        if Handle::try_current().is_ok() {
+            let text = "a call blocks: make it on a thread of the source's, not on one of the host's".to_owned();
+            return Err(CallError::new(Code::REFUSED, text));
+        }
+        let ended = self.calls.end(self.calls.current());
+        self.runtime.block_on(async {
+            let call = self.service.bus().call(service.as_str(), &method, args);
+            let call = call.deadline(Duration::from_millis(deadline_ms)).by(self.service.name());
+            tokio::select! {
+                biased;
+                ended = ended => Err(match ended {
+                    Ended::Closed => CallError::new(Code::CLOSED, "the source is closed"),
+                    Ended::Cancelled => CallError::new(Code::CANCELLED, "cancelled"),
+                    Ended::Paused => CallError::of(
+                        Code::CANCELLED,
+                        ErrorBody { transient: true, ..ErrorBody::new("cancelled: the source was paused") },
+                    ),
+                }),
+                answer = call => answer.map_err(error::answer),
+            }
+        })
     }
 
     fn status(&self, text: String) -> Code {
@@ -209,6 +246,6 @@ impl HostCalls for Ingest {
     }
 
     fn cancelled(&self, call: u64) -> bool {
-        self.closing.load(Ordering::Acquire) || (call != 0 && lock(&self.cancelled).contains(&call))
+        self.calls.is_cancelled(call)
     }
 }

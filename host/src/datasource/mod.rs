@@ -4,11 +4,16 @@
 //! publishes what changed, and moves to a new generation when asked. [`Datasources`] has all of them, and is the plugin
 //! room's [`Tenants`](crate::plugin::Tenants).
 
+mod action;
+mod calls;
+mod error;
 mod ingest;
+mod interest;
 mod open;
 mod runner;
 mod set;
 mod status;
 
-pub use set::{ActionError, Datasources};
+pub use action::ActionError;
+pub use set::Datasources;
 pub use status::{Phase, Status};

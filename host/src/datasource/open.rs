@@ -1,16 +1,18 @@
 //! An open source, and calls of it with deadlines on its driver's threads.
 
+use super::action::ACTION;
+use super::calls::Calls;
 use super::ingest::{Door, Ingest};
 use crate::bus::Service;
 use crate::config::Datasource;
 use crate::plugin::{Call, CallError, Generation, HostCalls, PoolError, Source};
 use busway_plugin_api::abi::Status as Code;
-use busway_plugin_api::message::{CallHead, ExecuteRequest, OpenRequest, PollRequest, StateBody};
+use busway_plugin_api::message::{CallHead, ExecuteRequest, OpenRequest, PollRequest, StateBody, SubscribedRequest};
 use busway_plugin_api::table::Update;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -40,6 +42,14 @@ impl SourceError {
             Self::Pool(PoolError::Busy | PoolError::NoThread) => false,
             Self::Pool(_) => true,
             Self::Call(error) => error.is_code_fault(),
+        }
+    }
+
+    /// What the source answered, if it did.
+    pub(super) fn status(&self) -> Option<Code> {
+        match self {
+            Self::Call(error) => Some(error.status),
+            Self::Pool(_) => None,
         }
     }
 
@@ -103,34 +113,42 @@ impl Open {
         work: impl FnOnce(&dyn Source, CallHead) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, SourceError> {
         let source = self.source()?;
-        self.call_of(source, deadline, work).await
+        self.call_of(source, deadline, deadline, work).await
     }
 
+    /// `told`: how long the source is told that it has; `deadline`: when its thread is given up for lost. A call whose caller
+    /// goes is cancelled.
     async fn call_of<T: Send + 'static>(
         &self,
         source: Arc<dyn Source>,
+        told: Duration,
         deadline: Duration,
         work: impl FnOnce(&dyn Source, CallHead) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, SourceError> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        let head = CallHead { call, deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX) };
+        let head = CallHead { call, deadline_ms: u64::try_from(told.as_millis()).unwrap_or(u64::MAX) };
+        let mut waits =
+            Waits(Some(Cancel { calls: Arc::clone(&self.ingest.calls), source: Arc::downgrade(&source), call }));
         let overdue = {
-            let (ingest, source) = (Arc::clone(&self.ingest), Arc::clone(&source));
-            move || {
-                ingest.cancel(call);
-                cancel(source, Some(call));
-            }
+            let cancel = Cancel { calls: Arc::clone(&self.ingest.calls), source: Arc::downgrade(&source), call };
+            move || cancel.now()
         };
-        let ingest = Arc::clone(&self.ingest);
+        let ticket = self.ingest.calls.begin(call);
         let work = move || {
-            let done = work(source.as_ref(), head);
+            // Nobody waited until a thread was free.
+            let done = match ticket.is_cancelled() {
+                true => Err(CallError::new(Code::CANCELLED, "cancelled")),
+                false => ticket.inside(|| work(source.as_ref(), head)),
+            };
             // Not before it is back: until then it may ask whether it was cancelled.
-            ingest.ended(call);
+            drop(ticket);
             // The last reference to a closed source goes here, on the driver's own thread: dropping runs its code.
             drop(source);
             done
         };
-        Ok(self.generation.pool.run(deadline, overdue, work).await??)
+        let done = self.generation.pool.run(deadline, overdue, work).await;
+        waits.0 = None;
+        Ok(done??)
     }
 
     pub(super) async fn poll(&self, request: PollRequest, deadline: Duration) -> Result<Vec<Update>, SourceError> {
@@ -148,8 +166,17 @@ impl Open {
         Ok(updates)
     }
 
+    /// Runs an action. The caller's deadline is what the source is told; only one that is overdue by the host's own costs a
+    /// thread: callers can't spend a driver's.
     pub(super) async fn execute(&self, request: ExecuteRequest, deadline: Duration) -> Result<Value, SourceError> {
-        self.call(deadline, move |s, head| s.execute(Call { head, body: &request })).await
+        let run =
+            self.call_of(self.source()?, deadline, ACTION, move |s, head| s.execute(Call { head, body: &request }));
+        run.await
+    }
+
+    /// Tells which tables have subscribers.
+    pub(super) async fn subscribed(&self, request: SubscribedRequest) -> Result<(), SourceError> {
+        self.call(DEADLINE, move |s, head| s.subscribed(Call { head, body: &request })).await
     }
 
     /// Opens the door, then has effects.
@@ -163,7 +190,10 @@ impl Open {
     }
 
     pub(super) async fn pause(&self) -> Result<(), SourceError> {
+        // What its threads wait for ends now: it waits for them.
+        let pausing = self.ingest.calls.pause();
         let paused = self.call(DEADLINE, |s, head| s.pause(head)).await;
+        drop(pausing);
         self.ingest.turn(Door::Standby);
         paused
     }
@@ -186,7 +216,7 @@ impl Open {
         self.ingest.close();
         let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(source) = source else { return };
-        let closed = self.call_of(source, DEADLINE, |s, head| s.close(head)).await;
+        let closed = self.call_of(source, DEADLINE, DEADLINE, |s, head| s.close(head)).await;
         self.generation.sources.fetch_sub(1, Ordering::Relaxed);
         if let Err(error) = closed {
             tracing::warn!(driver = self.generation.info.id, generation = self.generation.number, %error, "source did not close well");
@@ -202,9 +232,38 @@ impl Open {
 
     /// Ends the calls in flight: the host is stopping.
     pub(super) fn cancel_all(&self) {
-        self.ingest.stop();
+        self.ingest.calls.close();
         if let Ok(source) = self.source() {
             cancel(source, None);
+        }
+    }
+}
+
+/// How a call is told to end.
+struct Cancel {
+    calls: Arc<Calls>,
+    /// Weak: the last reference to a source goes on a thread of its driver's.
+    source: Weak<dyn Source>,
+    call: u64,
+}
+
+impl Cancel {
+    fn now(&self) {
+        if self.calls.cancel(self.call)
+            && let Some(source) = self.source.upgrade()
+        {
+            cancel(source, Some(self.call));
+        }
+    }
+}
+
+/// Cancels a call that its caller left before it was back.
+struct Waits(Option<Cancel>);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        if let Some(cancel) = &self.0 {
+            cancel.now();
         }
     }
 }

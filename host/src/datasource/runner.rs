@@ -35,11 +35,22 @@ pub(super) enum Command {
     Stop,
 }
 
+/// Where a datasource's source is.
+#[derive(Debug, Clone)]
+pub(super) enum Standing {
+    /// There is none.
+    Absent,
+    /// About to become active, or paused: it is polled at most, and an end of this is in sight.
+    Standby(Arc<Open>),
+    /// It has effects, and runs actions.
+    Active(Arc<Open>),
+}
+
 /// What others may see of a runner.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) status: Mutex<Status>,
-    pub(super) open: Mutex<Option<Arc<Open>>>,
+    standing: watch::Sender<Standing>,
     /// Rung when something wants a poll out of turn.
     pub(super) bell: Arc<Notify>,
     pub(super) changed: watch::Sender<u64>,
@@ -47,7 +58,8 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(changed: watch::Sender<u64>) -> Self {
-        Self { status: Mutex::default(), open: Mutex::default(), bell: Arc::default(), changed }
+        let standing = watch::Sender::new(Standing::Absent);
+        Self { status: Mutex::default(), standing, bell: Arc::default(), changed }
     }
 
     pub(super) fn status(&self) -> MutexGuard<'_, Status> {
@@ -55,16 +67,39 @@ impl Shared {
     }
 
     pub(super) fn open(&self) -> Option<Arc<Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.standing.borrow().open().cloned()
     }
 
-    fn set_open(&self, open: Option<Arc<Open>>) -> Option<Arc<Open>> {
-        std::mem::replace(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner), open)
+    /// To be told where the source is.
+    pub(super) fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// The active source; waits while there is one that will be. None: there is no source.
+    pub(super) async fn settled(&self) -> Option<Arc<Open>> {
+        let mut standing = self.standing();
+        let settled = standing.wait_for(|standing| !matches!(standing, Standing::Standby(_))).await;
+        // The sender lives as long as this.
+        settled.ok()?.open().cloned()
+    }
+
+    /// Answers the source that was there before.
+    fn set(&self, standing: Standing) -> Option<Arc<Open>> {
+        self.standing.send_replace(standing).open().cloned()
     }
 
     fn change(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.status());
         self.changed.send_modify(|n| *n += 1);
+    }
+}
+
+impl Standing {
+    fn open(&self) -> Option<&Arc<Open>> {
+        match self {
+            Self::Absent => None,
+            Self::Standby(open) | Self::Active(open) => Some(open),
+        }
     }
 }
 
@@ -117,7 +152,7 @@ impl Runner {
         if let Some(Some((new, _))) = self.prepared.take() {
             new.close().await;
         }
-        if let Some(open) = self.shared.set_open(None) {
+        if let Some(open) = self.shared.set(Standing::Absent) {
             open.close().await;
         }
         self.shared.change(|s| s.phase = Phase::Stopped);
@@ -151,14 +186,19 @@ impl Runner {
         match Open::new(&self.record, &self.service, generation, bell).await {
             Err(error) => self.failed(&error),
             Ok(open) => {
-                self.shared.set_open(Some(Arc::new(open)));
+                self.shared.set(Standing::Standby(Arc::new(open)));
                 self.poll(PollRequest::default()).await;
-                if let Some(open) = self.shared.open()
-                    && let Err(error) = open.activate().await
-                {
-                    self.lose(&error).await;
+                if let Some(open) = self.shared.open() {
+                    self.activate(open).await;
                 }
             }
+        }
+    }
+
+    async fn activate(&mut self, open: Arc<Open>) {
+        match open.activate().await {
+            Ok(()) => drop(self.shared.set(Standing::Active(open))),
+            Err(error) => self.lose(&error).await,
         }
     }
 
@@ -224,7 +264,7 @@ impl Runner {
     /// The source's code failed: give it up, and open another after a while.
     async fn lose(&mut self, error: &SourceError) {
         tracing::warn!(datasource = self.service.name(), driver = self.record.driver, %error, "source given up");
-        if let Some(open) = self.shared.set_open(None) {
+        if let Some(open) = self.shared.set(Standing::Absent) {
             if error.is_hung() {
                 open.leak();
             } else {
@@ -309,7 +349,8 @@ impl Runner {
     }
 
     /// Pauses the old source. One that can't be paused is shut out all the same: its faults are no fault of the new.
-    async fn quiet(&self, old: &Open) {
+    async fn quiet(&self, old: &Arc<Open>) {
+        self.shared.set(Standing::Standby(Arc::clone(old)));
         if let Err(error) = old.pause().await {
             tracing::warn!(datasource = self.service.name(), %error, "what is to be replaced did not pause well");
         }
@@ -342,23 +383,25 @@ impl Runner {
 
     /// The old one serves on.
     async fn resume(&mut self) {
-        if let Some(old) = self.shared.open()
-            && let Err(error) = old.resume().await
-        {
-            self.lose(&error).await;
+        if let Some(old) = self.shared.open() {
+            match old.resume().await {
+                Ok(()) => drop(self.shared.set(Standing::Active(old))),
+                Err(error) => self.lose(&error).await,
+            }
         }
     }
 
     async fn commit(&mut self) {
         match self.prepared.take() {
             Some(Some((new, updates))) => {
-                let old = self.shared.set_open(Some(Arc::clone(&new)));
+                let old = self.shared.set(Standing::Standby(Arc::clone(&new)));
                 if let Some(old) = &old {
                     old.ingest.turn(Door::Superseded);
                 }
                 // A new generation may have fewer tables: those end here.
                 let named: BTreeSet<String> = updates.iter().map(|u| u.table.clone()).collect();
-                for table in self.service.tables().into_iter().filter(|t| !named.contains(t)) {
+                let offered = old.iter().flat_map(|old| old.ingest.offered());
+                for table in self.service.tables().into_iter().chain(offered).filter(|t| !named.contains(t)) {
                     self.service.end(&table);
                 }
                 let number = Some(new.generation.number);
@@ -370,9 +413,7 @@ impl Runner {
                     (status.phase, status.error) = after(&errors);
                 });
                 self.due = (!self.record.poll.is_zero()).then(|| Instant::now() + self.record.poll);
-                if let Err(error) = new.activate().await {
-                    self.lose(&error).await;
-                }
+                self.activate(new).await;
                 if let Some(old) = old {
                     // Nobody waits for the old one's end.
                     tokio::spawn(async move { old.close().await });
@@ -380,7 +421,7 @@ impl Runner {
             }
             // It had no source that was well: a new one is opened as soon as the catalog says who serves.
             _ => {
-                if let Some(old) = self.shared.set_open(None) {
+                if let Some(old) = self.shared.set(Standing::Absent) {
                     old.close().await;
                 }
                 self.due = None;

@@ -1,5 +1,7 @@
 //! All datasources of a node.
 
+use super::action::{self, ACTION, ActionError};
+use super::interest;
 use super::runner::{Command, Runner, Shared};
 use super::status::{Phase, Status};
 use crate::bus::{Bus, RegisterError};
@@ -13,31 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-
-/// How long an action may take.
-const ACTION: Duration = Duration::from_secs(120);
-
-/// Why an action was not run, or failed.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ActionError {
-    /// There is none of that name.
-    #[error("Datasource not found {0}")]
-    NotFound(String),
-    /// It has no open source now.
-    #[error("datasource {name:?} is {phase}: {error}")]
-    NotOpen {
-        /// Its name.
-        name: String,
-        /// Where it is in its life.
-        phase: &'static str,
-        /// Why.
-        error: String,
-    },
-    /// The source says no.
-    #[error("{0}")]
-    Failed(String),
-}
 
 /// A datasource, and the task that runs it.
 #[derive(Debug)]
@@ -75,8 +52,14 @@ impl Datasources {
             let (commands, receiver) = mpsc::channel(16);
             if record.enabled {
                 let service = Arc::new(bus.register(name)?);
+                action::expose(&service, &record.driver, catalog, &shared);
+                let told = interest::tell(name.clone(), Arc::clone(&shared), interest::listen(&service));
                 let runner = Runner::new(record.clone(), service, Arc::clone(catalog), Arc::clone(&shared), receiver);
-                tasks.push(tokio::spawn(runner.run()));
+                let telling = tokio::spawn(told);
+                tasks.push(tokio::spawn(async move {
+                    runner.run().await;
+                    telling.abort();
+                }));
             } else {
                 shared.status().phase = Phase::Disabled;
             }
@@ -113,20 +96,14 @@ impl Datasources {
         by_name.or_else(by_id).map(|(name, e)| (name.as_str(), e))
     }
 
-    /// Runs an action of a datasource's source.
+    /// Runs an action of a datasource's source. When the future is dropped, the action is cancelled.
     ///
     /// # Errors
     ///
     /// When it is not there or not open, and what the source answers.
     pub async fn execute(&self, name_or_id: &str, request: ExecuteRequest) -> Result<Value, ActionError> {
         let (name, entry) = self.find(name_or_id).ok_or_else(|| ActionError::NotFound(name_or_id.to_owned()))?;
-        let Some(open) = entry.shared.open() else { return Err(not_open(name, entry)) };
-        let done = open.execute(request, ACTION).await;
-        if done.as_ref().is_err_and(super::open::SourceError::is_code_fault) {
-            // The next poll finds it poisoned and opens another.
-            open.ingest.want(&PollRequest::default());
-        }
-        done.map_err(|error| ActionError::Failed(error.to_string()))
+        action::run(name, &entry.shared, request, ACTION).await
     }
 
     /// Polls a datasource soon.
@@ -136,7 +113,7 @@ impl Datasources {
     /// When it is not there or not open.
     pub fn refresh(&self, name_or_id: &str) -> Result<(), ActionError> {
         let (name, entry) = self.find(name_or_id).ok_or_else(|| ActionError::NotFound(name_or_id.to_owned()))?;
-        let open = entry.shared.open().ok_or_else(|| not_open(name, entry))?;
+        let open = entry.shared.open().ok_or_else(|| ActionError::not_open(name, &entry.shared))?;
         open.ingest.want(&PollRequest::default());
         Ok(())
     }
@@ -167,11 +144,6 @@ impl Datasources {
         entry.commands.send(command(reply)).await.ok()?;
         answer.await.ok()
     }
-}
-
-fn not_open(name: &str, entry: &Entry) -> ActionError {
-    let status = entry.shared.status();
-    ActionError::NotOpen { name: name.to_owned(), phase: status.phase.as_str(), error: status.error.clone() }
 }
 
 impl Tenants for Datasources {

@@ -3,8 +3,8 @@
 use busway_plugin_api::abi::Status;
 use busway_plugin_api::info::{DriverInfo, TableInfo};
 use busway_plugin_api::message::{
-    AttachRequest, CallHead, ErrorBody, ExecuteRequest, LogRecord, OpenRequest, PollRequest, SelfTestRequest,
-    StateBody, SubscribedRequest,
+    AttachRequest, CallHead, CallRequest, ErrorBody, ExecuteRequest, LogRecord, OpenRequest, PollRequest,
+    SelfTestRequest, StateBody, SubscribedRequest,
 };
 use busway_plugin_api::table::Update;
 use serde_json::Value;
@@ -137,6 +137,16 @@ pub trait HostCalls: Send + Sync {
     ///
     /// When nobody polls it.
     fn request_poll(&self, request: PollRequest) -> Result<(), CallError>;
+    /// Calls a method of a service and waits for its answer, no longer than the request says.
+    ///
+    /// # Errors
+    ///
+    /// What the service answers; that it is not there or did not answer in time; that the caller has been cancelled, paused
+    /// or closed meanwhile. By itself a host has no services.
+    fn call(&self, request: CallRequest) -> Result<Value, CallError> {
+        let text = format!("there is no service {:?} here", request.service);
+        Err(CallError::new(Status::NOT_FOUND, text))
+    }
     /// A short text for operators.
     fn status(&self, text: String) -> Status;
     /// A log record.

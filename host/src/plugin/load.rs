@@ -15,6 +15,7 @@ use busway_plugin_api::info::{DriverInfo, TableInfo};
 use busway_plugin_api::message::{
     AttachRequest, CallHead, CancelRequest, ErrorBody, ExecuteRequest, Headed, LogFilterRequest, OpenRequest,
     PollRequest, SelfTestRequest, StateBody, StatusRequest, SubscribedRequest, UpdateHeader, decode, encode, failure,
+    success,
 };
 use busway_plugin_api::table::{Change, Update};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
@@ -202,9 +203,9 @@ fn object(host: Arc<dyn HostCalls>) -> HostObject {
 }
 
 /// Runs the host's side of a call; no panic of the host's crosses either.
-fn guarded(work: impl FnOnce() -> Result<(), CallError>) -> Reply {
+fn guarded<T: Serialize>(work: impl FnOnce() -> Result<T, CallError>) -> Reply {
     match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(())) => Reply::ok(),
+        Ok(Ok(answer)) => success(&answer),
         Ok(Err(error)) => failure(error.status, &error.body),
         Err(_) => failure(Status::PANICKED, &ErrorBody::new("the host panicked: its log says where")),
     }
@@ -235,8 +236,8 @@ impl Host for HostSide {
         not_implemented("events yet")
     }
 
-    fn call(&self, _request: RStr<'_>) -> Reply {
-        not_implemented("calls between services yet")
+    fn call(&self, request: RStr<'_>) -> Reply {
+        guarded(|| self.0.call(read(request)?))
     }
 
     fn request_poll(&self, request: RStr<'_>) -> Reply {

@@ -7,7 +7,6 @@ pub(crate) struct Bits {
     count: usize,
 }
 
-#[allow(dead_code, reason = "deltas will set them")]
 impl Bits {
     /// None of so many.
     pub(crate) fn none(of: usize) -> Self {
@@ -30,5 +29,22 @@ impl Bits {
         *word |= bit;
         self.count += usize::from(new);
         new
+    }
+
+    /// Those in it, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        (0_u32..).step_by(64).zip(&self.words).flat_map(|(first, word)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros())?;
+                left &= left - 1;
+                Some(first + bit)
+            })
+        })
+    }
+
+    /// Those that are not, of so many.
+    pub(crate) fn inverted(&self, of: usize) -> arrow_buffer::BooleanBuffer {
+        arrow_buffer::BooleanBuffer::collect_bool(of, |row| !self.has(row))
     }
 }

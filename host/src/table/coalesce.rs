@@ -1,11 +1,11 @@
 //! Several steps as one.
 
-use super::fingerprint::Map;
-use super::intake::{Refused, Shape};
-use super::state::{prints, refuse};
+use super::fingerprint::Printer;
+use super::index::{ByPrint, refuse};
+use super::shape::{Refused, Shape};
 use super::step::Step;
+use super::store::gather;
 use arrow_array::RecordBatch;
-use arrow_select::interleave::interleave_record_batch;
 use std::sync::Arc;
 
 /// A row's place: which of the batches, which of its rows.
@@ -13,10 +13,10 @@ type Place = (usize, usize);
 
 /// What became of one row of a set, or of one key.
 struct Fate {
-    /// The row before the first step, and its print.
-    before: Option<(Place, u128)>,
+    /// The row before the first step, and the print of what may change of it.
+    before: Option<(Place, u64)>,
     /// After the last.
-    after: Option<(Place, u128)>,
+    after: Option<(Place, u64)>,
 }
 
 impl Step {
@@ -36,11 +36,10 @@ impl Step {
         // The batches in the order in which they happen: removals first.
         let batches: Vec<&RecordBatch> = steps.iter().flat_map(|step| [&step.removed, &step.added]).collect();
         let fates = fates(shape, &batches)?;
-        let keyed = !shape.key.is_empty();
         let (mut pairs, mut removed, mut added) = ((Vec::new(), Vec::new()), Vec::new(), Vec::new());
         for fate in fates {
             match (fate.before, fate.after) {
-                (Some((old, was)), Some((new, is))) if was != is && keyed => {
+                (Some((old, was)), Some((new, is))) if was != is => {
                     pairs.0.push(old);
                     pairs.1.push(new);
                 }
@@ -52,10 +51,7 @@ impl Step {
         let updated = pairs.0.len();
         let pick = |mut pairs: Vec<Place>, rest: Vec<Place>| {
             pairs.extend(rest);
-            match pairs.is_empty() {
-                true => Ok(RecordBatch::new_empty(Arc::clone(&shape.schema))),
-                false => interleave_record_batch(&batches, &pairs),
-            }
+            gather(&shape.schema, &batches, &pairs)
         };
         let (removed, added) = (pick(pairs.0, removed)?, pick(pairs.1, added)?);
         Ok(Self { epoch: first.epoch, from: first.from, to: last.to, poll: last.poll, removed, added, updated })
@@ -65,13 +61,14 @@ impl Step {
 /// In the order of their first appearance.
 fn fates(shape: &Shape, batches: &[&RecordBatch]) -> Result<Vec<Fate>, Refused> {
     let mut fates: Vec<Fate> = Vec::new();
-    let mut places: Map<usize> = Map::default();
+    let mut places: ByPrint<usize> = ByPrint::default();
+    let printer = Printer::new(shape)?;
     for (i, batch) in batches.iter().enumerate() {
-        let prints = prints(shape, batch)?;
+        let prints = printer.prints(std::iter::once(*batch), 1)?;
         let removal = i % 2 == 0;
         for row in 0..batch.num_rows() {
-            let (place, print) = ((i, row), prints.row(row));
-            let fate = *places.entry(prints.identity(row)).or_insert(fates.len());
+            let (place, print) = ((i, row), prints.rest(row));
+            let fate = *places.entry(prints.id(row)).or_insert(fates.len());
             match (fates.get_mut(fate), removal) {
                 (None, true) => fates.push(Fate { before: Some((place, print)), after: None }),
                 (None, false) => fates.push(Fate { before: None, after: Some((place, print)) }),

@@ -1,166 +1,122 @@
-//! The border: rows of any batches become one batch in the host's own memory, of the table's columns, in canonical form.
+//! The border: rows of any batches come into the host's own memory, in canonical form.
 
-use super::fingerprint;
+use super::canonical;
 use super::limits::Limits;
-use arrow_array::types::{Float16Type, Float32Type, Float64Type};
-use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch, cast::AsArray, new_empty_array};
-use arrow_schema::{ArrowError, DataType, Field, SchemaRef};
-use arrow_select::concat::concat;
-use busway_plugin_api::TableSpec;
-use busway_plugin_api::table::{Batches, Update};
+use super::rows::{CHUNK, bytes_of};
+use super::shape::{Refused, Shape};
+use super::threads::{each, threads};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_empty_array};
+use arrow_schema::{Schema, SchemaRef};
+use arrow_select::concat::{concat, concat_batches};
+use busway_plugin_api::table::Batches;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A table's columns and what identifies its rows.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Shape {
-    /// The columns.
-    pub schema: SchemaRef,
-    /// The columns that make a row's identity; none: a set of rows.
-    pub key: Vec<String>,
-    /// The column by which subscribers may choose rows.
-    pub topic: Option<String>,
-    /// One line for consumers.
-    pub description: String,
+/// Rows that passed the border: looked into, copied into the host's memory, in canonical form. Taking them needs no table,
+/// so a writer may do it before its turn.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    schema: SchemaRef,
+    pub(crate) batches: Vec<RecordBatch>,
+    pub(crate) rows: usize,
 }
 
-/// Why a table's rows were not taken. Nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refused {
-    /// A type whose values can't be compared.
-    #[error("column {column:?} has type {kind}, which can't be compared: give it as text, say")]
-    Type {
-        /// The column's name.
-        column: String,
-        /// Its type.
-        kind: String,
-    },
-    /// A key that identifies nothing.
-    #[error("key column {column:?} {why}")]
-    Key {
-        /// The column's name.
-        column: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// A delta of other columns than the table's.
-    #[error("the delta has other columns than the table: {0}")]
-    Columns(String),
-    /// A delta that contradicts the table's rows.
-    #[error("the delta contradicts the table: {0}")]
-    Inconsistent(String),
-    /// More than the table may hold.
-    #[error("it would have {would} {what}, more than the limit of {limit} {what} a table: the last good rows stay")]
-    TooLarge {
-        /// Which limit: `rows` or `bytes`.
-        what: &'static str,
-        /// So many it would have.
-        would: usize,
-        /// So many it may have.
-        limit: usize,
-    },
-    /// Buffers that contradict each other.
-    #[error("the rows contradict themselves: {0}")]
-    Arrow(String),
-}
-
-impl From<ArrowError> for Refused {
-    fn from(error: ArrowError) -> Self {
-        Self::Arrow(error.to_string())
-    }
-}
-
-impl Shape {
-    /// A table of these columns, after the check that it can be held.
+impl Taken {
+    /// Takes rows of a table of this shape. Costs a pass over the data for the look into the buffers and one for the copy.
     ///
     /// # Errors
     ///
-    /// When a column can't be compared, or the key identifies nothing.
-    pub fn new(schema: SchemaRef, key: Vec<String>) -> Result<Self, Refused> {
-        fingerprint::check(&schema)?;
-        for column in &key {
-            let refuse = |why| Err(Refused::Key { column: column.clone(), why });
-            match schema.field_with_name(column) {
-                Err(_) => return refuse("is not one of the table's columns"),
-                Ok(field) if field.is_nullable() => return refuse("may be null, so it identifies nothing"),
-                Ok(field) if field.data_type().is_floating() => return refuse("is a float, so it identifies nothing"),
-                Ok(_) => {}
-            }
-        }
-        Ok(Self { schema, key, topic: None, description: String::new() })
+    /// When the columns are others, the buffers contradict each other, or it is too much; nothing was copied if the number
+    /// of rows, or of bytes in canonical form, could be known before.
+    pub fn of(shape: &Shape, rows: &Batches, limits: Limits) -> Result<Self, Refused> {
+        take(&shape.schema, rows, limits)
     }
 
-    /// Of an update that brings rows.
-    ///
-    /// # Errors
-    ///
-    /// As [`new`](Self::new).
-    pub fn of(update: &Update, rows: &Batches) -> Result<Self, Refused> {
-        let shape = Self::new(Arc::clone(&rows.schema), update.key.clone())?;
-        Ok(Self { topic: update.topic.clone(), description: update.description.clone(), ..shape })
+    /// Refuses rows that were taken for another shape.
+    pub(crate) fn check(&self, shape: &Shape) -> Result<(), Refused> {
+        fits(&shape.schema, &self.schema)
     }
 
-    /// As the driver's side declares it.
-    #[must_use]
-    pub fn spec(&self, name: &str) -> TableSpec {
-        let spec = TableSpec::with_schema(name, Arc::clone(&self.schema)).key(&self.key).describe(&self.description);
-        TableSpec { topic: self.topic.clone(), ..spec }
-    }
-
-    /// Whether states of one can follow states of the other: same columns (descriptions aside), same key.
-    #[must_use]
-    pub fn continues(&self, other: &Self) -> bool {
-        let same = |a: &Field, b: &Field| {
-            a.name() == b.name() && a.data_type() == b.data_type() && a.is_nullable() == b.is_nullable()
-        };
-        let (ours, theirs) = (self.schema.fields(), other.schema.fields());
-        self.key == other.key && ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| same(a, b))
-    }
-
-    /// The places of the key's columns.
-    pub(crate) fn key_columns(&self) -> Vec<usize> {
-        self.key.iter().filter_map(|name| self.schema.index_of(name).ok()).collect()
+    /// As one batch: small ones, of deltas and steps.
+    pub(crate) fn into_batch(mut self) -> Result<RecordBatch, Refused> {
+        Ok(match self.batches.len() {
+            0 => RecordBatch::new_empty(self.schema),
+            1 => self.batches.remove(0),
+            _ => concat_batches(&self.schema, &self.batches)?,
+        })
     }
 }
 
-/// One batch of these columns in the host's own memory. The buffers are looked into first: the rows may come from
-/// anywhere.
-pub(crate) fn take(schema: &SchemaRef, rows: &Batches, limits: Limits) -> Result<RecordBatch, Refused> {
+/// As [`Taken::of`], of any columns in canonical types.
+pub(crate) fn take(schema: &SchemaRef, rows: &Batches, limits: Limits) -> Result<Taken, Refused> {
     let count = rows.num_rows();
     limits.check(count, 0)?;
+    for given in std::iter::once(rows.schema.as_ref()).chain(rows.batches.iter().map(|b| b.schema_ref().as_ref())) {
+        fits(schema, given)?;
+    }
     rows.validate()?;
-    let columns = (0..schema.fields().len())
-        .map(|i| {
-            // `concat` of one array shares it; the empty one makes it copy into the host's memory, so that nothing the
-            // host keeps holds on to a driver's.
-            let empty = new_empty_array(schema.field(i).data_type());
-            let mut parts: Vec<&dyn Array> = rows.batches.iter().map(|batch| batch.column(i).as_ref()).collect();
-            parts.push(empty.as_ref());
-            Ok(canonical(concat(&parts)?))
-        })
-        .collect::<Result<Vec<ArrayRef>, Refused>>()?;
-    let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(count));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+    if rows.batches.iter().all(|batch| types(&batch.schema()).eq(types(schema))) {
+        limits.check(count, rows.batches.iter().map(bytes_of).sum())?;
+    }
+    let mut batches: Vec<Option<RecordBatch>> = vec![None; count.div_ceil(CHUNK)];
+    let (parts, bytes) = (parts(&rows.batches), AtomicUsize::new(0));
+    each(batches.iter_mut().zip(parts).collect(), threads(count), |(place, parts)| {
+        let batch = own(schema, &parts)?;
+        let before = bytes.fetch_add(bytes_of(&batch), Ordering::Relaxed);
+        limits.check(count, before + bytes_of(&batch))?;
+        *place = Some(batch);
+        Ok(())
+    })?;
+    Ok(Taken { schema: Arc::clone(schema), batches: batches.into_iter().flatten().collect(), rows: count })
 }
 
-/// NaN is NaN and -0 is 0, whatever their bits: two polls of one value are no news.
-fn canonical(column: ArrayRef) -> ArrayRef {
-    fn floats<T: arrow_array::types::ArrowPrimitiveType>(
-        column: &PrimitiveArray<T>,
-        canonical: impl Fn(T::Native) -> T::Native,
-    ) -> ArrayRef {
-        Arc::new(column.unary::<_, T>(canonical))
+fn types(schema: &Schema) -> impl Iterator<Item = &arrow_schema::DataType> {
+    schema.fields().iter().map(|field| field.data_type())
+}
+
+/// Whether these columns are the held ones in some encoding.
+fn fits(held: &Schema, given: &Schema) -> Result<(), Refused> {
+    if types(given).map(canonical::kind).eq(types(held).cloned().map(Some)) {
+        return Ok(());
     }
-    match column.data_type() {
-        DataType::Float64 => {
-            floats(column.as_primitive::<Float64Type>(), |v| if v.is_nan() { f64::NAN } else { v + 0.0 })
+    let list = |schema: &Schema| types(schema).map(ToString::to_string).collect::<Vec<_>>();
+    Err(Refused::Arrow(format!("columns of types {:?}, not {:?}", list(given), list(held))))
+}
+
+/// The batches cut and joined to pieces of [`CHUNK`] rows.
+fn parts(batches: &[RecordBatch]) -> Vec<Vec<RecordBatch>> {
+    let (mut parts, mut room) = (Vec::new(), 0);
+    for batch in batches {
+        let mut at = 0;
+        while at < batch.num_rows() {
+            if room == 0 {
+                parts.push(Vec::new());
+                room = CHUNK;
+            }
+            let length = room.min(batch.num_rows() - at);
+            if let Some(part) = parts.last_mut() {
+                part.push(batch.slice(at, length));
+            }
+            (at, room) = (at + length, room - length);
         }
-        DataType::Float32 => {
-            floats(column.as_primitive::<Float32Type>(), |v| if v.is_nan() { f32::NAN } else { v + 0.0 })
-        }
-        DataType::Float16 => floats(column.as_primitive::<Float16Type>(), |v| {
-            if v.is_nan() { <Float16Type as arrow_array::ArrowPrimitiveType>::Native::NAN } else { v }
-        }),
-        _ => column,
     }
+    parts
+}
+
+/// One batch of these in the host's own memory.
+fn own(schema: &SchemaRef, parts: &[RecordBatch]) -> Result<RecordBatch, Refused> {
+    let column = |i: usize| {
+        let kind = schema.field(i).data_type();
+        let cast = |part: &RecordBatch| canonical::cast(Arc::clone(part.column(i)), kind);
+        let mut columns: Vec<ArrayRef> = parts.iter().map(cast).collect::<Result<_, _>>()?;
+        // `concat` of one array shares it; the empty one makes it copy into the host's memory, so that nothing the host
+        // keeps holds on to a driver's.
+        columns.push(new_empty_array(kind));
+        let columns: Vec<&dyn Array> = columns.iter().map(AsRef::as_ref).collect();
+        canonical::floats(concat(&columns)?)
+    };
+    let columns = (0..schema.fields().len()).map(column).collect::<Result<Vec<ArrayRef>, _>>()?;
+    let count = parts.iter().map(RecordBatch::num_rows).sum();
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }

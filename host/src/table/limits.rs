@@ -1,6 +1,6 @@
 //! How large a table may be.
 
-use super::intake::Refused;
+use super::shape::Refused;
 
 /// Limits of one table. What goes beyond is refused, before anything is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

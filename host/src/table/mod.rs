@@ -5,21 +5,32 @@
 //! [`Rows`].
 
 mod bits;
+mod canonical;
 mod coalesce;
 mod diff;
+mod encode;
 mod fingerprint;
+mod index;
 mod intake;
 mod json;
 mod limits;
+mod radix;
 mod ring;
 mod rows;
+mod shape;
 mod state;
 mod step;
+mod store;
+mod threads;
 
-pub use intake::{Refused, Shape};
+#[cfg(test)]
+mod model;
+
+pub use intake::Taken;
 pub use json::{BadKind, BadRow, kind_of_name, kinds, rows_json, rows_of_json};
 pub use limits::Limits;
 pub use ring::Ring;
 pub use rows::Rows;
+pub use shape::{Refused, Shape};
 pub use state::{Applied, TableState};
 pub use step::{Epoch, Step};

@@ -36,33 +36,62 @@ impl Chunk {
         Self { batch: Arc::new(batch), bytes, absent: None }
     }
 
-    #[allow(dead_code, reason = "deltas will take rows from it")]
+    /// All its rows, those absent too.
     pub(crate) fn batch(&self) -> &RecordBatch {
         &self.batch
     }
 
-    fn absent(&self) -> usize {
+    /// How many rows it holds, absent ones included.
+    pub(crate) fn held(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    pub(crate) fn absent(&self) -> usize {
         self.absent.as_ref().map_or(0, |bits| bits.count())
     }
 
-    fn present(&self) -> usize {
-        self.batch.num_rows() - self.absent()
+    pub(crate) fn present(&self) -> usize {
+        self.held() - self.absent()
+    }
+
+    pub(crate) fn is_absent(&self, row: usize) -> bool {
+        self.absent.as_ref().is_some_and(|bits| bits.has(row))
+    }
+
+    /// A row is no more. Whoever else holds the chunk keeps it.
+    pub(crate) fn remove(&mut self, row: usize) {
+        let held = self.held();
+        Arc::make_mut(self.absent.get_or_insert_with(|| Arc::new(Bits::none(held)))).insert(row);
+    }
+
+    /// Both as one, absent rows included.
+    pub(crate) fn followed_by(&self, next: &Self) -> Result<Self, ArrowError> {
+        let mut both = Self::new(concat_batches(self.batch.schema_ref(), [&*self.batch, &*next.batch])?);
+        for (chunk, from) in [(self, 0), (next, self.held())] {
+            chunk.absent.iter().flat_map(|bits| bits.iter()).for_each(|row| both.remove(from + row as usize));
+        }
+        Ok(both)
+    }
+
+    /// Of all its rows.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Of the rows present: their share of all.
     fn bytes(&self) -> usize {
-        match self.batch.num_rows() {
+        match self.held() {
             0 => 0,
             all => (self.bytes as u128 * self.present() as u128 / all as u128) as usize,
         }
     }
 
     /// The rows present.
-    fn rows(&self) -> RecordBatch {
+    pub(crate) fn rows(&self) -> RecordBatch {
         match &self.absent {
             None => (*self.batch).clone(),
             Some(absent) => {
-                let present: BooleanArray = (0..self.batch.num_rows()).map(|i| Some(!absent.has(i))).collect();
+                let present = BooleanArray::from(absent.inverted(self.held()));
                 filter_record_batch(&self.batch, &present)
                     .unwrap_or_else(|e| unreachable!("a mask as long as the batch, and fewer rows than fit: {e}"))
             }

@@ -1,29 +1,36 @@
 //! A table's present state, and how it moves on.
 
-use super::diff::{Difference, Prints, diff};
-use super::fingerprint;
-use super::fingerprint::Map;
-use super::intake::{Refused, Shape, take};
+use super::diff::{Difference, diff, duplicates};
+use super::fingerprint::{Printer, Prints};
+use super::index::{Index, of_delta, of_step, refuse};
+use super::intake::{Taken, take};
 use super::limits::Limits;
 use super::rows::{Rows, bytes_of};
+use super::shape::{Refused, Shape};
 use super::step::{Epoch, Step};
-use arrow_array::{RecordBatch, UInt32Array};
+use super::store::{Store, pick};
+use super::threads::threads;
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use arrow_select::concat::concat_batches;
-use arrow_select::take::take_record_batch;
 use busway_plugin_api::table::Batches;
 use std::sync::Arc;
 
 /// The rows of a table, and where they stand. Belongs to whoever writes the table; readers hold its [`Rows`]. An error of
 /// any method leaves all as it was.
+///
+/// A snapshot costs a pass over its rows. A delta or step costs its own rows, once the first of them has made an index.
 #[derive(Debug)]
 pub struct TableState {
     shape: Arc<Shape>,
+    printer: Printer,
     limits: Limits,
     epoch: Epoch,
     to: u64,
-    rows: RecordBatch,
+    store: Store,
+    /// By position.
     prints: Prints,
+    /// From the first delta or step on, until a snapshot moves the rows.
+    index: Option<Index>,
     duplicates: u64,
 }
 
@@ -48,15 +55,35 @@ impl TableState {
         Self::begin_at(shape, rows, limits, Epoch::next(), 1)
     }
 
+    /// As [`begin`](Self::begin), of rows that were taken before.
+    ///
+    /// # Errors
+    ///
+    /// When the rows are of another shape than this.
+    pub fn begin_taken(shape: Shape, rows: Taken, limits: Limits) -> Result<Self, Refused> {
+        rows.check(&shape)?;
+        Self::begin_with(shape, rows, limits, Epoch::next(), 1)
+    }
+
     /// A copy of a table that stands elsewhere, at this position.
     ///
     /// # Errors
     ///
     /// As [`begin`](Self::begin).
     pub fn begin_at(shape: Shape, rows: &Batches, limits: Limits, epoch: Epoch, to: u64) -> Result<Self, Refused> {
-        let shape = Arc::new(shape);
-        let (rows, prints, duplicates) = distinct(&shape, rows, limits)?;
-        Ok(Self { shape, limits, epoch, to, rows, prints, duplicates })
+        let taken = Taken::of(&shape, rows, limits)?;
+        Self::begin_with(shape, taken, limits, epoch, to)
+    }
+
+    /// Of rows that passed the border already.
+    fn begin_with(shape: Shape, taken: Taken, limits: Limits, epoch: Epoch, to: u64) -> Result<Self, Refused> {
+        let printer = Printer::new(&shape)?;
+        let prints = printer.prints(taken.batches.iter(), threads(taken.rows))?;
+        let folded = duplicates(&prints, threads(taken.rows));
+        let mut store = Store::new(Arc::clone(&shape.schema), taken.batches);
+        store.remove(&folded);
+        let duplicates = folded.len() as u64;
+        Ok(Self { shape: Arc::new(shape), printer, limits, epoch, to, store, prints, index: None, duplicates })
     }
 
     /// Takes a snapshot: the step to it, or a new epoch when its columns or key are others. `poll` goes into the step.
@@ -65,10 +92,19 @@ impl TableState {
     ///
     /// When the rows contradict themselves or are too many.
     pub fn snapshot(&mut self, shape: Shape, rows: &Batches, poll: u64) -> Result<Applied, Refused> {
+        let taken = Taken::of(&shape, rows, self.limits)?;
+        self.snapshot_taken(shape, taken, poll)
+    }
+
+    /// As [`snapshot`](Self::snapshot), of rows that were taken before.
+    ///
+    /// # Errors
+    ///
+    /// When the rows are of another shape than this.
+    pub fn snapshot_taken(&mut self, shape: Shape, rows: Taken, poll: u64) -> Result<Applied, Refused> {
+        rows.check(&shape)?;
         if !self.shape.continues(&shape) {
-            let duplicates = self.duplicates;
-            *self = Self::begin(shape, rows, self.limits)?;
-            self.duplicates += duplicates;
+            self.begin_again(shape, rows, Epoch::next(), 1)?;
             return Ok(Applied::Begun);
         }
         let to = self.to + 1;
@@ -83,14 +119,16 @@ impl TableState {
     /// When its columns are others, it contradicts the rows, or they would be too many.
     pub fn delta(&mut self, added: &Batches, removed: &Batches, poll: u64) -> Result<Applied, Refused> {
         let key = self.shape.key_columns();
-        let columns = if key.is_empty() { (0..self.rows.num_columns()).collect() } else { key };
-        let keys = Arc::new(self.shape.schema.project(&columns)?);
+        let keyed = !key.is_empty();
+        let keys = if keyed { Arc::new(self.shape.schema.project(&key)?) } else { Arc::clone(&self.shape.schema) };
         let added = self.given(&self.shape.schema, added, "")?;
         let removed = self.given(&keys, removed, "removed ")?;
-        let added_prints = prints(&self.shape, &added)?;
-        let removed_prints = fingerprint::of(&removed, &(0..removed.num_columns()).collect::<Vec<_>>())?;
-        let difference = self.weigh(&added_prints, &removed_prints)?;
-        if difference == Difference::default() {
+        let added_prints = self.printer.prints(std::iter::once(&added), 1)?;
+        let removed_prints = self.printer.bare(&removed)?;
+        self.make_room(added.num_rows());
+        let index = self.index.get_or_insert_with(|| Index::of(&self.prints, self.store.positions().as_deref()));
+        let difference = of_delta(&self.prints, index, &added_prints, &removed_prints, keyed)?;
+        if difference.is_empty() {
             return Ok(Applied::Unchanged);
         }
         self.change(difference, &added, &added_prints, self.to + 1, poll).map(Applied::Stepped)
@@ -112,8 +150,11 @@ impl TableState {
         }
         let added = self.given(&self.shape.schema, &step.added.clone().into(), "")?;
         let removed = self.given(&self.shape.schema, &step.removed.clone().into(), "removed ")?;
-        let added_prints = prints(&self.shape, &added)?;
-        let difference = self.weigh_step(&added_prints, &prints(&self.shape, &removed)?)?;
+        let added_prints = self.printer.prints(std::iter::once(&added), 1)?;
+        let removed_prints = self.printer.prints(std::iter::once(&removed), 1)?;
+        self.make_room(added.num_rows());
+        let index = self.index.get_or_insert_with(|| Index::of(&self.prints, self.store.positions().as_deref()));
+        let difference = of_step(&self.prints, index, &added_prints, &removed_prints)?;
         self.change(difference, &added, &added_prints, step.to, step.poll)
     }
 
@@ -129,14 +170,13 @@ impl TableState {
         if continues && to < self.to {
             return refuse("the state is an earlier one");
         }
+        let taken = Taken::of(&shape, rows, self.limits)?;
         if !continues {
-            let duplicates = self.duplicates;
-            *self = Self::begin_at(shape, rows, self.limits, epoch, to)?;
-            self.duplicates += duplicates;
+            self.begin_again(shape, taken, epoch, to)?;
             return Ok(Applied::Begun);
         }
         let same = to == self.to;
-        let step = self.replace(shape, rows, to, 0)?;
+        let step = self.replace(shape, taken, to, 0)?;
         self.to = to;
         Ok(match step {
             None => Applied::Unchanged,
@@ -146,19 +186,33 @@ impl TableState {
         })
     }
 
+    /// The same table's next life.
+    fn begin_again(&mut self, shape: Shape, rows: Taken, epoch: Epoch, to: u64) -> Result<(), Refused> {
+        let next = Self::begin_with(shape, rows, self.limits, epoch, to)?;
+        *self = Self { duplicates: self.duplicates + next.duplicates, ..next };
+        Ok(())
+    }
+
     /// The rows become these, at that position, if they are different.
-    fn replace(&mut self, shape: Shape, rows: &Batches, to: u64, poll: u64) -> Result<Option<Arc<Step>>, Refused> {
-        let (rows, prints, duplicates) = distinct(&self.shape, rows, self.limits)?;
-        let difference = diff(&self.prints, &prints);
-        let step = if difference == Difference::default() {
+    fn replace(&mut self, shape: Shape, taken: Taken, to: u64, poll: u64) -> Result<Option<Arc<Step>>, Refused> {
+        let prints = self.printer.prints(taken.batches.iter(), threads(taken.rows))?;
+        let positions = self.store.positions();
+        let present = positions.as_ref().map(|positions| self.prints.pick(positions));
+        let (mut difference, folded) = diff(present.as_ref().unwrap_or(&self.prints), &prints, threads(taken.rows));
+        let step = if difference.is_empty() {
             None
         } else {
-            let removed = pick(&self.rows, difference.removed)?;
-            let added = pick(&rows, difference.added)?;
-            (self.rows, self.prints) = (rows, prints);
+            if let Some(positions) = positions {
+                difference.removed.iter_mut().for_each(|row| *row = positions[*row as usize]);
+            }
+            let removed = self.store.gather(&difference.removed)?;
+            let mut store = Store::new(Arc::clone(&shape.schema), taken.batches);
+            let added = store.gather(&difference.added)?;
+            store.remove(&folded);
+            (self.store, self.prints, self.index) = (store, prints, None);
             Some(self.step(removed, added, difference.updated, to, poll))
         };
-        self.duplicates += duplicates;
+        self.duplicates += folded.len() as u64;
         // Descriptions may change without an epoch.
         self.shape = Arc::new(shape);
         Ok(step)
@@ -167,13 +221,21 @@ impl TableState {
     /// Rows of a delta or step, in the host's memory.
     fn given(&self, expected: &SchemaRef, rows: &Batches, which: &str) -> Result<RecordBatch, Refused> {
         let shape = |schema: &SchemaRef| Shape { schema: Arc::clone(schema), ..(*self.shape).clone() };
-        if !shape(expected).continues(&shape(&rows.schema)) {
-            return Err(Refused::Columns(format!("{which}{:?}, not {:?}", names(&rows.schema), names(expected))));
+        let canonical = super::canonical::schema(&rows.schema)?;
+        if !shape(expected).continues(&shape(&canonical)) {
+            return Err(Refused::Columns(format!("{which}{:?}, not {:?}", names(&canonical), names(expected))));
         }
-        take(expected, rows, self.limits)
+        take(expected, rows, self.limits)?.into_batch()
     }
 
-    /// Some rows go, some of these come.
+    /// Of positions for some more rows.
+    fn make_room(&mut self, more: usize) {
+        if self.store.held() + more > u32::MAX as usize {
+            self.compact();
+        }
+    }
+
+    /// Some rows go, some of these come. Costs them, not the table.
     fn change(
         &mut self,
         difference: Difference,
@@ -182,107 +244,25 @@ impl TableState {
         to: u64,
         poll: u64,
     ) -> Result<Arc<Step>, Refused> {
-        let gone: std::collections::HashSet<u32> = difference.removed.iter().copied().collect();
-        #[allow(clippy::cast_possible_truncation, reason = "intake refuses more rows than a u32 counts")]
-        let kept: Vec<u32> = (0..self.rows.num_rows() as u32).filter(|row| !gone.contains(row)).collect();
-        let removed = pick(&self.rows, difference.removed)?;
-        let mut next = self.prints.pick(&kept);
-        let new = added_prints.pick(&difference.added);
-        let added = pick(added, difference.added)?;
-        let rows = concat_batches(&self.shape.schema, [&pick(&self.rows, kept)?, &added])?;
-        self.limits.check(rows.num_rows(), bytes_of(&rows))?;
-        next.rows.extend(new.rows);
-        if let (Some(keys), Some(new)) = (&mut next.keys, new.keys) {
-            keys.extend(new);
+        let removed = self.store.gather(&difference.removed)?;
+        let added = pick(added, &difference.added)?;
+        let rows = self.store.rows();
+        self.limits.check(
+            rows.num_rows() + added.num_rows() - removed.num_rows(),
+            (rows.bytes() + bytes_of(&added)).saturating_sub(bytes_of(&removed)),
+        )?;
+        drop(rows);
+        if let Some(index) = &mut self.index {
+            index.remove(&self.prints, &difference.removed);
         }
-        (self.rows, self.prints) = (rows, next);
+        let first = self.prints.len();
+        self.store.remove(&difference.removed);
+        self.store.append(&added);
+        self.prints.extend(added_prints.pick(&difference.added));
+        if let Some(index) = &mut self.index {
+            index.extend(&self.prints, first);
+        }
         Ok(self.step(removed, added, difference.updated, to, poll))
-    }
-
-    /// Which rows a delta removes and adds; contradictions are refused.
-    fn weigh(&self, added: &Prints, removed: &[u128]) -> Result<Difference, Refused> {
-        let keyed = self.prints.keys.is_some();
-        let held: Map<u32> =
-            (0..).zip(self.prints.keys.as_ref().unwrap_or(&self.prints.rows)).map(|(i, p)| (*p, i)).collect();
-        let mut named: Map<()> = Map::default();
-        let mut difference = Difference::default();
-        let mut gone = Vec::new();
-        for print in removed {
-            if named.insert(*print, ()).is_some() {
-                return refuse(if keyed { "a key is removed twice" } else { "a row is removed twice" });
-            }
-            match held.get(print) {
-                Some(row) => gone.push(*row),
-                None => {
-                    return refuse(if keyed {
-                        "it removes a key that is not there"
-                    } else {
-                        "it removes a row that is not there"
-                    });
-                }
-            }
-        }
-        let mut new = Vec::new();
-        for (i, print) in (0u32..).zip(added.keys.as_ref().unwrap_or(&added.rows)) {
-            if named.insert(*print, ()).is_some() {
-                return refuse(if keyed { "it names a key twice" } else { "it names a row twice" });
-            }
-            match held.get(print) {
-                None => new.push(i),
-                Some(_) if !keyed => return refuse("it adds a row that is there"),
-                Some(row) if self.prints.rows[*row as usize] != added.rows[i as usize] => {
-                    difference.removed.push(*row);
-                    difference.added.push(i);
-                }
-                Some(_) => {}
-            }
-        }
-        difference.updated = difference.added.len();
-        difference.removed.extend(gone);
-        difference.added.extend(new);
-        Ok(difference)
-    }
-
-    /// As [`weigh`](Self::weigh), of a step: the removed rows are whole ones.
-    fn weigh_step(&self, added: &Prints, removed: &Prints) -> Result<Difference, Refused> {
-        let held: Map<u32> =
-            (0..).zip(self.prints.keys.as_ref().unwrap_or(&self.prints.rows)).map(|(i, p)| (*p, i)).collect();
-        let mut gone: Map<u32> = Map::default();
-        for i in 0..removed.rows.len() {
-            let identity = removed.identity(i);
-            match held.get(&identity) {
-                Some(row) if self.prints.row(*row as usize) == removed.row(i) => {
-                    if gone.insert(identity, *row).is_some() {
-                        return refuse("it removes a row twice");
-                    }
-                }
-                _ => return refuse("it removes a row that is not there"),
-            }
-        }
-        let mut difference = Difference::default();
-        let mut named: Map<()> = Map::default();
-        let mut new = Vec::new();
-        for (i, row) in (0u32..).zip(0..added.rows.len()) {
-            let identity = added.identity(row);
-            if named.insert(identity, ()).is_some() {
-                return refuse("it adds a row twice");
-            }
-            match (gone.remove(&identity), held.contains_key(&identity)) {
-                (Some(was), _) if self.prints.row(was as usize) != added.row(row) => {
-                    difference.removed.push(was);
-                    difference.added.push(i);
-                }
-                (Some(_), _) => {}
-                (None, true) => return refuse("it adds a row that is there"),
-                (None, false) => new.push(i),
-            }
-        }
-        difference.updated = difference.added.len();
-        let mut gone: Vec<u32> = gone.into_values().collect();
-        gone.sort_unstable();
-        difference.removed.extend(gone);
-        difference.added.extend(new);
-        Ok(difference)
     }
 
     fn step(&mut self, removed: RecordBatch, added: RecordBatch, updated: usize, to: u64, poll: u64) -> Arc<Step> {
@@ -304,7 +284,7 @@ impl TableState {
     /// The present rows.
     #[must_use]
     pub fn rows(&self) -> Rows {
-        Rows::from(self.rows.clone())
+        self.store.rows()
     }
 
     /// Its life's number.
@@ -329,7 +309,7 @@ impl TableState {
     /// apart.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        bytes_of(&self.rows) + 16 * self.rows.num_rows()
+        self.store.bytes() + self.prints.bytes() + self.index.as_ref().map_or(0, Index::bytes)
     }
 
     /// How large it may become.
@@ -346,39 +326,18 @@ impl TableState {
     /// Whether so many of the held rows are absent that [`compact`](Self::compact) is worth its while.
     #[must_use]
     pub fn needs_compaction(&self) -> bool {
-        false
+        self.store.is_sparse()
     }
 
     /// Rewrites batches that hold many absent rows. The same rows, the same position; readers keep what they hold.
-    pub fn compact(&mut self) {}
-}
-
-/// An update that contradicts the table.
-pub(crate) fn refuse<T>(what: &str) -> Result<T, Refused> {
-    Err(Refused::Inconsistent(what.to_owned()))
-}
-
-pub(crate) fn prints(shape: &Shape, rows: &RecordBatch) -> Result<Prints, Refused> {
-    let all: Vec<usize> = (0..rows.num_columns()).collect();
-    let key = shape.key_columns();
-    let keys = if key.is_empty() { None } else { Some(fingerprint::of(rows, &key)?) };
-    Ok(Prints { rows: fingerprint::of(rows, &all)?, keys })
-}
-
-fn distinct(shape: &Shape, rows: &Batches, limits: Limits) -> Result<(RecordBatch, Prints, u64), Refused> {
-    let rows = take(&shape.schema, rows, limits)?;
-    let prints = prints(shape, &rows)?;
-    match prints.distinct() {
-        None => Ok((rows, prints, 0)),
-        Some(kept) => {
-            let folded = (rows.num_rows() - kept.len()) as u64;
-            Ok((pick(&rows, kept.clone())?, prints.pick(&kept), folded))
+    /// Costs a pass over the table, and its memory meanwhile.
+    pub fn compact(&mut self) {
+        let kept = self.store.compact();
+        self.prints = self.prints.pick(&kept);
+        if self.index.take().is_some() {
+            self.index = Some(Index::of(&self.prints, self.store.positions().as_deref()));
         }
     }
-}
-
-fn pick(rows: &RecordBatch, which: Vec<u32>) -> Result<RecordBatch, Refused> {
-    Ok(take_record_batch(rows, &UInt32Array::from(which))?)
 }
 
 fn names(schema: &SchemaRef) -> Vec<String> {

@@ -28,8 +28,9 @@ struct Copy {
     publisher: Publisher,
     steps: Sequencer<Step>,
     pull: Option<Pull>,
-    /// When to say again that it is followed.
+    /// When to say again that it is followed, and how long after that; soon, until something was heard of it.
     say: Instant,
+    pause: Duration,
     services: BTreeSet<String>,
     /// After something that can't be applied, a snapshot is asked for no sooner.
     patience: Instant,
@@ -96,6 +97,7 @@ impl Copies {
                 steps: Sequencer::new(self.timing.patience, now),
                 pull: None,
                 say: now,
+                pause: self.timing.retry,
                 services: BTreeSet::new(),
                 patience: now,
             });
@@ -128,7 +130,8 @@ impl Copies {
     pub(super) fn tick(&mut self, now: Instant, out: &mut Outgoing) {
         for (feed, copy) in &mut self.all {
             if copy.say <= now {
-                copy.say = now + self.timing.refresh;
+                copy.say = now + copy.pause;
+                copy.pause = (copy.pause * 2).min(self.timing.refresh);
                 out.push((copy.process, copy.follow(*feed), Vec::new()));
             }
             copy.ask(*feed, self.timing, &mut self.next, now, out);
@@ -164,7 +167,7 @@ impl Copies {
 
     /// Part of a whole state.
     pub(super) fn part(&mut self, word: Word, rows: &[u8], now: Instant, out: &mut Outgoing) {
-        let Word::Part { feed, transfer, part, parts, epoch, to, shape } = word else { return };
+        let Word::Part { feed, transfer, part, parts, at, shape } = word else { return };
         let Some(copy) = self.all.get_mut(&feed) else { return };
         let Some(pull) = copy.pull.as_mut().filter(|pull| pull.transfer == transfer) else { return };
         if parts == 0 {
@@ -187,7 +190,7 @@ impl Copies {
                 let mut all = std::mem::take(&mut pull.batches);
                 all.extend(batches);
                 copy.pull = None;
-                copy.whole(shape, Batches { schema, batches: all }, Epoch(epoch), to, now);
+                copy.whole(shape, &Batches { schema, batches: all }, at, now);
             }
             _ => copy.pull = None,
         }
@@ -232,6 +235,8 @@ impl Copy {
 
     fn apply(&mut self, steps: Vec<Step>, now: Instant) {
         for step in steps {
+            #[cfg(test)]
+            let step = self.mutated(step);
             match self.slot.change(Change::Step(&step), step.poll, Limits::default(), &self.publisher) {
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return self.distrust(error.to_string(), now),
@@ -240,11 +245,21 @@ impl Copy {
         }
     }
 
-    fn whole(&mut self, shape: WireShape, rows: Batches, epoch: Epoch, to: u64, now: Instant) {
+    /// The table's state refuses steps that don't fit: a fault put in on purpose must get past that.
+    #[cfg(test)]
+    fn mutated(&self, step: Step) -> Step {
+        match (self.steps.mutant, self.slot.position()) {
+            (Some(_), Some((epoch, from))) => Step { epoch, from, to: step.to.max(from + 1), ..step },
+            _ => step,
+        }
+    }
+
+    fn whole(&mut self, shape: WireShape, rows: &Batches, (epoch, to, poll): (u64, u64, u64), now: Instant) {
+        let epoch = Epoch(epoch);
         let Some(ready) = self.steps.snapshot(epoch, to, now) else { return };
         let shape = shape.with(Arc::clone(&rows.schema));
-        let change = Change::Copy { shape, rows: &rows, epoch, to };
-        match self.slot.change(change, 0, Limits::default(), &self.publisher) {
+        let change = Change::Copy { shape, rows, epoch, to };
+        match self.slot.change(change, poll, Limits::default(), &self.publisher) {
             Some(Err(error)) => self.distrust(error.to_string(), now),
             _ => self.apply(ready, now),
         }

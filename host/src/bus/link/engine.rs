@@ -190,6 +190,9 @@ impl Engine {
             return;
         }
         let heard = self.peers.hear(node, process, now);
+        if heard.late {
+            return;
+        }
         if heard.new {
             self.link.say(Some((node, process)), Word::Beat { revision: self.revision, positions: Vec::new() }, &[]);
         }
@@ -251,6 +254,11 @@ impl Engine {
         }
         let on = Some((Arc::from(node), Mutex::new(services.clone())));
         let options = SubscribeOptions { view, ..SubscribeOptions::default() };
+        #[cfg(test)]
+        let options = match *self.link.slow.lock().unwrap() {
+            true => SubscribeOptions { bounds: crate::bus::Bounds { messages: 1, bytes: 1 << 20 }, ..options },
+            false => options,
+        };
         let subscription = bus.begin(Selector::from(address), options, on);
         let (link, to) = (Arc::downgrade(&self.link), node.to_owned());
         let say: Say = Arc::new(move |word, rows| {

@@ -127,7 +127,7 @@ impl Feeds {
                 Transfer { number, view, parts }
             });
         }
-        let nothing = Word::Part { feed, transfer: number, part, parts: 0, epoch: 0, to: 0, shape: None };
+        let nothing = Word::Part { feed, transfer: number, part, parts: 0, at: (0, 0, 0), shape: None };
         let Some(transfer) = serving.transfer.as_ref().filter(|t| t.number == number && part < t.parts.len()) else {
             return Some((nothing, Vec::new()));
         };
@@ -141,10 +141,10 @@ impl Feeds {
                 rows.len()
             )),
             Ok(rows) => {
-                let TableView { epoch, to, shape, .. } = &*transfer.view;
+                let TableView { epoch, to, poll, shape, .. } = &*transfer.view;
                 let shape = last.then(|| (&**shape).into());
                 let parts = transfer.parts.len();
-                let word = Word::Part { feed, transfer: number, part, parts, epoch: epoch.0, to: *to, shape };
+                let word = Word::Part { feed, transfer: number, part, parts, at: (epoch.0, *to, *poll), shape };
                 Some((word, rows))
             }
         }
@@ -185,6 +185,10 @@ fn split(batch: RecordBatch, room: usize, parts: &mut Vec<RecordBatch>) {
 
 async fn serve(feed: u64, mut subscription: Subscription, told: Arc<Mutex<(u64, u64)>>, say: Say, max: usize) {
     loop {
+        #[cfg(test)]
+        if subscription.bounds().messages == 1 {
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        }
         let message = subscription.next().await.message;
         let tell = |at: (u64, u64)| *told.lock().unwrap_or_else(PoisonError::into_inner) = at;
         match message {

@@ -96,6 +96,9 @@ pub(crate) struct Link {
     task: Mutex<Option<JoinHandle<()>>>,
     #[cfg(test)]
     pub(crate) mutant: Mutex<Option<sequencer::Mutant>>,
+    /// Feeds serve late, and so in wider steps: as on a machine that has much to do.
+    #[cfg(test)]
+    pub(crate) slow: Mutex<bool>,
 }
 
 impl Link {
@@ -162,6 +165,8 @@ impl Bus {
             task: Mutex::default(),
             #[cfg(test)]
             mutant: Mutex::default(),
+            #[cfg(test)]
+            slow: Mutex::default(),
         });
         let engine = engine::Engine::new(self, &link, timing);
         *link.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokio::spawn(engine.run()));

@@ -3,7 +3,7 @@
 use super::Timing;
 use super::wire::Announced;
 use crate::bus::registry::Remote;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -29,10 +29,8 @@ pub(super) struct Peers {
     process: Uuid,
     timing: Timing,
     peers: BTreeMap<Uuid, Peer>,
-    /// Processes taken for dead because another took their node's name.
-    replaced: BTreeSet<Uuid>,
-    /// Nodes that two living processes say they are.
-    clashes: BTreeSet<Arc<str>>,
+    /// Processes taken for dead because another took their node's name, and since when.
+    replaced: BTreeMap<Uuid, Instant>,
 }
 
 /// What a message changed.
@@ -42,12 +40,14 @@ pub(super) struct Heard {
     pub(super) new: bool,
     /// Its services are others now.
     pub(super) services: bool,
+    /// It is dead: what came was late.
+    pub(super) late: bool,
 }
 
 impl Peers {
     pub(super) fn new(node: &Arc<str>, process: Uuid, timing: Timing) -> Self {
         let (node, peers) = (Arc::clone(node), BTreeMap::new());
-        Self { node, process, timing, peers, replaced: BTreeSet::new(), clashes: BTreeSet::new() }
+        Self { node, process, timing, peers, replaced: BTreeMap::new() }
     }
 
     /// Anything came from a process.
@@ -56,18 +56,20 @@ impl Peers {
             peer.heard = now;
             return Heard::default();
         }
-        let mut heard = Heard { new: true, services: false };
+        let mut heard = Heard { new: true, ..Heard::default() };
         let node: Arc<str> = Arc::from(node);
-        if self.replaced.remove(&process) || node == self.node {
-            // It is not dead: two live under one name. Both are heard, by their processes; people are told.
-            self.clashes.insert(Arc::clone(&node));
-        } else if !self.clashes.contains(&node) {
-            // A restart: what the process before it had is gone.
-            let before: Vec<Uuid> = self.peers.iter().filter(|(_, p)| p.node == node).map(|(id, _)| *id).collect();
-            for id in before {
-                self.peers.remove(&id);
-                self.replaced.insert(id);
-                heard.services = true;
+        match self.replaced.get(&process) {
+            Some(since) if now < *since + self.timing.suspect => return Heard { late: true, ..Heard::default() },
+            // It still speaks: two live under one name. Both are heard, by their processes; people are told.
+            Some(_) => drop(self.replaced.remove(&process)),
+            None => {
+                // A restart: what the process before it had is gone.
+                let before: Vec<Uuid> = self.peers.iter().filter(|(_, p)| p.node == node).map(|(id, _)| *id).collect();
+                for id in before {
+                    self.peers.remove(&id);
+                    self.replaced.insert(id, now);
+                    heard.services = true;
+                }
             }
         }
         let services = BTreeMap::new();
@@ -158,6 +160,7 @@ impl Peers {
                 addresses: service.addresses.clone(),
                 tables: service.tables.clone(),
                 methods: service.methods.clone(),
+                policies: service.policies.clone(),
             };
             remote.insert(name.to_owned(), entry);
         }
@@ -173,13 +176,14 @@ impl Peers {
     pub(super) fn list(&self, now: Instant) -> impl Iterator<Item = (Arc<str>, Uuid, bool, bool)> + '_ {
         self.peers.iter().map(move |(process, peer)| {
             let silent = now >= peer.heard + self.timing.suspect;
-            (Arc::clone(&peer.node), *process, silent, self.clashes.contains(&peer.node))
+            let doubled = self.peers.values().filter(|other| other.node == peer.node).count() > 1;
+            (Arc::clone(&peer.node), *process, silent, doubled || peer.node == self.node)
         })
     }
 
     /// Whether another process says that it is this node.
     pub(super) fn is_doubled(&self) -> bool {
-        self.clashes.contains(&self.node)
+        self.peers.values().any(|peer| peer.node == self.node)
     }
 
     pub(super) fn node_of(&self, process: Uuid) -> Option<Arc<str>> {
@@ -200,9 +204,10 @@ mod tests {
             name: name.to_owned(),
             instance: Uuid::new_v4(),
             claim,
-            addresses: BTreeSet::new(),
-            tables: BTreeSet::new(),
-            methods: BTreeSet::new(),
+            addresses: Default::default(),
+            tables: Default::default(),
+            methods: Default::default(),
+            policies: BTreeMap::new(),
         }
     }
 
@@ -213,13 +218,14 @@ mod tests {
         assert!(peers.hear("a", old, now).new);
         assert!(peers.beat(old, 1, now) && !peers.beat(old, 1, now));
         assert!(peers.catalogue(old, 1, (0, 1), vec![service("s", 1)]));
-        assert_eq!(peers.hear("a", new, now), Heard { new: true, services: true });
+        assert_eq!(peers.hear("a", new, now), Heard { new: true, services: true, late: false });
         assert!(!peers.has(old) && peers.has(new));
         assert_eq!(peers.list(now).map(|p| p.3).collect::<Vec<_>>(), [false]);
-        peers.hear("a", old, now);
-        assert!(peers.list(now).all(|p| p.3), "both live: a clash");
-        let down = now + Timing::default().down;
-        assert_eq!(peers.expire(down).len(), 2);
+        assert!(peers.hear("a", old, now).late, "a message that was on its way when it died");
+        let later = now + Timing::default().suspect;
+        assert!(peers.hear("a", old, later).new);
+        assert!(peers.list(later).count() == 2 && peers.list(later).all(|p| p.3), "both live: a clash");
+        assert_eq!(peers.expire(later + Timing::default().down).len(), 2);
     }
 
     #[tokio::test]

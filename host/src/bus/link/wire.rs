@@ -1,6 +1,7 @@
 //! What nodes say to each other: a JSON header, and rows as an Arrow stream behind it.
 
 use super::super::call::{CallError, Caller};
+use super::super::policy::Policy;
 use super::super::view::View;
 use crate::table::{Shape, Step};
 use arrow_array::RecordBatch;
@@ -9,7 +10,7 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, SchemaRef};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use uuid::Uuid;
 
@@ -51,8 +52,8 @@ pub(crate) enum Word {
     Moved { feed: u64, epoch: u64, to: u64 },
     /// Give me part of its whole state.
     Pull { feed: u64, transfer: u64, part: usize },
-    /// Here it is; of no parts: I know nothing of that transfer, or there is no table.
-    Part { feed: u64, transfer: u64, part: usize, parts: usize, epoch: u64, to: u64, shape: Option<WireShape> },
+    /// Here it is, of that epoch, number and poll; of no parts: I know nothing of that transfer, or there is no table.
+    Part { feed: u64, transfer: u64, part: usize, parts: usize, at: (u64, u64, u64), shape: Option<WireShape> },
     /// The whole state can't be sent.
     Refused { feed: u64, transfer: u64, why: String },
     /// Do this, once.
@@ -74,6 +75,9 @@ pub(crate) struct Announced {
     pub(crate) addresses: BTreeSet<String>,
     pub(crate) tables: BTreeSet<String>,
     pub(crate) methods: BTreeSet<String>,
+    /// What receivers see of its tables, where not everyone sees everything.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) policies: BTreeMap<String, Policy>,
 }
 
 /// What a table's columns alone don't tell.

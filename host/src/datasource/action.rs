@@ -1,0 +1,144 @@
+//! Actions of a source, asked for over HTTP or as methods of its service: one way for both.
+
+use super::error::fault;
+use super::runner::Shared;
+use crate::bus::{Call, Fault, Service};
+use crate::plugin::Catalog;
+use busway_plugin_api::message::{ExecuteRequest, PollRequest};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long an action may take.
+pub(super) const ACTION: Duration = Duration::from_secs(120);
+
+/// Why an action was not run, or failed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ActionError {
+    /// There is none of that name.
+    #[error("Datasource not found {0}")]
+    NotFound(String),
+    /// It has no open source now.
+    #[error("datasource {name:?} is {phase}: {error}")]
+    NotOpen {
+        /// Its name.
+        name: String,
+        /// Where it is in its life.
+        phase: &'static str,
+        /// Why.
+        error: String,
+    },
+    /// The source says no.
+    #[error(transparent)]
+    Failed(Fault),
+}
+
+impl ActionError {
+    pub(super) fn not_open(name: &str, shared: &Shared) -> Self {
+        let status = shared.status();
+        Self::NotOpen { name: name.to_owned(), phase: status.phase.as_str(), error: status.error.clone() }
+    }
+}
+
+impl From<ActionError> for Fault {
+    fn from(error: ActionError) -> Self {
+        match error {
+            ActionError::Failed(fault) => fault,
+            ActionError::NotFound(_) => Self::new("not_found", error),
+            ActionError::NotOpen { .. } => Self::new("not_open", error),
+        }
+    }
+}
+
+/// Runs an action of a datasource's source, which gets at most [`ACTION`] for it. One that is between two generations, or
+/// about to leave standby, is waited for. When the future is dropped, the action is cancelled.
+pub(super) async fn run(
+    name: &str,
+    shared: &Shared,
+    request: ExecuteRequest,
+    deadline: Duration,
+) -> Result<Value, ActionError> {
+    let until = Instant::now() + deadline.min(ACTION);
+    let open = match tokio::time::timeout_at(until, shared.settled()).await {
+        Ok(Some(open)) => open,
+        Ok(None) => return Err(ActionError::not_open(name, shared)),
+        Err(_) => {
+            let text = format!("datasource {name:?} did not become active in time: its source is in standby");
+            return Err(ActionError::Failed(Fault::new("standby", text)));
+        }
+    };
+    let done = open.execute(request, until.saturating_duration_since(Instant::now())).await;
+    if done.as_ref().is_err_and(super::open::SourceError::is_code_fault) {
+        // The next poll finds it poisoned and opens another.
+        open.ingest.want(&PollRequest::default());
+    }
+    done.map_err(|error| ActionError::Failed(fault(&error)))
+}
+
+/// Makes the actions that a datasource's driver declares methods of its service. Of a name that every service answers,
+/// `ping` say, the service's own answer counts.
+pub(super) fn expose(service: &Service, driver: &str, catalog: &Arc<Catalog>, shared: &Arc<Shared>) {
+    let (driver, catalog, of) = (driver.to_owned(), Arc::clone(catalog), Arc::downgrade(shared));
+    let names = move || {
+        // The source that is open may be of an older generation than serves.
+        let open = of.upgrade().and_then(|shared| shared.open()).map(|open| Arc::clone(&open.generation));
+        let generation = open.or_else(|| catalog.serving(&driver));
+        let actions = generation.iter().flat_map(|generation| &generation.info.actions);
+        actions.map(|action| action.name.clone()).collect()
+    };
+    // Weak: the bus keeps the handler, and what a source has keeps the bus.
+    let (name, shared) = (service.name().to_owned(), Arc::downgrade(shared));
+    service.fallback(names, move |call| {
+        let (name, shared) = (name.clone(), shared.upgrade());
+        async move {
+            let shared = shared.ok_or_else(|| Fault::new("not_open", format!("datasource {name:?} is gone")))?;
+            let deadline = call.deadline;
+            Ok(run(&name, &shared, request(call)?, deadline).await?)
+        }
+    });
+}
+
+/// A call's arguments as an action's: an object of named ones, or a list of them in the order in which the action declares
+/// them.
+fn request(call: Call) -> Result<ExecuteRequest, Fault> {
+    let mut request = ExecuteRequest { action: call.method, ..ExecuteRequest::default() };
+    match call.args {
+        Value::Null => {}
+        Value::Object(named) => request.named = named,
+        Value::Array(positional) => request.positional = positional,
+        other => {
+            let text = format!(
+                "{} takes an object of named arguments, or a list of them in their order: {other} is neither",
+                request.action
+            );
+            return Err(Fault::arguments(text));
+        }
+    }
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::Caller;
+    use serde_json::json;
+
+    #[test]
+    fn arguments_are_named_or_in_order() {
+        let read = |args: Value| {
+            let call = Call { method: "move".to_owned(), args, caller: Caller::default(), deadline: ACTION };
+            request(call).map(|r| (r.positional, Value::Object(r.named)))
+        };
+        assert_eq!(read(Value::Null), Ok((vec![], json!({}))));
+        assert_eq!(read(json!({"to": 1})), Ok((vec![], json!({"to": 1}))));
+        assert_eq!(read(json!([1, 2])), Ok((vec![json!(1), json!(2)], json!({}))));
+        assert_eq!(
+            read(json!("up")),
+            Err(Fault::arguments(
+                "move takes an object of named arguments, or a list of them in their order: \"up\" is neither"
+            ))
+        );
+    }
+}

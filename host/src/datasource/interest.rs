@@ -1,0 +1,73 @@
+//! Which tables have subscribers, as the running source is told.
+//!
+//! Who subscribes only leaves a note here. A task of its own carries it to the source, so that neither a subscriber waits
+//! for a driver nor the news for a poll; changes that come while the source is being told are one.
+
+use super::open::Open;
+use super::runner::{Shared, Standing};
+use crate::bus::Service;
+use busway_plugin_api::abi::Status as Code;
+use busway_plugin_api::message::{PollRequest, SubscribedRequest};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
+use tokio::sync::watch;
+
+/// Begins to listen; what is there already is noted at once.
+pub(super) fn listen(service: &Service) -> watch::Receiver<BTreeSet<String>> {
+    let (noted, tables) = watch::channel(BTreeSet::new());
+    service.on_interest(move |table, wanted| {
+        noted.send_modify(|tables| {
+            if wanted {
+                tables.insert(table.to_owned());
+            } else {
+                tables.remove(table);
+            }
+        });
+    });
+    tables
+}
+
+/// Tells each source that becomes active which tables have subscribers, and again when that changes.
+pub(super) async fn tell(name: String, shared: Arc<Shared>, mut tables: watch::Receiver<BTreeSet<String>>) {
+    let mut standing = shared.standing();
+    let mut told: Option<(Weak<Open>, BTreeSet<String>)> = None;
+    loop {
+        let wanted = tables.borrow_and_update().clone();
+        let active = match &*standing.borrow_and_update() {
+            Standing::Active(open) => Some(Arc::clone(open)),
+            Standing::Absent | Standing::Standby(_) => None,
+        };
+        if let Some(open) = active {
+            let same = |of: &Weak<Open>| std::ptr::eq(of.as_ptr(), Arc::as_ptr(&open));
+            if told.as_ref().is_none_or(|(of, told)| !same(of) || *told != wanted) {
+                told = Some((Arc::downgrade(&open), wanted.clone()));
+                say(&name, &open, wanted).await;
+                continue;
+            }
+        }
+        let changed = tokio::select! {
+            changed = tables.changed() => changed,
+            changed = standing.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
+}
+
+async fn say(name: &str, open: &Open, wanted: BTreeSet<String>) {
+    // A subscription's topics are the bus's to choose rows by: all are wanted.
+    let request = SubscribedRequest { tables: wanted.into_iter().map(|table| (table, None)).collect() };
+    match open.subscribed(request).await {
+        Ok(()) => {}
+        // It is a hint.
+        Err(error) if error.status() == Some(Code::NOT_IMPLEMENTED) => {}
+        Err(error) => {
+            tracing::warn!(datasource = name, %error, "the source was not told well which tables have subscribers");
+            if error.is_code_fault() {
+                // The next poll finds it poisoned and opens another.
+                open.ingest.want(&PollRequest::default());
+            }
+        }
+    }
+}
