@@ -244,7 +244,7 @@ Exit codes:
   1    failed
   2    the command line could not be understood
   3    no host answered
-  4    the host has no such service, table or column
+  4    the host has no such service, method, table or column
   5    the configuration is invalid
   6    a plugin was refused (check, plugin inspect)
   130  interrupted

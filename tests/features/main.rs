@@ -4,6 +4,7 @@
 mod actions;
 mod calls;
 mod cli;
+mod cli_bus;
 mod cli_files;
 mod contract;
 mod drivers;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::http::request::Builder;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
@@ -23,7 +23,7 @@ use super::table_name::TableName;
 /// How long a host may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long it may take to begin an answer.
-const ANSWER: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER: Duration = Duration::from_secs(30);
 /// How long a stream may be silent. The host says something every 15 s.
 const SILENCE: Duration = Duration::from_secs(45);
 
@@ -112,11 +112,15 @@ impl Client {
             HostAddress::Socket(_) => "localhost",
             HostAddress::Tcp(authority) => authority,
         };
-        let request = request
-            .header(HOST, authority)
-            .header(USER_AGENT, concat!("busway/", env!("CARGO_PKG_VERSION")))
-            .body(Full::new(body))
-            .map_err(|error| Failure::Unreadable(error.to_string()))?;
+        let request = request.header(HOST, authority).header(USER_AGENT, concat!("busway/", env!("CARGO_PKG_VERSION")));
+        // What allows writes over TCP.
+        let request = match std::env::var("BUSWAY_TOKEN") {
+            Ok(token) if matches!(self.address, HostAddress::Tcp(_)) => {
+                request.header(AUTHORIZATION, format!("Bearer {}", token.trim()))
+            }
+            _ => request,
+        };
+        let request = request.body(Full::new(body)).map_err(|error| Failure::Unreadable(error.to_string()))?;
         let response = timeout(answer, sender.send_request(request))
             .await
             .map_err(|_| Failure::Lost(format!("no answer within {} s", answer.as_secs())))?
@@ -220,10 +224,11 @@ async fn refusal(response: Response<Incoming>) -> Failure {
         Ok(body) => body,
         Err(failure) => return failure,
     };
-    let said = serde_json::from_slice::<Value>(&body).ok();
-    let said = said.as_ref().and_then(|said| said.pointer("/error/message")).and_then(Value::as_str);
+    let body = serde_json::from_slice::<Value>(&body).ok();
+    let said = body.as_ref().and_then(|said| said.pointer("/error/message")).and_then(Value::as_str);
     let message = said.map_or_else(|| format!("no reason given ({status})"), str::to_owned);
-    Failure::Refused { status: status.as_u16(), message }
+    let data = body.and_then(|body| body.pointer("/error/error_data").cloned()).unwrap_or_default();
+    Failure::Refused { status: status.as_u16(), message, data }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// No host answered.
 pub(crate) const NOT_REACHABLE: u8 = 3;
-/// The host answered: it has no such service, table or column.
+/// The host answered: it has no such service, method, table or column.
 pub(crate) const NOT_FOUND: u8 = 4;
 /// The configuration is invalid.
 pub(crate) const CONFIGURATION: u8 = 5;
@@ -24,7 +24,7 @@ Exit codes:
   1    failed
   2    the command line could not be understood
   3    no host answered
-  4    the host has no such service, table or column
+  4    the host has no such service, method, table or column
   5    the configuration is invalid
   6    a plugin was refused (check, plugin inspect)
   130  interrupted";

@@ -3,8 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use serde_json::Value;
 use thiserror::Error;
 
+use crate::bus::BadSelector;
 use crate::config::ConfigError;
 use crate::node::NodeError;
 
@@ -36,6 +38,8 @@ pub(crate) enum Failure {
         status: u16,
         /// The host's own words.
         message: String,
+        /// What it adds for programs.
+        data: Value,
     },
     /// An answer that could not be read.
     #[error("the host's answer could not be read: {0}")]
@@ -48,6 +52,30 @@ pub(crate) enum Failure {
         /// What was probably meant.
         nearest: Option<String>,
     },
+    /// No service of that name.
+    #[error("no service {service}")]
+    NoService {
+        /// What was asked for.
+        service: String,
+        /// Those there are.
+        known: Vec<String>,
+    },
+    /// No method of that name.
+    #[error("{service} has no method {method}")]
+    NoMethod {
+        /// The service.
+        service: String,
+        /// What was asked for.
+        method: String,
+        /// Those it has.
+        known: Vec<String>,
+    },
+    /// Arguments of a call that are none.
+    #[error("the arguments are no JSON: {0}")]
+    BadJson(String),
+    /// A pattern that is none.
+    #[error("{0}")]
+    BadPattern(#[from] BadSelector),
     /// A table's name alone, and several services have it.
     #[error("{} services have a table {table}", services.len())]
     Ambiguous {
@@ -106,10 +134,10 @@ impl Failure {
     /// The code that the program ends with.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::BadAddress { .. } => exit::USAGE,
+            Self::BadAddress { .. } | Self::BadJson(_) | Self::BadPattern(_) => exit::USAGE,
             Self::NotReachable(_) | Self::Lost(_) => exit::NOT_REACHABLE,
             Self::NoTable { .. } | Self::Ambiguous { .. } | Self::NoColumn { .. } => exit::NOT_FOUND,
-            Self::Refused { status: 404, .. } => exit::NOT_FOUND,
+            Self::NoService { .. } | Self::NoMethod { .. } | Self::Refused { status: 404, .. } => exit::NOT_FOUND,
             Self::Refused { .. } | Self::Unreadable(_) | Self::NoDriver { .. } => exit::FAILED,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::OK,
             Self::Output(_) => exit::FAILED,
@@ -136,8 +164,20 @@ impl Failure {
     fn why(&self) -> Vec<String> {
         match self {
             Self::NotReachable(attempts) => attempts.iter().map(Attempt::to_string).collect(),
+            // The service's own words: what it adds is its own, too.
+            Self::Refused { status: 422, data, .. } if data.get("kind").is_some_and(Value::is_string) => {
+                let kind = data.get("kind").and_then(Value::as_str).unwrap_or_default();
+                match data.get("data").filter(|data| !data.is_null()) {
+                    Some(data) => vec![format!("the service calls it {kind}, and adds {data}")],
+                    None => vec![format!("the service calls it {kind}")],
+                }
+            }
             Self::Refused { status, .. } => vec![format!("the host answered with HTTP status {status}")],
             Self::Ambiguous { services, .. } => vec![format!("they are {}", services.join(", "))],
+            Self::NoService { known, .. } if !known.is_empty() => {
+                vec![format!("the services are {}", known.join(", "))]
+            }
+            Self::NoMethod { known, .. } => vec![format!("its methods are {}", known.join(", "))],
             Self::NoColumn { known, .. } => vec![format!("its columns are {}", known.join(", "))],
             _ => Vec::new(),
         }
@@ -160,9 +200,12 @@ impl Failure {
             Self::NoTable { nearest: None, .. } => Some("`busway tables --all` lists what there is".to_owned()),
             Self::Ambiguous { table, services } => services.first().map(|service| format!("{service}/{table}")),
             Self::NoDriver { .. } => Some("`cargo build --release`, or name their directory: --plugins DIR".to_owned()),
-            Self::NoColumn { column, known, .. } => {
+            Self::BadJson(_) => Some("an object of named arguments: '{\"name\": \"value\"}'".to_owned()),
+            Self::NoColumn { column: name, known, .. }
+            | Self::NoService { service: name, known }
+            | Self::NoMethod { method: name, known, .. } => {
                 let known = known.iter().map(String::as_str);
-                busway_plugin_api::options::nearest(column, known).map(|near| format!("{near}, which is a near name"))
+                busway_plugin_api::options::nearest(name, known).map(|near| format!("{near}, which is a near name"))
             }
             _ => None,
         }
@@ -175,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_who_refused() {
-        let failure = Failure::Refused { status: 503, message: "the node is stopping".to_owned() };
+        let failure = Failure::Refused { status: 503, message: "the node is stopping".to_owned(), data: Value::Null };
         assert_eq!(
             failure.report().unwrap(),
             "error: the node is stopping\n  why: the host answered with HTTP status 503"

@@ -70,7 +70,7 @@ impl Follower {
                 Err(failure) => {
                     self.stream = None;
                     self.parts = None;
-                    let wait = self.wait.map_or(FIRST_WAIT, |wait| (wait * 2).min(LONGEST_WAIT));
+                    let wait = longer(self.wait);
                     self.wait = Some(wait);
                     return News::Lost { failure, wait };
                 }
@@ -109,7 +109,7 @@ impl Follower {
             // The host has the table, but can't give it.
             "error" => {
                 self.position = None;
-                Err(Failure::Refused { status: 500, message: message_of(&event.data) })
+                Err(Failure::Refused { status: 500, message: message_of(&event.data), data: serde_json::Value::Null })
             }
             "gone" => {
                 self.position = None;
@@ -135,6 +135,11 @@ impl Follower {
             }
         }
     }
+}
+
+/// The wait after one that was in vain.
+pub(super) fn longer(wait: Option<Duration>) -> Duration {
+    wait.map_or(FIRST_WAIT, |wait| (wait * 2).min(LONGEST_WAIT))
 }
 
 /// A part of a snapshot, and what came of it before.

@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod address;
+mod call;
 mod cell;
 mod check;
 mod client;
@@ -10,13 +11,16 @@ mod event_stream;
 mod exit;
 mod failure;
 mod follow;
+mod followers;
 mod grid;
 mod host_arguments;
 #[cfg(all(test, unix))]
 mod mock;
+mod nodes;
 mod output;
 mod plugin;
 mod replica;
+mod resync;
 mod rows;
 mod run;
 mod snapshot;
@@ -93,6 +97,9 @@ enum Command {
     Rows(rows::RowsArguments),
     Watch(watch::WatchArguments),
     Top(top::TopArguments),
+    Call(call::CallArguments),
+    Resync(resync::ResyncArguments),
+    Nodes(nodes::NodesArguments),
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
 }
@@ -137,6 +144,9 @@ async fn ask(command: &Command, named: Option<(&str, Origin)>, output: &mut Outp
         Command::Rows(arguments) => rows::run(&client, arguments, output).await,
         Command::Watch(arguments) => watch::run(&client, arguments, output).await,
         Command::Top(arguments) => top::run(client, arguments, output).await,
+        Command::Call(arguments) => call::run(&client, arguments, output).await,
+        Command::Resync(arguments) => resync::run(&client, arguments, output).await,
+        Command::Nodes(arguments) => nodes::run(&client, arguments, output).await,
         Command::Plugin(command) => plugin::run(&client, command, output).await,
         Command::Demo(_) | Command::Run(_) | Command::Check(_) => Ok(()),
     }

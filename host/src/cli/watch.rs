@@ -1,17 +1,22 @@
 //! `busway watch`: a table and every change of it.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde_json::{Value, json};
+
+use crate::bus::Selector;
 
 use super::cell::{count_of, field, fields, shortened, width};
 use super::client::Client;
 use super::failure::Failure;
 use super::follow::{Follower, News};
+use super::followers::Followers;
 use super::grid::Grid;
 use super::output::{BOLD, DIM, Format, GREEN, Output, Paint, RED, YELLOW};
 use super::replica::{Change, Replica};
 use super::snapshot::{Row, Snapshot};
-use super::table_name::{TableName, ensure, explain, resolve};
+use super::table_name::{TableName, ensure, explain, known, resolve};
 
 /// Print a table, then each change of it as it comes
 #[derive(Debug, Args)]
@@ -20,47 +25,85 @@ Examples:
   busway watch files/orders
   busway watch system/processes --output jsonl | jq -c 'select(.op == \"add\") | .row.name'
   busway watch files/orders --count 1      waits for the next change
+  busway watch '#/orders'                  of all services, those that come later too
 
-If the host goes away, this says so on stderr, waits for it and goes on.
+Between dots, * is any word and # any number of words. If the host goes away, this says so on
+stderr, waits for it and goes on where it was, or with what is different.
 
 JSON and JSON lines: one object a line:
   {\"op\":\"snapshot\",\"service\",\"table\",\"epoch\",\"to\",\"as_of\",\"key\",\"columns\",\"rows\"}   what was before is void
   {\"op\":\"add\",\"epoch\",\"to\",\"row\"}  {\"op\":\"remove\",\"epoch\",\"to\",\"row\"}
-  {\"op\":\"update\",\"epoch\",\"to\",\"old\",\"new\"}  {\"op\":\"gone\"}")]
+  {\"op\":\"update\",\"epoch\",\"to\",\"old\",\"new\"}  {\"op\":\"gone\"}
+Of a pattern, each says \"service\" and \"table\", too.")]
 pub(crate) struct WatchArguments {
-    /// The table, SERVICE/TABLE; TABLE alone if only one service has it
+    /// The table, SERVICE/TABLE; TABLE alone if only one service has it; or a pattern such as web.*/orders
     #[arg(value_name = "SERVICE/TABLE")]
     table: String,
-    /// End after so many changes (a row that comes, goes or changes, or the table's going)
+    /// End after so many changes (a row that comes, goes or changes, or a table's going)
     #[arg(long, value_name = "N")]
     count: Option<u64>,
 }
 
-/// Prints what happens to a table, until the count is reached or Ctrl-C.
+/// Prints what happens to a table, or to all that a pattern meets, until the count is reached or Ctrl-C.
 pub(crate) async fn run(client: &Client, arguments: &WatchArguments, output: &mut Output) -> Result<(), Failure> {
+    let mut watch = Watch { many: false, replicas: BTreeMap::new(), left: arguments.count, away: false };
+    if let Some(pattern) = pattern(&arguments.table)? {
+        watch.many = true;
+        if !known(client).await?.iter().any(|name| meets(&pattern, name)) {
+            output.note(&format!("no table meets {pattern} yet; waiting for one"));
+        }
+        let mut followers = Followers::new(client.clone(), pattern.to_string());
+        while watch.left != Some(0) {
+            let (name, news) = unless_interrupted(followers.next(), output).await?;
+            let name = name.unwrap_or_else(|| TableName::new(pattern.service().to_string(), "…"));
+            if let Some(failure) = watch.take(&name, news, output)? {
+                return Err(failure);
+            }
+            output.flush()?;
+        }
+        return Ok(());
+    }
     let name = resolve(client, &arguments.table).await?;
     ensure(client, &name).await?;
     let mut follower = Follower::new(client.clone(), name.clone());
-    let mut watch = Watch { name, replica: None, left: arguments.count, away: false };
     while watch.left != Some(0) {
-        let news = tokio::select! {
-            news = follower.next() => news,
-            interrupt = tokio::signal::ctrl_c() => {
-                output.flush()?;
-                return Err(interrupt.map_or_else(Failure::from, |()| Failure::Interrupted));
-            }
-        };
-        if let Some(failure) = watch.take(news, output)? {
-            return Err(explain(client, &watch.name, failure).await);
+        let news = unless_interrupted(follower.next(), output).await?;
+        if let Some(failure) = watch.take(&name, news, output)? {
+            return Err(explain(client, &name, failure).await);
         }
         output.flush()?;
     }
     Ok(())
 }
 
+/// What is written with wildcards.
+fn pattern(reference: &str) -> Result<Option<Selector>, Failure> {
+    let is_wildcard = |word: &str| word == "*" || word == "#";
+    if !reference.split(['.', '/']).any(is_wildcard) {
+        return Ok(None);
+    }
+    Ok(Some(reference.parse()?))
+}
+
+/// As far as names tell: a shared address is known to the host alone.
+fn meets(pattern: &Selector, name: &TableName) -> bool {
+    pattern.has_service(&name.service) && pattern.has_table(&name.table)
+}
+
+async fn unless_interrupted<T>(news: impl Future<Output = T>, output: &mut Output) -> Result<T, Failure> {
+    tokio::select! {
+        news = news => Ok(news),
+        interrupt = tokio::signal::ctrl_c() => {
+            output.flush()?;
+            Err(interrupt.map_or_else(Failure::from, |()| Failure::Interrupted))
+        }
+    }
+}
+
 struct Watch {
-    name: TableName,
-    replica: Option<Replica>,
+    /// Whether each line says which table it is about.
+    many: bool,
+    replicas: BTreeMap<TableName, Replica>,
     /// How many changes may still be printed.
     left: Option<u64>,
     away: bool,
@@ -68,71 +111,92 @@ struct Watch {
 
 impl Watch {
     /// Prints the news. A failure that waiting does not mend is given back.
-    fn take(&mut self, news: News, output: &mut Output) -> Result<Option<Failure>, Failure> {
+    fn take(&mut self, name: &TableName, news: News, output: &mut Output) -> Result<Option<Failure>, Failure> {
         match news {
             News::Snapshot(snapshot) => {
-                if std::mem::take(&mut self.away) {
-                    output.note(&format!("{}: back, at step {}", self.name, snapshot.to));
-                }
-                self.snapshot(snapshot, output)?;
+                self.back(name, snapshot.to, output);
+                self.snapshot(name, snapshot, output)?;
             }
-            News::Resumed { to } => {
-                if std::mem::take(&mut self.away) {
-                    output.note(&format!("{}: back, at step {to}", self.name));
-                }
-            }
+            News::Resumed { to } => self.back(name, to, output),
             News::Step(step) => {
                 let (epoch, to) = (step.epoch, step.to);
-                let Some(replica) = &mut self.replica else { return Ok(None) };
+                let Some(replica) = self.replicas.get_mut(name) else { return Ok(None) };
                 let changes = replica.apply(step);
-                self.changes(&changes, (epoch, to), output)?;
+                self.changes(name, &changes, (epoch, to), output)?;
             }
             News::Gone => {
                 if output.format() == Format::Table {
-                    let line = format!("{} is gone; waiting for it", self.name);
+                    let line = format!("{name} is gone; waiting for it");
                     let line = output.paint().put(YELLOW, &line);
                     output.line(&line)?;
                 } else {
-                    output.json_line(&json!({"op": "gone"}))?;
+                    output.json_line(&self.named(name, json!({"op": "gone"})))?;
                 }
-                self.replica = None;
+                self.replicas.remove(name);
                 self.left = self.left.map(|left| left.saturating_sub(1));
             }
-            News::Lost { failure: failure @ Failure::Refused { .. }, .. } if self.replica.is_none() && !self.away => {
+            News::Lost { failure: failure @ Failure::Refused { .. }, .. } if self.replicas.is_empty() && !self.away => {
                 return Ok(Some(failure));
             }
             News::Lost { failure, wait } => {
                 if !std::mem::replace(&mut self.away, true) {
-                    output.note(&format!("{}: {failure}; trying again in {wait:?}, then ever more slowly", self.name));
+                    let text = format!("{failure}; trying again in {wait:?}, then ever more slowly");
+                    output.note(&if self.many { text } else { format!("{name}: {text}") });
                 }
             }
         }
         Ok(None)
     }
 
-    fn snapshot(&mut self, snapshot: Snapshot, output: &mut Output) -> Result<(), Failure> {
+    fn back(&mut self, name: &TableName, to: u64, output: &mut Output) {
+        if std::mem::take(&mut self.away) {
+            output.note(&if self.many { "back".to_owned() } else { format!("{name}: back, at step {to}") });
+        }
+    }
+
+    /// Of several tables, an object says which it is about.
+    fn named(&self, name: &TableName, object: Value) -> Value {
+        match object {
+            Value::Object(mut fields) if self.many => {
+                // Behind the first, which says what happened.
+                for (at, (key, value)) in [("service", &name.service), ("table", &name.table)].into_iter().enumerate() {
+                    fields.shift_insert(at + 1, key.to_owned(), Value::from(value.as_str()));
+                }
+                Value::Object(fields)
+            }
+            other => other,
+        }
+    }
+
+    fn snapshot(&mut self, name: &TableName, snapshot: Snapshot, output: &mut Output) -> Result<(), Failure> {
         if output.format() != Format::Table {
             let mut line = json!({"op": "snapshot"});
             if let (Some(line), Ok(Value::Object(fields))) = (line.as_object_mut(), serde_json::to_value(&snapshot)) {
                 line.extend(fields);
             }
-            self.replica = Some(Replica::new(snapshot));
+            self.replicas.insert(name.clone(), Replica::new(snapshot));
             return output.json_line(&line);
         }
-        match &mut self.replica {
+        match self.replicas.get_mut(name) {
             // Someone who reads along wants what is new, not the whole anew.
             Some(replica) => {
                 let at = (snapshot.epoch, snapshot.to);
                 let changes = replica.replace(snapshot);
-                self.changes(&changes, at, output)
+                self.changes(name, &changes, at, output)
+            }
+            None if self.many => {
+                let rows = count_of(snapshot.rows.len());
+                let line = format!("= {name}: {rows} at step {}", snapshot.to);
+                self.replicas.insert(name.clone(), Replica::new(snapshot));
+                output.line(&line)
             }
             None => {
                 let grid = Grid::new(&snapshot.column_names(), &snapshot.rows);
                 let drawn = grid.lines(output.width(), &|_, text| text.to_owned(), output.paint());
                 drawn.lines.iter().try_for_each(|line| output.line(line))?;
                 let rows = count_of(snapshot.rows.len());
-                let title = format!("{}: {rows} at step {}; changes follow", self.name, snapshot.to);
-                self.replica = Some(Replica::new(snapshot));
+                let title = format!("{name}: {rows} at step {}; changes follow", snapshot.to);
+                self.replicas.insert(name.clone(), Replica::new(snapshot));
                 output.flush()?;
                 output.note(&title);
                 Ok(())
@@ -140,25 +204,40 @@ impl Watch {
         }
     }
 
-    fn changes(&mut self, changes: &[Change], (epoch, to): (u64, u64), output: &mut Output) -> Result<(), Failure> {
-        let key = self.replica.as_ref().map(|replica| replica.key().to_vec()).unwrap_or_default();
+    fn changes(
+        &mut self,
+        name: &TableName,
+        changes: &[Change],
+        (epoch, to): (u64, u64),
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        let key = self.replicas.get(name).map(|replica| replica.key().to_vec()).unwrap_or_default();
         for change in changes {
             if self.left == Some(0) {
                 break;
             }
             self.left = self.left.map(|left| left - 1);
             match output.format() {
+                Format::Table if self.many => {
+                    let text = name.to_string();
+                    let room = output.width().map(|most| most.saturating_sub(width(&text) + 1));
+                    let line = line(change, &key, room, output.paint());
+                    output.line(&format!("{text} {line}"))?;
+                }
                 Format::Table => {
                     let line = line(change, &key, output.width(), output.paint());
                     output.line(&line)?;
                 }
-                Format::Json | Format::Jsonl => output.json_line(&match change {
-                    Change::Added(row) => json!({"op":"add","epoch":epoch,"to":to,"row":**row}),
-                    Change::Removed(row) => json!({"op":"remove","epoch":epoch,"to":to,"row":**row}),
-                    Change::Updated { old, new } => {
-                        json!({"op":"update","epoch":epoch,"to":to,"old":**old,"new":**new})
-                    }
-                })?,
+                Format::Json | Format::Jsonl => {
+                    let object = match change {
+                        Change::Added(row) => json!({"op":"add","epoch":epoch,"to":to,"row":**row}),
+                        Change::Removed(row) => json!({"op":"remove","epoch":epoch,"to":to,"row":**row}),
+                        Change::Updated { old, new } => {
+                            json!({"op":"update","epoch":epoch,"to":to,"old":**old,"new":**new})
+                        }
+                    };
+                    output.json_line(&self.named(name, object))?;
+                }
             }
         }
         Ok(())

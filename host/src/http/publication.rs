@@ -190,9 +190,11 @@ fn shape(whole: &Whole) -> Result<Shape, Error> {
 /// `of`: where in the body.
 fn batches(schema: &SchemaRef, rows: &[Value], of: &str) -> Result<Batches, Error> {
     let batch = rows_of_json(schema, rows).map_err(|e| {
-        let text = e.to_string();
-        let (row, rest) = text.split_at(text.bytes().skip(4).take_while(u8::is_ascii_digit).count() + 4);
-        Error::bad_request(format!("{row}{of}{rest}")).with(json!({"row": e.row(), "column": e.column()}))
+        let text = match e.row().map(|row| format!("row {row}")) {
+            Some(row) => e.to_string().replacen(&row, &format!("{row}{of}"), 1),
+            None => e.to_string(),
+        };
+        Error::bad_request(text).with(json!({"row": e.row(), "column": e.column()}))
     })?;
     Ok(batch.into())
 }

@@ -50,17 +50,21 @@ pub enum BadRow {
         /// The column's type.
         kind: String,
     },
+    /// Each value fits, but not all together.
+    #[error("the rows can't be read: {0}")]
+    Together(String),
 }
 
 impl BadRow {
-    /// Which row, from 1.
+    /// Which row, from 1, if it is about one.
     #[must_use]
-    pub fn row(&self) -> usize {
+    pub fn row(&self) -> Option<usize> {
         match self {
             Self::NoObject { row, .. }
             | Self::NoColumn { row, .. }
             | Self::Missing { row, .. }
-            | Self::Value { row, .. } => *row,
+            | Self::Value { row, .. } => Some(*row),
+            Self::Together(_) => None,
         }
     }
 
@@ -68,7 +72,7 @@ impl BadRow {
     #[must_use]
     pub fn column(&self) -> Option<&str> {
         match self {
-            Self::NoObject { .. } => None,
+            Self::NoObject { .. } | Self::Together(_) => None,
             Self::NoColumn { column, .. } | Self::Missing { column, .. } | Self::Value { column, .. } => Some(column),
         }
     }
@@ -83,21 +87,22 @@ pub fn rows_of_json(schema: &SchemaRef, rows: &[Value]) -> Result<RecordBatch, B
     for (at, row) in rows.iter().enumerate() {
         check(schema, at + 1, row)?;
     }
-    decode(schema, rows).or_else(|_| {
-        // Arrow's reader does not say where: look at each value alone.
-        for (at, row) in rows.iter().enumerate() {
-            for field in schema.fields() {
-                let alone: SchemaRef = Arc::new(Schema::new(vec![Arc::clone(field)]));
-                let value = row.get(field.name()).unwrap_or(&Value::Null);
-                let row = Value::Object(Map::from_iter([(field.name().clone(), value.clone())]));
-                if decode(&alone, &[row]).is_err() {
-                    return Err(wrong(at + 1, field, value));
-                }
+    let error = match decode(schema, rows) {
+        Ok(batch) => return Ok(batch),
+        Err(error) => error,
+    };
+    // Arrow's reader does not say where: look at each value alone.
+    for (at, row) in rows.iter().enumerate() {
+        for field in schema.fields() {
+            let alone: SchemaRef = Arc::new(Schema::new(vec![Arc::clone(field)]));
+            let value = row.get(field.name()).unwrap_or(&Value::Null);
+            let row = Value::Object(Map::from_iter([(field.name().clone(), value.clone())]));
+            if decode(&alone, &[row]).is_err() {
+                return Err(wrong(at + 1, field, value));
             }
         }
-        let found = "part of rows that can't be read together".to_owned();
-        Err(BadRow::NoObject { row: 1, found })
-    })
+    }
+    Err(BadRow::Together(error.to_string()))
 }
 
 fn decode(schema: &SchemaRef, rows: &[Value]) -> Result<RecordBatch, arrow_schema::ArrowError> {
