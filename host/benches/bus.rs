@@ -230,7 +230,10 @@ fn memory() {
         })
         .collect();
     let each = (resident() - before) / count as f64;
-    println!("  an idle subscription: {each:.0} bytes ({})", judged(each / 2048.0, each <= 2048.0, "at most 1x of 2 KiB"));
+    println!(
+        "  an idle subscription: {each:.0} bytes ({})",
+        judged(each / 2048.0, each <= 2048.0, "at most 1x of 2 KiB")
+    );
     drop(subscriptions);
 }
 
@@ -239,9 +242,8 @@ fn subscribing() {
     for count in [10, 1000, 10_000] {
         let bus = Bus::default();
         let services: Vec<Service> = (0..count).map(|n| bus.register(&format!("service-{n}")).unwrap()).collect();
-        let all: Vec<_> = (0..count)
-            .map(|n| bus.subscribe(&format!("service-{n}/t").parse::<Address>().unwrap()))
-            .collect();
+        let all: Vec<_> =
+            (0..count).map(|n| bus.subscribe(format!("service-{n}/t").parse::<Address>().unwrap())).collect();
         let address: Address = "service-3/t".parse().unwrap();
         let begun = Instant::now();
         let times = 100;
