@@ -131,7 +131,7 @@ fn nodes_and_resync() {
     let text = format!("{:<width$}  state  process\n{name:<width$}  here   {process}\n", "node");
     assert_eq!(out(host.run(&["nodes"])), text);
     assert_eq!(json_of(host.run(&["nodes", "-o", "json"])), json!({"schema_version": 1, "nodes": [node]}));
-    assert_eq!(lines_of(&out(host.run(&["nodes", "-o", "jsonl"]))), [node.clone()]);
+    assert_eq!(lines_of(&out(host.run(&["nodes", "-o", "jsonl"]))), std::slice::from_ref(node));
 
     assert_eq!(out(host.run(&["resync", "--all"])), "0 subscriptions begin anew\n");
     let session = adder(&host);
