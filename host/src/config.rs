@@ -15,6 +15,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// The node's name on the bus; else the machine's.
+    pub node: Option<String>,
     /// Where the host keeps what it must remember; one host at a time.
     pub state_dir: Option<PathBuf>,
     /// Where drivers come from.
@@ -108,11 +110,38 @@ pub struct Datasource {
 }
 
 impl Datasource {
+<<<<<<< HEAD
     /// How large each of its tables may be.
     #[must_use]
     pub fn limits(&self) -> Limits {
         let most = Limits::default();
         Limits { rows: self.max_rows.unwrap_or(most.rows), bytes: self.max_bytes.unwrap_or(most.bytes) }
+=======
+    /// One of that driver, with nothing set that need not be.
+    #[must_use]
+    pub fn new(driver: &str) -> Self {
+        Self {
+            driver: driver.to_owned(),
+            description: String::new(),
+            enabled: yes(),
+            poll: ten_seconds(),
+            deadline: thirty_seconds(),
+            options: Map::new(),
+        }
+    }
+
+    /// Polled so often; zero: only on request.
+    #[must_use]
+    pub fn poll(self, poll: Duration) -> Self {
+        Self { poll, ..self }
+    }
+
+    /// With an option of its driver.
+    #[must_use]
+    pub fn option(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.options.insert(name.to_owned(), value.into());
+        self
+>>>>>>> C
     }
 }
 
@@ -217,6 +246,9 @@ impl Config {
     /// The first value that can't be, and why.
     pub fn check(&self) -> Result<(), ConfigError> {
         let refuse = |text: String| Err(ConfigError::Value(text));
+        if let Some(node) = self.node.as_ref().filter(|node| !is_service_name(node)) {
+            return refuse(format!("node {node:?}: a name is words of A-Z a-z 0-9 _ - joined by dots"));
+        }
         parse_filter(&self.log.filter).map_err(ConfigError::Value)?;
         if self.plugins.scan_interval < Duration::from_millis(100) {
             return refuse("plugins.scan_interval is less than 100 ms".to_owned());
@@ -249,6 +281,18 @@ impl Config {
         Ok(())
     }
 
+    /// The node's name, if the configuration does not say.
+    #[must_use]
+    pub fn node_name(&self) -> String {
+        let machine = || {
+            let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            let name: String = name.chars().map(|c| if fits(c) { c } else { '-' }).collect();
+            Some(name).filter(|name| is_service_name(name))
+        };
+        self.node.clone().or_else(machine).unwrap_or_else(|| "node".to_owned())
+    }
+
     /// Where the host keeps what it must remember, if the configuration does not say.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
@@ -278,6 +322,17 @@ mod tests {
     fn error(text: &str) -> String {
         let parsed = Config::parse(text, Path::new("/etc/busway/busway.toml"));
         parsed.and_then(|config| config.check()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_node_has_a_name() {
+        assert_eq!(
+            error("node = 'a b'"),
+            "the configuration: node \"a b\": a name is words of A-Z a-z 0-9 _ - joined by dots"
+        );
+        let named = Config { node: Some("alpha".to_owned()), ..Config::default() };
+        assert_eq!(named.node_name(), "alpha");
+        assert!(is_service_name(&Config::default().node_name()));
     }
 
     #[test]

@@ -16,3 +16,4 @@ mod loading;
 mod reload;
 mod sessions;
 mod stream;
+mod views;

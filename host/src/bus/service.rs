@@ -8,7 +8,9 @@ use super::slot::{Change, Slot};
 use super::subscription::SubscribeError;
 use super::view::View;
 use crate::table::{Applied, Limits, Refused, Shape};
+use busway_plugin_api::TableSpec;
 use busway_plugin_api::table::Batches;
+use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -44,6 +46,9 @@ pub enum PublishError {
     /// The rows were refused.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// Values that do not fit the table's columns.
+    #[error("{0}")]
+    Rows(String),
     /// A delta came before the table's first snapshot.
     #[error("the table waits for a snapshot")]
     NeedsSnapshot,
@@ -336,6 +341,18 @@ impl Service {
         R: Future<Output = Result<Value, Fault>> + Send + 'static,
     {
         self.core.methods.fall_back(Arc::new(names), Arc::new(move |call| -> Answer { Box::pin(handler(call)) }));
+    }
+
+    /// Publishes all rows of a table from values of a type: the plain way.
+    ///
+    /// # Errors
+    ///
+    /// See [`PublishError`]; the table stays as it was.
+    pub fn publish<T: Serialize>(&self, spec: &TableSpec, rows: &[T]) -> Result<Applied, PublishError> {
+        let rows = spec.rows(rows).map_err(|e| PublishError::Rows(e.to_string()))?;
+        let shape = Shape::new(Arc::clone(&spec.schema), spec.key.clone())?;
+        let shape = Shape { topic: spec.topic.clone(), description: spec.description.clone(), ..shape };
+        self.snapshot(&spec.name, shape, &rows, 0)
     }
 
     /// Publishes all rows of a table. `poll`: the number of the poll they come from, by which several tables of one poll

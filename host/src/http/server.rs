@@ -74,12 +74,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the addresses; nothing is answered yet.
+    /// Takes the addresses; nothing is answered yet. `socket`: where the unix socket is to be; none: there is none.
     ///
     /// # Errors
     ///
     /// When one can't be had.
-    pub fn bind(config: &Config) -> Result<Self, ServerError> {
+    pub fn bind(config: &Config, socket: Option<PathBuf>) -> Result<Self, ServerError> {
         let token = match &config.listen.token_file {
             None => None,
             Some(path) => {
@@ -99,15 +99,15 @@ impl Server {
                 Some(bound.map_err(|source| ServerError::Tcp { address, source })?)
             }
         };
-        let path = config.socket();
-        let unix = match bind_socket(&path) {
-            Ok(listener) => Some((listener, path)),
+        let unix = match socket.map(|path| (bind_socket(&path), path)) {
+            None => None,
+            Some((Ok(listener), path)) => Some((listener, path)),
             // A socket that nobody asked for by name may be impossible (no such folder): TCP will do then.
-            Err(error) if config.listen.socket.is_none() && tcp.is_some() => {
+            Some((Err(error), _)) if config.listen.socket.is_none() && tcp.is_some() => {
                 tracing::warn!(%error, "no unix socket");
                 None
             }
-            Err(error) => return Err(error),
+            Some((Err(error), _)) => return Err(error),
         };
         let loopback = tcp.as_ref().is_none_or(|(_, address)| address.ip().is_loopback());
         let rules = Arc::new(Rules { hosts: config.listen.hosts.clone(), token, reads: loopback });

@@ -53,7 +53,7 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, NodeError> {
         Err(error) => found("state directory", state.display().to_string(), Some(error.to_string()), ""),
         Ok(_) => {
             found("state directory", state.display().to_string(), None, "free");
-            let doors = Server::bind(config);
+            let doors = Server::bind(config, Some(config.socket()));
             let name = config.listen.tcp.map_or_else(|| config.socket().display().to_string(), |a| a.to_string());
             found("listen", name, doors.as_ref().err().map(ToString::to_string), "free");
             if let Ok(doors) = doors {

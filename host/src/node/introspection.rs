@@ -3,7 +3,7 @@
 use crate::bus::{Address, Bus, RegisterError, Service};
 use crate::datasource::Datasources;
 use crate::plugin::Catalog;
-use crate::table::{Epoch, Shape};
+use crate::table::Epoch;
 use busway_plugin_api::TableSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -237,12 +237,8 @@ fn put<T: Serialize + for<'de> Deserialize<'de>>(
     rows: Vec<T>,
 ) {
     let spec = TableSpec::of::<T>(name).key(key.iter().copied()).describe(description);
-    let published = spec.rows(&rows).map_err(|e| e.to_string()).and_then(|rows| {
-        let shape = Shape::new(Arc::clone(&spec.schema), spec.key.clone()).map_err(|e| e.to_string())?;
-        let shape = Shape { description: spec.description.clone(), ..shape };
-        service.snapshot(name, shape, &rows, 0).map_err(|e| e.to_string())
-    });
+    let published = service.publish(&spec, &rows);
     if let Err(error) = published {
-        tracing::error!(table = name, error, "the host's own table was refused");
+        tracing::error!(table = name, %error, "the host's own table was refused");
     }
 }

@@ -1,9 +1,11 @@
 //! The life of a host process: builds the rooms in order, and stops them in reverse.
 
+mod builder;
 mod check;
 mod introspection;
 mod lock;
 
+pub use builder::Builder;
 pub use check::{Finding, check};
 pub use lock::{Lock, LockError};
 
@@ -66,12 +68,22 @@ impl Node {
     ///
     /// What kept it from starting; nothing is left running.
     pub async fn start(config: &Config) -> Result<Self, NodeError> {
+        Self::start_with(config, Some(config.socket())).await
+    }
+
+    /// A host within another program, to be described first. It listens nowhere unless told to.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    async fn start_with(config: &Config, socket: Option<PathBuf>) -> Result<Self, NodeError> {
         config.check()?;
         let state = config.state_dir();
         let lock = Lock::take(&state)?;
         let stage = Stage::new(state.join("staged"))?;
-        let server = Server::bind(config)?;
-        let bus = Bus::default();
+        let server = Server::bind(config, socket)?;
+        let bus = Bus::new(&config.node_name());
         let catalog = Arc::new(Catalog::new(&config.log.filter));
         let datasources = Datasources::start(&config.datasource, &bus, &catalog)?;
         let mut executor = Executor::new(
