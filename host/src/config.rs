@@ -110,13 +110,13 @@ pub struct Datasource {
 }
 
 impl Datasource {
-<<<<<<< HEAD
     /// How large each of its tables may be.
     #[must_use]
     pub fn limits(&self) -> Limits {
         let most = Limits::default();
         Limits { rows: self.max_rows.unwrap_or(most.rows), bytes: self.max_bytes.unwrap_or(most.bytes) }
-=======
+    }
+
     /// One of that driver, with nothing set that need not be.
     #[must_use]
     pub fn new(driver: &str) -> Self {
@@ -126,6 +126,8 @@ impl Datasource {
             enabled: yes(),
             poll: ten_seconds(),
             deadline: thirty_seconds(),
+            max_rows: None,
+            max_bytes: None,
             options: Map::new(),
         }
     }
@@ -141,7 +143,6 @@ impl Datasource {
     pub fn option(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.options.insert(name.to_owned(), value.into());
         self
->>>>>>> C
     }
 }
 
