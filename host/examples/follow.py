@@ -5,7 +5,7 @@
 
 Nothing is missed and nothing comes twice, over lost connections and restarts too: that is all that is to be done for it.
 """
-import json, sys, time, urllib.error, urllib.parse, urllib.request
+import http.client, json, sys, time, urllib.parse, urllib.request
 
 def events(url, position):
     """The events of one connection: (kind, data)."""
@@ -19,6 +19,7 @@ def events(url, position):
             elif not field and data is not None:
                 yield kind, data
                 data = None
+    raise ConnectionError("the stream ended")
 
 def follow(url):
     """The table's rows, or None when it is gone, each time they changed."""
@@ -45,7 +46,7 @@ def follow(url):
                 elif kind == "gone":  # it may come back, as a snapshot
                     position = None
                     yield None
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
             if isinstance(error, (ValueError, KeyError)): position = None  # what is held is not to be trusted
             print("%s: %s; trying again" % (url, error), file=sys.stderr, flush=True)
             time.sleep(0.5)

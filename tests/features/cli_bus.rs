@@ -2,6 +2,7 @@
 
 use crate::cli::{fails, json_of, lines_of, out};
 use busway_tests::host::{Bed, Host};
+use busway_tests::proxy::Proxy;
 use busway_tests::running::Running;
 use busway_tests::session::Session;
 use serde_json::{Value, json};
@@ -203,31 +204,11 @@ fn watch_goes_on_where_it_was_when_its_connection_breaks() {
     let session = adder(&host);
     session.done(&host, "PUT", "tables/orders", &orders(&[1]));
     host.wait_row("_host", "tables", "the table", |row| row["service"] == "web.north");
-    // What stands between cuts the connection once.
-    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", proxy.local_addr().unwrap());
-    let target = host.url().strip_prefix("http://").unwrap().to_owned();
-    let (cut, cuts) = std::sync::mpsc::channel::<std::net::TcpStream>();
-    std::thread::spawn(move || {
-        for client in proxy.incoming().map_while(Result::ok) {
-            let server = std::net::TcpStream::connect(&target).unwrap();
-            let _ = cut.send(client.try_clone().unwrap());
-            let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-            let (mut up, mut down) = (client, server);
-            std::thread::spawn(move || {
-                let _ = std::io::copy(&mut from, &mut to);
-                let _ = to.shutdown(std::net::Shutdown::Both);
-            });
-            std::thread::spawn(move || {
-                let _ = std::io::copy(&mut up, &mut down);
-                let _ = down.shutdown(std::net::Shutdown::Both);
-            });
-        }
-    });
-    let arguments = ["watch", "web.north/orders", "-o", "jsonl", "--count", "2", "--host", &address];
+    let proxy = Proxy::new(host.url());
+    let arguments = ["watch", "web.north/orders", "-o", "jsonl", "--count", "2", "--host", proxy.url()];
     let mut watch = Running::start(host.command(&arguments));
     assert!(watch.line().starts_with("{\"op\":\"snapshot\","));
-    cuts.try_iter().for_each(|client| drop(client.shutdown(std::net::Shutdown::Both)));
+    proxy.cut();
     session.done(&host, "PATCH", "tables/orders", &json!({"added": [{"id": 2, "total": 1}]}));
     session.done(&host, "PATCH", "tables/orders", &json!({"added": [{"id": 3, "total": 1}]}));
     let said = watch.end();

@@ -13,6 +13,7 @@ mod host;
 mod http;
 mod library;
 mod loading;
+mod python;
 mod reload;
 mod sessions;
 mod stream;
