@@ -202,6 +202,12 @@ impl Bus {
         registry.services.contains_key(name) || registry.remote.contains_key(name)
     }
 
+    /// Whether a service of that name is on another node.
+    #[must_use]
+    pub fn is_elsewhere(&self, name: &str) -> bool {
+        self.registry().remote.contains_key(name)
+    }
+
     /// Subscribes to tables, there or not: of each the first message is its state, or comes when the table does.
     #[must_use]
     pub fn subscribe(&self, tables: impl Into<Selector>) -> Subscription {

@@ -5,7 +5,7 @@
 
 use super::State;
 use super::error::{Body, Error};
-use crate::bus::{Address, TableView};
+use crate::bus::{Address, TableView, View};
 use crate::config::Datasource;
 use crate::plugin::Generation;
 use crate::table::rows_json;
@@ -111,7 +111,8 @@ fn find(state: &State, ds: &str) -> Result<Found, Error> {
 fn view(state: &State, ds: &str, table: &str) -> Result<Arc<TableView>, Error> {
     let (name, ..) = find(state, ds)?;
     let address = Address::new(&name, table).map_err(|e| Error::bad_request(e.to_string()))?;
-    state.bus.table(&address).ok_or_else(|| Error::not_found(format!("Not Found::tablename '{table}' does not exist")))
+    let seen = state.bus.look(&address, None, &View::default()).map_err(|e| Error::bad_request(e.to_string()))?;
+    seen.ok_or_else(|| Error::not_found(format!("Not Found::tablename '{table}' does not exist")))
 }
 
 pub(super) async fn status(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {

@@ -3,13 +3,17 @@
 use super::State;
 use super::body;
 use super::error::{Body, Error};
-use crate::bus::{Address, TableView};
+use crate::bus::{Address, TableView, View};
 use axum::Json;
 use axum::extract::{Path, State as Extract};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use busway_plugin_api::message::ExecuteRequest;
 use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Another node is asked for a table's rows for so long.
+const ELSEWHERE: Duration = Duration::from_secs(10);
 
 pub(super) fn address(service: &str, table: &str) -> Result<Address, Error> {
     Address::new(service, table).map_err(|e| Error::bad_request(e.to_string()))
@@ -53,7 +57,18 @@ pub(super) async fn rows(
     Path((service, table)): Path<(String, String)>,
 ) -> Result<Response, Error> {
     let address = address(&service, &table)?;
-    let Some(view) = state.bus.table(&address) else {
+    let everything = View::default();
+    let seen = state.bus.look(&address, None, &everything).map_err(|e| Error::bad_request(e.to_string()))?;
+    let view = match seen {
+        Some(view) => Some(view),
+        // One of another node, perhaps, that nobody here follows.
+        None if state.bus.is_elsewhere(&service) => {
+            let asked = state.bus.request(&address, everything, ELSEWHERE).await;
+            asked.ok().and_then(|replies| replies.into_iter().next()?.table)
+        }
+        None => None,
+    };
+    let Some(view) = view else {
         let slots = state.bus.slots_of(&service);
         let failed = slots.iter().find(|slot| **slot.address() == address).and_then(|slot| slot.error());
         return Err(match failed {

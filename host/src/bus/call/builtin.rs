@@ -3,7 +3,7 @@
 use super::{Call, Fault, ServiceInfo};
 use crate::bus::service::{Core, ServiceState};
 use crate::bus::slot::TableView;
-use crate::bus::{Address, Bus};
+use crate::bus::{Address, Bus, View};
 use crate::table::rows_json;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -84,7 +84,9 @@ fn table(bus: &Bus, service: &str, call: &Call) -> Result<Arc<TableView>, Fault>
         return Err(Fault::arguments(format!("{} takes {{\"table\": NAME}}", call.method)));
     };
     let address = Address::new(service, table).map_err(Fault::arguments)?;
-    bus.table(&address).ok_or_else(|| {
+    // As whoever calls would see it as a subscriber.
+    let seen = bus.look(&address, call.caller.service.as_deref(), &View::default());
+    seen.map_err(|e| Fault::new("no_such_view", e))?.ok_or_else(|| {
         let there: Vec<String> =
             bus.slots_of(service).iter().filter(|s| s.is_there()).map(|s| s.address().table().to_owned()).collect();
         let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
