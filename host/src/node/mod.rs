@@ -72,7 +72,6 @@ impl Node {
     }
 
     /// A host within another program, to be described first. It listens nowhere unless told to.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
     }
