@@ -2,6 +2,7 @@
 
 use crate::bus::is_service_name;
 use crate::logging::{Format, parse_filter};
+use crate::table::Limits;
 use busway_plugin_api::info::is_driver_id;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -97,12 +98,25 @@ pub struct Datasource {
     /// How long a poll may take.
     #[serde(default = "thirty_seconds", deserialize_with = "duration")]
     pub deadline: Duration,
+    /// How many rows each of its tables may have; else 20 million.
+    #[serde(default)]
+    pub max_rows: Option<usize>,
+    /// How many bytes of data each of its tables may have; else 4 GiB.
+    #[serde(default)]
+    pub max_bytes: Option<usize>,
     /// What the driver is told.
     #[serde(default)]
     pub options: Map<String, Value>,
 }
 
 impl Datasource {
+    /// How large each of its tables may be.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let most = Limits::default();
+        Limits { rows: self.max_rows.unwrap_or(most.rows), bytes: self.max_bytes.unwrap_or(most.bytes) }
+    }
+
     /// One of that driver, with nothing set that need not be.
     #[must_use]
     pub fn new(driver: &str) -> Self {
@@ -112,6 +126,8 @@ impl Datasource {
             enabled: yes(),
             poll: ten_seconds(),
             deadline: thirty_seconds(),
+            max_rows: None,
+            max_bytes: None,
             options: Map::new(),
         }
     }
@@ -256,6 +272,9 @@ impl Config {
             if datasource.deadline.is_zero() {
                 return refuse(format!("datasource {name:?}: a deadline of zero leaves no time for a poll"));
             }
+            if datasource.max_rows == Some(0) || datasource.max_bytes == Some(0) {
+                return refuse(format!("datasource {name:?}: a limit of zero leaves no room for a table's rows"));
+            }
             if !datasource.poll.is_zero() && datasource.poll < Duration::from_millis(10) {
                 return refuse(format!("datasource {name:?}: polls less than 10 ms apart (0 polls on request only)"));
             }
@@ -321,7 +340,7 @@ mod tests {
     fn a_whole_file() {
         let config = Config::parse(
             "state_dir = 'state'\n[plugins]\ndirectories = ['drivers', '/opt/drivers']\nscan_interval = 2\n[listen]\ntcp = \
-             '127.0.0.1:1789'\n[datasource.web]\ndriver = 'files'\npoll = '1m 30s'\n[datasource.web.options]\npath = \
+             '127.0.0.1:1789'\n[datasource.web]\ndriver = 'files'\npoll = '1m 30s'\nmax_rows = 1000\n[datasource.web.options]\npath = \
              '/srv'\n",
             Path::new("/etc/busway/busway.toml"),
         )
@@ -335,6 +354,7 @@ mod tests {
             (web.poll, web.enabled, web.options["path"].as_str()),
             (Duration::from_secs(90), true, Some("/srv"))
         );
+        assert_eq!(web.limits(), Limits { rows: 1000, ..Limits::default() });
     }
 
     #[test]
@@ -353,6 +373,10 @@ mod tests {
             error("[datasource.'a b']\ndriver = 'files'\n"),
             "the configuration: datasource \"a b\": a name is words of A-Z a-z 0-9 _ - joined by dots, and begins with no \
              underscore"
+        );
+        assert_eq!(
+            error("[datasource.web]\ndriver = 'files'\nmax_rows = 0\n"),
+            "the configuration: datasource \"web\": a limit of zero leaves no room for a table's rows"
         );
         let text = error("[log]\nfilter = 'a=b=c'\n");
         // What exactly is wrong is the filter's library's to say.

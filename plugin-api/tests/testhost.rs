@@ -123,3 +123,30 @@ fn a_driver_that_breaks_its_rules_is_told_so() {
     );
     assert!(open_driver::<Wrong>(&TestHost::new(), json!({})).is_ok());
 }
+
+#[test]
+fn it_tells_which_tables_have_subscribers() {
+    #[derive(Deserialize, JsonSchema)]
+    struct NoOptions {}
+    struct Hears;
+    impl Driver for Hears {
+        const ID: &'static str = "hears";
+        type Options = NoOptions;
+        type Source = PollSource;
+
+        fn open(_: Self::Options, context: Context) -> Result<PollSource, Error> {
+            Ok(PollSource::new(context).on_subscribed(|context, request| {
+                context.status(&request.tables.keys().cloned().collect::<Vec<_>>().join(" "));
+            }))
+        }
+    }
+    let host = TestHost::new();
+    let source = host.open::<Hears>(json!({})).unwrap();
+    source.activate().unwrap();
+    source.subscribed(&["b", "a"]).unwrap();
+    source.subscribed(&[]).unwrap();
+    assert_eq!(host.statuses(), ["a b", ""]);
+    // One that does not care is told in vain.
+    let (deaf, _context) = with_context(&host);
+    deaf.subscribed(&["a"]).unwrap();
+}

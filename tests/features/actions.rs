@@ -24,12 +24,14 @@ fn datasource(driver: &str, options: Value) -> Datasource {
         enabled: true,
         poll: Duration::from_millis(50),
         deadline: Duration::from_secs(10),
+        max_rows: None,
+        max_bytes: None,
         options: options.as_object().cloned().unwrap(),
     }
 }
 
 impl Hosted {
-    async fn start(fixture: &Fixture) -> Self {
+    async fn start(fixture: &Fixture, one: Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let plugins = folder.path().join("plugins");
         std::fs::create_dir(&plugins).unwrap();
@@ -42,7 +44,7 @@ impl Hosted {
         let add = |(name, datasource): (&str, Datasource)| (name.to_owned(), datasource);
         config.datasource.extend(
             [
-                ("one", datasource("fixture-driver-aa", json!({"pushes": true}))),
+                ("one", datasource("fixture-driver-aa", one)),
                 ("two", datasource(OTHER, json!({}))),
                 ("gone", datasource("no-such-driver", json!({}))),
                 ("deaf", datasource(OTHER, json!({"fault": "subscribed_hang"}))),
@@ -87,11 +89,16 @@ impl Hosted {
 
 /// Runs a test on a host of its own.
 fn hosted(test: impl AsyncFnOnce(&Hosted)) {
+    hosted_with(json!({"pushes": true}), test);
+}
+
+/// The same, with other options for `one`.
+fn hosted_with(one: Value, test: impl AsyncFnOnce(&Hosted)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     // Outside the time that the test has: it may have to be built.
     let fixture = Fixture::new();
     let whole = async {
-        let hosted = Hosted::start(&fixture).await;
+        let hosted = Hosted::start(&fixture, one).await;
         hosted.until("one", "waiting", json!(0)).await;
         hosted.until("two", "waiting", json!(0)).await;
         test(&hosted).await;
@@ -206,7 +213,7 @@ fn a_caller_that_goes_takes_all_its_calls_with_it() {
 
 #[test]
 fn a_reload_ends_what_the_old_source_waits_for_and_nobody_else_s_call() {
-    hosted(async |host| {
+    hosted_with(json!({"lingers": true}), async |host| {
         let bus = host.bus().clone();
         let args = json!({"service": "two", "method": "wait", "deadline_ms": 600_000});
         let call = tokio::spawn(async move { bus.call("one", "relay", args).await });

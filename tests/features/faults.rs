@@ -126,6 +126,24 @@ fn one_table_s_error_leaves_the_others() {
 }
 
 #[test]
+fn a_table_that_outgrows_its_limit_keeps_its_last_good_rows() {
+    let bed = Bed::new();
+    Fixture::new().rename_into(&bed.plugin("libfixture.so"));
+    let host = bed.start(
+        "[datasource.bad]\ndriver = 'fixture-driver-aa'\npoll = '50ms'\nmax_rows = 4\n[datasource.bad.options]\nfault = \
+         'twice_the_rows'\nafter = 2\n",
+    );
+    assert_eq!(
+        error(&host.wait_datasource("bad", "degraded")),
+        "table \"numbers\": it would have 6 rows, more than the limit of 4 rows a table: the last good rows stay"
+    );
+    assert_eq!(host.rows("bad", "numbers").unwrap().len(), 3);
+    let table =
+        host.wait_row("_host", "tables", "the other table", |row| row["service"] == "bad" && row["table"] == "ticks");
+    assert_eq!(table["error"], Value::Null);
+}
+
+#[test]
 fn a_poll_that_breaks_the_contract_is_refused() {
     let host = beside("fault = 'twice_the_table'\n");
     let text = error(&host.wait_datasource("bad", "failed"));

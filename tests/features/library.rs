@@ -19,6 +19,8 @@ fn config(folder: &std::path::Path) -> Config {
         enabled: true,
         poll: Duration::from_millis(50),
         deadline: Duration::from_secs(10),
+        max_rows: None,
+        max_bytes: None,
         options: json!({"rows": 2}).as_object().cloned().unwrap(),
     };
     config.datasource.insert("one".to_owned(), one);

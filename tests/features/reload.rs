@@ -141,7 +141,7 @@ fn a_source_that_hangs_is_revived_by_the_next_build() {
     Fixture::new().rename_into(&bed.plugin("libfixture.so"));
     let host = bed.start(
         "[datasource.one]\ndriver = 'fixture-driver-aa'\npoll = '50ms'\ndeadline = \
-         '300ms'\n[datasource.one.options]\nfault = 'poll_hang'\nafter = 3\n",
+         '300ms'\n[datasource.one.options]\nfault = 'poll_hang'\nfault_of = 1\nafter = 3\n",
     );
     host.wait_datasource("one", "hung");
     Fixture::new().revision(2).rename_into(&host.plugin("libfixture.so"));

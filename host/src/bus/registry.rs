@@ -50,6 +50,9 @@ pub(crate) struct Registry {
     slots: BTreeMap<Address, BTreeMap<View, Arc<Slot>>>,
     followers: BTreeMap<Uuid, Arc<Follower>>,
     patterns: Matcher<Uuid>,
+    /// Who listens on each address besides its name, as of the last reconciliation; and by service.
+    listeners: BTreeMap<String, BTreeSet<String>>,
+    listening: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Services whose tables' interest may have changed; to be told when the registry is free.
@@ -155,7 +158,7 @@ impl Registry {
             resumed = self.slot(address, &view).attach(&follower.queue, resume);
             touched.insert(address.clone());
         }
-        for name in self.known_names() {
+        for name in self.candidates(&follower.selector) {
             let met = self.addresses(&name).iter().any(|address| follower.selector.has_service(address));
             if met {
                 self.join(&name, follower, touched);
@@ -164,8 +167,32 @@ impl Registry {
         resumed
     }
 
-    fn known_names(&self) -> Vec<String> {
-        self.services.keys().chain(self.remote.keys()).cloned().collect()
+    /// The services that a selector may mean. Without wildcards it costs what listens on its address, with them all.
+    fn candidates(&self, selector: &Selector) -> Vec<String> {
+        match selector.literal() {
+            Some(address) => self.listeners.get(address.service()).into_iter().flatten().cloned().collect(),
+            None => self.services.keys().chain(self.remote.keys()).cloned().collect(),
+        }
+    }
+
+    /// Keeps in mind on what a service listens besides its name.
+    fn listen(&mut self, name: &str, addresses: &BTreeSet<String>) {
+        let now: BTreeSet<String> = addresses.iter().filter(|address| *address != name).cloned().collect();
+        let was = match now.is_empty() {
+            true => self.listening.remove(name),
+            false => self.listening.insert(name.to_owned(), now.clone()),
+        };
+        for address in was.unwrap_or_default() {
+            if let Some(names) = self.listeners.get_mut(&address) {
+                names.remove(name);
+                if names.is_empty() {
+                    self.listeners.remove(&address);
+                }
+            }
+        }
+        for address in now {
+            self.listeners.entry(address).or_default().insert(name.to_owned());
+        }
     }
 
     fn join(&mut self, name: &str, follower: &Arc<Follower>, touched: &mut Touched) {
@@ -239,6 +266,7 @@ impl Registry {
     /// After a service, its addresses or its tables came, changed or went: who is meant joins, who is not leaves.
     pub(crate) fn reconcile(&mut self, name: &str, touched: &mut Touched) {
         let addresses = self.addresses(name);
+        self.listen(name, &addresses);
         let met: BTreeSet<Uuid> = addresses.iter().flat_map(|address| self.patterns.matches(address)).collect();
         let is_met = |registry: &Self, id: &Uuid| -> Option<Arc<Follower>> {
             let follower = registry.followers.get(id).filter(|_| met.contains(id))?;

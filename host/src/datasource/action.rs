@@ -61,20 +61,28 @@ pub(super) async fn run(
     deadline: Duration,
 ) -> Result<Value, ActionError> {
     let until = Instant::now() + deadline.min(ACTION);
-    let open = match tokio::time::timeout_at(until, shared.settled()).await {
-        Ok(Some(open)) => open,
-        Ok(None) => return Err(ActionError::not_open(name, shared)),
-        Err(_) => {
-            let text = format!("datasource {name:?} did not become active in time: its source is in standby");
-            return Err(ActionError::Failed(Fault::new("standby", text)));
+    loop {
+        let open = match tokio::time::timeout_at(until, shared.settled()).await {
+            Ok(Some(open)) => open,
+            Ok(None) => return Err(ActionError::not_open(name, shared)),
+            Err(_) => {
+                let text = format!("datasource {name:?} did not become active in time: its source is in standby");
+                return Err(ActionError::Failed(Fault::new("standby", text)));
+            }
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        let done = open.execute(request.clone(), left, shared.still(&open)).await;
+        if done.as_ref().is_err_and(super::open::SourceError::is_code_fault) {
+            // The next poll finds it poisoned and opens another.
+            open.ingest.want(&PollRequest::default());
         }
-    };
-    let done = open.execute(request, until.saturating_duration_since(Instant::now())).await;
-    if done.as_ref().is_err_and(super::open::SourceError::is_code_fault) {
-        // The next poll finds it poisoned and opens another.
-        open.ingest.want(&PollRequest::default());
+        match done {
+            Ok(Some(value)) => return Ok(value),
+            // It was paused before it began.
+            Ok(None) => {}
+            Err(error) => return Err(ActionError::Failed(fault(&error))),
+        }
     }
-    done.map_err(|error| ActionError::Failed(fault(&error)))
 }
 
 /// Makes the actions that a datasource's driver declares methods of its service. Of a name that every service answers,

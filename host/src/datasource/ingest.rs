@@ -8,7 +8,7 @@ use super::error;
 use crate::bus::{PublishError, Service};
 use crate::logging::forward;
 use crate::plugin::{CallError, HostCalls};
-use crate::table::Shape;
+use crate::table::{Limits, Shape};
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::message::{CallRequest, ErrorBody, LogRecord, PollRequest};
 use busway_plugin_api::table::{Change, Update};
@@ -43,6 +43,8 @@ pub(super) struct Ingest {
     pub(super) calls: Arc<Calls>,
     /// Where calls of other services are made.
     runtime: Handle,
+    /// Of each table.
+    limits: Limits,
     /// Tables that the source publishes by itself.
     offered: Mutex<BTreeSet<String>>,
     /// Which tables need a poll: some, or all.
@@ -75,7 +77,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Ingest {
     /// Must be called within a tokio runtime.
-    pub(super) fn new(service: Arc<Service>, driver: &str, generation: u64, bell: Arc<Notify>) -> Self {
+    pub(super) fn new(service: Arc<Service>, driver: &str, generation: u64, limits: Limits, bell: Arc<Notify>) -> Self {
         Self {
             service,
             driver: driver.to_owned(),
@@ -83,6 +85,7 @@ impl Ingest {
             door: Mutex::new(Door::Standby),
             calls: Arc::new(Calls::new()),
             runtime: Handle::current(),
+            limits,
             offered: Mutex::default(),
             wanted: Mutex::default(),
             bell,
@@ -152,6 +155,9 @@ impl Ingest {
         match &update.change {
             Change::Snapshot(rows) => {
                 let shape = Shape::of(&update, rows).map_err(|e| refuse(e.into()))?;
+                if !self.service.has(table) {
+                    self.service.limit(table, self.limits);
+                }
                 self.service.snapshot(table, shape, rows, poll).map_err(refuse)?;
             }
             Change::Delta { added, removed } => {

@@ -85,7 +85,8 @@ impl Open {
         generation: Arc<Generation>,
         bell: Arc<Notify>,
     ) -> Result<Self, SourceError> {
-        let ingest = Arc::new(Ingest::new(Arc::clone(service), &generation.info.id, generation.number, bell));
+        let (driver, number) = (&generation.info.id, generation.number);
+        let ingest = Arc::new(Ingest::new(Arc::clone(service), driver, number, record.limits(), bell));
         let request = OpenRequest {
             datasource: service.name().to_owned(),
             call: 1,
@@ -166,12 +167,19 @@ impl Open {
         Ok(updates)
     }
 
-    /// Runs an action. The caller's deadline is what the source is told; only one that is overdue by the host's own costs a
-    /// thread: callers can't spend a driver's.
-    pub(super) async fn execute(&self, request: ExecuteRequest, deadline: Duration) -> Result<Value, SourceError> {
-        let run =
-            self.call_of(self.source()?, deadline, ACTION, move |s, head| s.execute(Call { head, body: &request }));
-        run.await
+    /// Runs an action, if the source is `still` the one to run it when a thread is free; `None`: not. The caller's deadline is
+    /// what the source is told; only one that is overdue by the host's own costs a thread: callers can't spend a driver's.
+    pub(super) async fn execute(
+        &self,
+        request: ExecuteRequest,
+        deadline: Duration,
+        still: impl FnOnce() -> bool + Send + 'static,
+    ) -> Result<Option<Value>, SourceError> {
+        let work = move |source: &dyn Source, head: CallHead| match still() {
+            true => source.execute(Call { head, body: &request }).map(Some),
+            false => Ok(None),
+        };
+        self.call_of(self.source()?, deadline, ACTION, work).await
     }
 
     /// Tells which tables have subscribers.

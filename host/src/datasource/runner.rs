@@ -83,6 +83,12 @@ impl Shared {
         settled.ok()?.open().cloned()
     }
 
+    /// Whether a source is the active one, as whoever asks later finds it.
+    pub(super) fn still(&self, open: &Arc<Open>) -> impl FnOnce() -> bool + Send + 'static {
+        let (standing, open) = (self.standing(), Arc::downgrade(open));
+        move || matches!(&*standing.borrow(), Standing::Active(active) if std::ptr::eq(Arc::as_ptr(active), open.as_ptr()))
+    }
+
     /// Answers the source that was there before.
     fn set(&self, standing: Standing) -> Option<Arc<Open>> {
         self.standing.send_replace(standing).open().cloned()

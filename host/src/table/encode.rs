@@ -162,7 +162,9 @@ impl Layout {
         let mut at = 0;
         for (i, (start, end)) in starts.iter_mut().zip(ends.iter_mut()).enumerate() {
             *start = at;
-            bytes[at..at + self.marks].fill(0);
+            if self.marks > 0 {
+                bytes[at..at + self.marks].fill(0);
+            }
             at += self.fixed;
             for text in &texts {
                 let (first, mut length) = (text.offsets[i], length(text.offsets[i], text.offsets[i + 1]));

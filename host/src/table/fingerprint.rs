@@ -5,7 +5,8 @@
 //! of 3e-16 a poll. What is not: XXH3 is well tested, but no cryptographic hash. Someone who may choose rows and doesn't
 //! know the secret has no known way to make two that collide, short of trying, but nothing proves that there is none; who
 //! could read the process's memory, or learn prints, can. Prints never leave the process. If a match is forged, that
-//! table shows an old row for a new one until the next change of it: nothing else comes of it.
+//! table shows an old row for a new one until the next change of it: nothing else comes of it. SipHash-1-3-128, whose
+//! promise is stronger, takes 26 ns for a row of 55 bytes where XXH3 takes 7: a third more for a whole poll of a large table.
 //!
 //! Of keyed tables the key has 96 bits, the rest of the row 64. That is enough: a row's rest is only compared with the one
 //! old row of its key, so a change is missed once in 2^64 changes, however large the table.

@@ -32,9 +32,10 @@ impl Taken {
         take(&shape.schema, rows, limits)
     }
 
-    /// Refuses rows that were taken for another shape.
-    pub(crate) fn check(&self, shape: &Shape) -> Result<(), Refused> {
-        fits(&shape.schema, &self.schema)
+    /// Refuses rows that were taken for another shape or by other limits.
+    pub(crate) fn check(&self, shape: &Shape, limits: Limits) -> Result<(), Refused> {
+        fits(&shape.schema, &self.schema)?;
+        limits.check(self.rows, self.batches.iter().map(bytes_of).sum())
     }
 
     /// As one batch: small ones, of deltas and steps.

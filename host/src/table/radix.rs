@@ -122,7 +122,7 @@ fn spares() -> MutexGuard<'static, Vec<Vec<Entry>>> {
 /// So many entries, whatever is in them.
 fn room(count: usize) -> Vec<Entry> {
     // Small ones are at hand anyway.
-    let spare = if count < SPARE / 64 { None } else { spares().pop() };
+    let spare = if count < SPARE / 1024 { None } else { spares().pop() };
     let mut room = spare.unwrap_or_default();
     if room.capacity() < count {
         // Zeros come from the system as they are.
@@ -134,7 +134,7 @@ fn room(count: usize) -> Vec<Entry> {
 
 fn keep(entries: Vec<Entry>) {
     let mut spares = spares();
-    if spares.len() < 2 && (SPARE / 64..=SPARE).contains(&entries.capacity()) {
+    if spares.len() < 2 && (SPARE / 1024..=SPARE).contains(&entries.capacity()) {
         spares.push(entries);
     }
 }
@@ -142,7 +142,8 @@ fn keep(entries: Vec<Entry>) {
 /// The new rows of one part, by hash.
 #[derive(Default)]
 struct Table {
-    /// One more than the entry's number; 0: free. As many as a power of two, half of them free.
+    /// One more than the entry's number; 0: free. As many as a power of two, most of them free: steps to the next one are
+    /// what the processor guesses wrong.
     slots: Vec<u32>,
     /// Of each entry: whether it is spoken for.
     done: Vec<bool>,
@@ -164,7 +165,7 @@ impl Table {
     /// Takes the new rows of a part in; of several with one print the last.
     fn fill(&mut self, new: &[Entry], found: &mut Matched) {
         self.slots.clear();
-        self.slots.resize((2 * new.len()).next_power_of_two().max(2), 0);
+        self.slots.resize((4 * new.len()).next_power_of_two(), 0);
         self.done.clear();
         self.done.resize(new.len(), false);
         for (i, entry) in new.iter().enumerate() {

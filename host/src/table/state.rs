@@ -59,9 +59,9 @@ impl TableState {
     ///
     /// # Errors
     ///
-    /// When the rows are of another shape than this.
+    /// When the rows are of another shape than this, or too many.
     pub fn begin_taken(shape: Shape, rows: Taken, limits: Limits) -> Result<Self, Refused> {
-        rows.check(&shape)?;
+        rows.check(&shape, limits)?;
         Self::begin_with(shape, rows, limits, Epoch::next(), 1)
     }
 
@@ -100,9 +100,9 @@ impl TableState {
     ///
     /// # Errors
     ///
-    /// When the rows are of another shape than this.
+    /// When the rows are of another shape than this, or too many.
     pub fn snapshot_taken(&mut self, shape: Shape, rows: Taken, poll: u64) -> Result<Applied, Refused> {
-        rows.check(&shape)?;
+        rows.check(&shape, self.limits)?;
         if !self.shape.continues(&shape) {
             self.begin_again(shape, rows, Epoch::next(), 1)?;
             return Ok(Applied::Begun);
@@ -552,6 +552,12 @@ mod tests {
         let shape = state.shape().clone();
         let refused = state.snapshot(shape, &given(&[row(1, 1.0), row(2, 2.0), row(3, 3.0)]), 0).unwrap_err();
         assert_eq!(refused.to_string(), text);
+        let taken =
+            Taken::of(&state.shape, &given(&[row(1, 1.0), row(2, 2.0), row(3, 3.0)]), Limits::default()).unwrap();
+        assert_eq!(state.snapshot_taken(state.shape().clone(), taken, 0).unwrap_err().to_string(), text);
+        state.set_limits(Limits { rows: 2, bytes: 30 });
+        let refused = state.snapshot(state.shape().clone(), &given(&[row(1, 1.0), row(4, 2.0)]), 0).unwrap_err();
+        assert!(matches!(refused, Refused::TooLarge { what: "bytes", would: 32..40, limit: 30 }), "{refused:?}");
         assert_eq!((state.to(), state.rows().num_rows()), (1, 2));
     }
 }

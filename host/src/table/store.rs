@@ -184,3 +184,65 @@ pub(crate) fn pick(batch: &RecordBatch, rows: &[u32]) -> Result<RecordBatch, Ref
         batch.columns().iter().map(|column| take(column, &which, None)).collect::<Result<Vec<ArrayRef>, _>>()?;
     Ok(RecordBatch::try_new_with_options(batch.schema(), columns, &options)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{Applied, Limits, Shape, TableState};
+    use arrow_array::Int64Array;
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
+    use arrow_schema::{DataType, Field, Schema};
+    use busway_plugin_api::table::Batches;
+
+    fn numbers(numbers: impl IntoIterator<Item = i64>) -> RecordBatch {
+        let schema = Schema::new(vec![Field::new("n", DataType::Int64, false)]);
+        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int64Array::from_iter_values(numbers))]).unwrap()
+    }
+
+    fn held(rows: &Rows) -> Vec<i64> {
+        rows.batches().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
+    }
+
+    #[test]
+    fn small_steps_leave_few_batches_and_every_row_where_it_was() {
+        let mut store = Store::new(numbers([]).schema(), vec![numbers(0..40_000)]);
+        for from in (40_000..43_000).step_by(3) {
+            store.append(&numbers(from..from + 3));
+            store.remove(&[u32::try_from(from).unwrap() + 1]);
+        }
+        assert!(store.chunks.len() < 14, "{}", store.chunks.len());
+        let positions = [0, 39_999, 40_000, 42_998, 42_999, 41_000];
+        assert_eq!(store.gather(&positions).unwrap(), numbers(positions.map(i64::from)));
+        let there = |n: &i64| *n < 40_000 || (*n - 40_000) % 3 != 1;
+        assert_eq!(held(&store.rows()), (0..43_000).filter(there).collect::<Vec<_>>());
+        assert_eq!(store.positions().unwrap(), (0..43_000).filter(|n| there(&i64::from(*n))).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_large_table_is_compacted_where_it_pays() {
+        let given = |rows: RecordBatch| Batches::from(rows);
+        let shape = Shape::new(numbers([]).schema(), Vec::new()).unwrap();
+        let mut state = TableState::begin(shape.clone(), &given(numbers(0..100_000)), Limits::default()).unwrap();
+        let none = || given(numbers([]));
+        state.delta(&given(numbers(100_000..100_005)), &given(numbers(0..10)), 0).unwrap();
+        let before = state.rows();
+        assert!(!state.needs_compaction());
+        state.compact();
+        // The first batch stays, with its absent rows; the index knows that they are.
+        assert_eq!(held(&state.rows()), held(&before));
+        assert!(state.delta(&none(), &given(numbers([5])), 0).is_err());
+        state.delta(&given(numbers([5])), &none(), 0).unwrap();
+
+        state.delta(&none(), &given(numbers(30_000..60_000)), 0).unwrap();
+        let (bytes, reader) = (state.bytes(), state.rows());
+        assert!(state.needs_compaction());
+        state.compact();
+        assert!(!state.needs_compaction() && state.bytes() < bytes * 3 / 4);
+        let expected: Vec<i64> = (10..30_000).chain(60_000..100_005).chain([5]).collect();
+        assert_eq!((held(&state.rows()), held(&reader)), (expected.clone(), expected.clone()));
+        let mixed = given(numbers(expected.iter().rev().copied()));
+        assert!(matches!(state.snapshot(shape, &mixed, 0).unwrap(), Applied::Unchanged));
+        assert_eq!(state.to(), 4);
+    }
+}

@@ -160,7 +160,7 @@ type Outcome = Result<(), String>;
 impl Model {
     fn new(seed: u64, mutant: Option<Mutant>) -> Self {
         // Half of them with lagging feeds and no patience: snapshots and wide steps cross on the way.
-        let lagging = seed % 2 == 0;
+        let lagging = seed.is_multiple_of(2);
         let soon = Duration::from_millis(30);
         let timing = match lagging {
             true => Timing { retry: soon, patience: soon, ..Timing::default() },
@@ -175,9 +175,7 @@ impl Model {
         let (keyed, readers, listening) = (BTreeMap::new(), Vec::new(), [false; 2]);
         let (history, now) = (BTreeMap::new(), BTreeMap::new());
         let mut model = Self { world, services: vec![None, None], keyed, listening, readers, history, now };
-        for service in 0..2 {
-            model.services[service] = model.world.nodes[service].register(SERVICES[service]).ok();
-        }
+        model.services = SERVICES.iter().zip(&model.world.nodes).map(|(name, node)| node.register(name).ok()).collect();
         model
     }
 

@@ -88,10 +88,10 @@ async fn first_and_last_subscribers_are_told_at_once(world: World) {
     let service = world.service("web").await;
     let told = listening(&service);
     let pair = |table: &str, wanted| (table.to_owned(), wanted);
-    let one = world.last().subscribe(&address("web/t"));
-    let two = world.last().subscribe(&address("web/t"));
+    let one = world.last().subscribe(address("web/t"));
+    let two = world.last().subscribe(address("web/t"));
     until(|| *told.lock().unwrap() == [pair("t", true)]).await;
-    let third = world.last().subscribe(&address("web/u"));
+    let third = world.last().subscribe(address("web/u"));
     until(|| *told.lock().unwrap() == [pair("t", true), pair("u", true)]).await;
     assert!(service.is_wanted("t"));
     drop(one);

@@ -90,7 +90,7 @@ async fn states_are_whole_and_skip_what_lies_between(world: World) {
     }
     consumer.sees("web/t", &[(49, 49)]).await;
     assert_eq!(consumer.of("web/t").steps, 0);
-    let mut states = Box::pin(world.last().subscribe(&address("web/t")).as_states());
+    let mut states = Box::pin(world.last().subscribe(address("web/t")).as_states());
     let (_, state) = states.next().await.unwrap();
     assert_eq!(rows(&state.unwrap()), [(49, 49)].into());
     drop(service);
@@ -121,7 +121,7 @@ async fn a_pull_subscription_is_served_when_it_asks(world: World) {
 async fn waiting_for_a_condition(world: World) {
     let service = world.service("web").await;
     publish(&service, "t", &[(1, 1)]);
-    let mut waiting = world.last().subscribe(&address("web/t"));
+    let mut waiting = world.last().subscribe(address("web/t"));
     let far = Duration::from_secs(60);
     let seen = waiting.wait_for(|view| rows(view).contains_key(&1), far).await.unwrap();
     assert_eq!(seen.address.to_string(), "web/t");

@@ -83,6 +83,8 @@ fn config(folder: &Path, plugins: PathBuf) -> Result<Config, ConfigError> {
         enabled: true,
         poll: Duration::from_secs(1),
         deadline: Duration::from_secs(10),
+        max_rows: None,
+        max_bytes: None,
         options: options.as_object().cloned().unwrap_or_default(),
     };
     let files = folder.join("files");
