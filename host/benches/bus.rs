@@ -95,10 +95,9 @@ async fn run(subscribers: usize, tally: &Tally, mut publish: impl FnMut()) -> Ru
 
 async fn over_channels(subscribers: usize) -> Run {
     let bus = Bus::default();
+    // The same change of the same table, which nobody follows there.
     let service = published(&bus);
-    let Applied::Stepped(step) = service.delta("t", &batches([(0, 1)].into_iter()), &nothing(), 0).unwrap() else {
-        unreachable!()
-    };
+    let (none, mut value) = (nothing(), 1);
     let tally = Arc::new(Tally::default());
     let sampled = subscribers.div_ceil(100);
     let senders: Vec<_> = (0..subscribers)
@@ -114,6 +113,9 @@ async fn over_channels(subscribers: usize) -> Run {
         })
         .collect();
     run(subscribers, &tally, || {
+        value += 1;
+        let changed = service.delta("t", &batches([(value % 1000, value)].into_iter()), &none, 0).unwrap();
+        let Applied::Stepped(step) = changed else { unreachable!() };
         senders.iter().for_each(|sender| sender.try_send(Message::Step(Arc::clone(&step))).unwrap());
     })
     .await

@@ -3,12 +3,16 @@
 //! A queue that is full is emptied, and its tables are *late*: when the subscriber comes, each is served one step that is
 //! the sum of those it missed, from the table's ring, or a snapshot when the ring has lost them.
 
+use super::address::Address;
 use super::resync::PAUSE;
 use super::slot::{Slot, TableView};
+use super::subscription::Delivery;
 use crate::table::{Epoch, Step};
+use futures_util::task::AtomicWaker;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use std::task::Poll;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -88,7 +92,8 @@ struct Feed {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    messages: VecDeque<(u32, Message)>,
+    /// Whose, how many bytes of its own, and what.
+    messages: VecDeque<(u32, usize, Message)>,
     bytes: usize,
     feeds: Vec<Feed>,
     /// Feeds to be caught up, in the order in which they became late.
@@ -107,7 +112,8 @@ pub(crate) struct Queue {
     mode: Mode,
     bounds: Bounds,
     waiting: Mutex<Waiting>,
-    bell: Notify,
+    /// There is one who waits: the subscriber.
+    waker: AtomicWaker,
 }
 
 /// What is to be done for a late table.
@@ -118,11 +124,14 @@ pub(crate) enum CatchUp {
     Nothing,
 }
 
-fn bytes_of(message: &Message) -> usize {
-    match message {
-        Message::Step(step) => step.bytes(),
-        // Shared with the table.
-        Message::Snapshot(_) | Message::Gone => 0,
+impl Message {
+    /// What it keeps in memory by itself. Costs a look at each column: asked for once, however many it goes to.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Step(step) => step.bytes(),
+            // Shared with the table.
+            Self::Snapshot(_) | Self::Gone => 0,
+        }
     }
 }
 
@@ -143,15 +152,15 @@ impl Waiting {
     }
 
     fn forget(&mut self, number: u32) {
-        self.messages.retain(|(of, _)| *of != number);
-        self.bytes = self.messages.iter().map(|(_, message)| bytes_of(message)).sum();
+        self.messages.retain(|(of, ..)| *of != number);
+        self.bytes = self.messages.iter().map(|(_, bytes, _)| bytes).sum();
     }
 
     /// All that waits goes; whose it was is late.
     fn overflow(&mut self) {
         let all = std::mem::take(&mut self.messages);
         self.bytes = 0;
-        for (number, message) in all {
+        for (number, _, message) in all {
             self.dropped += u64::from(matches!(message, Message::Step(_)));
             self.mark_late(number);
         }
@@ -160,7 +169,7 @@ impl Waiting {
 
 impl Queue {
     pub(crate) fn new(id: Uuid, mode: Mode, bounds: Bounds) -> Self {
-        Self { id, mode, bounds, waiting: Mutex::default(), bell: Notify::new() }
+        Self { id, mode, bounds, waiting: Mutex::default(), waker: AtomicWaker::new() }
     }
 
     /// The subscription's identity.
@@ -197,11 +206,12 @@ impl Queue {
             waiting.mark_late(number);
         }
         drop(waiting);
-        self.bell.notify_one();
+        self.waker.wake();
     }
 
     /// Never blocks: a full queue is emptied, and its tables are late.
-    pub(crate) fn push(&self, number: u32, message: Message) {
+    /// `bytes`: the message's.
+    pub(crate) fn push(&self, number: u32, message: Message, bytes: usize) {
         let mut waiting = self.waiting();
         let step = matches!(message, Message::Step(_));
         let Some(feed) = waiting.feed(number) else { return };
@@ -214,8 +224,8 @@ impl Queue {
                 // A whole state, or none, makes all before it moot.
                 waiting.forget(number);
             }
-            waiting.bytes += bytes_of(&message);
-            waiting.messages.push_back((number, message));
+            waiting.bytes += bytes;
+            waiting.messages.push_back((number, bytes, message));
             if waiting.messages.len() > self.bounds.messages || waiting.bytes > self.bounds.bytes {
                 waiting.overflow();
             }
@@ -223,7 +233,7 @@ impl Queue {
             waiting.mark_late(number);
         }
         drop(waiting);
-        self.bell.notify_one();
+        self.waker.wake();
     }
 
     /// The subscriber's copy is not to be trusted: the next word is a snapshot. `slot`: of that table only.
@@ -240,7 +250,7 @@ impl Queue {
             waiting.mark_late(number);
         }
         drop(waiting);
-        self.bell.notify_one();
+        self.waker.wake();
     }
 
     /// When a snapshot of a table that its subscriber asks for is due; `None`: one is on its way already.
@@ -256,7 +266,7 @@ impl Queue {
     }
 
     /// The next message and whose it is, if there is one.
-    pub(crate) fn pop(&self) -> Option<(Arc<Slot>, Message)> {
+    pub(crate) fn pop(&self) -> Option<Delivery> {
         loop {
             let mut waiting = self.waiting();
             // First the last words: the table may be here again already, in another place.
@@ -266,22 +276,23 @@ impl Queue {
                 waiting.leaving -= 1;
                 let feed = waiting.feeds.remove(at);
                 if feed.at.is_some() {
-                    return Some((feed.slot, Message::Gone));
+                    return Some(Delivery { address: Arc::clone(feed.slot.address()), message: Message::Gone });
                 }
                 continue;
             }
-            if let Some((number, message)) = waiting.messages.pop_front() {
-                waiting.bytes -= bytes_of(&message);
+            if let Some((number, bytes, message)) = waiting.messages.pop_front() {
+                waiting.bytes -= bytes;
                 let Some(feed) = waiting.feed(number) else { continue };
                 feed.at = position(&message);
-                return Some((Arc::clone(&feed.slot), message));
+                let address = Arc::clone(feed.slot.address());
+                return Some(Delivery { address, message });
             }
             let number = waiting.late.pop_front()?;
             let Some(feed) = waiting.feed(number) else { continue };
             let slot = Arc::clone(&feed.slot);
             drop(waiting);
             if let Some(message) = self.catch_up(&slot, number) {
-                return Some((slot, message));
+                return Some(Delivery { address: Arc::clone(slot.address()), message });
             }
         }
     }
@@ -316,9 +327,22 @@ impl Queue {
         std::mem::replace(&mut feed.at, now)
     }
 
-    /// Waits until there may be a message.
+    /// Waits until there may be a message. One waits at a time.
     pub(crate) async fn rung(&self) {
-        self.bell.notified().await;
+        poll_fn(|context| {
+            self.waker.register(context.waker());
+            let waiting = self.waiting();
+            let any = !waiting.messages.is_empty() || !waiting.late.is_empty() || waiting.leaving > 0;
+            if any { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// The table of a feed, by its address.
+    pub(crate) fn slot_of(&self, address: &Address) -> Option<Arc<Slot>> {
+        let waiting = self.waiting();
+        let mut feeds = waiting.feeds.iter().filter(|feed| !feed.leaving);
+        feeds.find(|feed| **feed.slot.address() == *address).map(|feed| Arc::clone(&feed.slot))
     }
 
     /// The tables it has places for.

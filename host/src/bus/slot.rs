@@ -251,8 +251,9 @@ impl Slot {
             }
             Applied::Unchanged => return,
         };
+        let bytes = message.bytes();
         for (queue, number) in &cell.subscribers {
-            queue.push(*number, message.clone());
+            queue.push(*number, message.clone(), bytes);
         }
     }
 
@@ -356,7 +357,7 @@ impl Slot {
         cell.ring.clear();
         let was = cell.table.take().is_some();
         if was {
-            cell.subscribers.iter().for_each(|(queue, number)| queue.push(*number, Message::Gone));
+            cell.subscribers.iter().for_each(|(queue, number)| queue.push(*number, Message::Gone, 0));
         }
         was
     }
@@ -369,8 +370,10 @@ impl Slot {
         let steps = resume.and_then(|(epoch, to)| cell.ring.since(epoch, to));
         let Some(number) = queue.join(self, resume.filter(|_| steps.is_some())) else { return false };
         match (&steps, &cell.table) {
-            (Some(steps), _) => steps.iter().for_each(|step| queue.push(number, Message::Step(Arc::clone(step)))),
-            (None, Some(table)) => queue.push(number, Message::Snapshot(Arc::clone(table))),
+            (Some(steps), _) => {
+                steps.iter().for_each(|step| queue.push(number, Message::Step(Arc::clone(step)), step.bytes()));
+            }
+            (None, Some(table)) => queue.push(number, Message::Snapshot(Arc::clone(table)), 0),
             (None, None) => {}
         }
         cell.subscribers.push((Arc::clone(queue), number));

@@ -106,8 +106,7 @@ impl Subscription {
 
     /// The next message, if there is one.
     pub fn try_next(&mut self) -> Option<Delivery> {
-        let (slot, message) = self.queue.pop()?;
-        Some(Delivery { address: Arc::clone(slot.address()), message })
+        self.queue.pop()
     }
 
     /// As a stream that never ends.
@@ -120,13 +119,14 @@ impl Subscription {
         let known: BTreeMap<Arc<Address>, Position> = BTreeMap::new();
         stream::unfold((self, known), |(subscription, mut known)| async move {
             loop {
-                let Some((slot, message)) = subscription.queue.pop() else {
+                let Some(Delivery { address, message }) = subscription.queue.pop() else {
                     subscription.queue.rung().await;
                     continue;
                 };
-                let address = Arc::clone(slot.address());
                 // The message is a sign that there is something to see; what is seen is the present.
-                let seen = match slot.view().filter(|_| !matches!(message, Message::Gone)) {
+                let slot = subscription.queue.slot_of(&address);
+                let view = slot.and_then(|slot| slot.view());
+                let seen = match view.filter(|_| !matches!(message, Message::Gone)) {
                     None => known.remove(&address).map(|_| None),
                     Some(view) => {
                         let now = (view.epoch, view.to);
