@@ -327,6 +327,19 @@ impl Queue {
         std::mem::replace(&mut feed.at, now)
     }
 
+    /// The next message; waits for it. One waits at a time.
+    pub(crate) async fn next(&self) -> Delivery {
+        poll_fn(|context| {
+            let next = self.pop().or_else(|| {
+                self.waker.register(context.waker());
+                // One that came before the waker was there.
+                self.pop()
+            });
+            next.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
     /// Waits until there may be a message. One waits at a time.
     pub(crate) async fn rung(&self) {
         poll_fn(|context| {

@@ -96,12 +96,7 @@ impl Subscription {
 
     /// The next message; waits for it. Cancel safe.
     pub async fn next(&mut self) -> Delivery {
-        loop {
-            if let Some(delivery) = self.try_next() {
-                return delivery;
-            }
-            self.queue.rung().await;
-        }
+        self.queue.next().await
     }
 
     /// The next message, if there is one.
@@ -119,10 +114,7 @@ impl Subscription {
         let known: BTreeMap<Arc<Address>, Position> = BTreeMap::new();
         stream::unfold((self, known), |(subscription, mut known)| async move {
             loop {
-                let Some(Delivery { address, message }) = subscription.queue.pop() else {
-                    subscription.queue.rung().await;
-                    continue;
-                };
+                let Delivery { address, message } = subscription.queue.next().await;
                 // The message is a sign that there is something to see; what is seen is the present.
                 let slot = subscription.queue.slot_of(&address);
                 let view = slot.and_then(|slot| slot.view());
