@@ -57,6 +57,8 @@ struct Cell {
     /// When its rows were last known to be true.
     as_of: Option<Timestamp>,
     subscribers: Vec<(Arc<Queue>, u32)>,
+    /// The writer's views once more: who only looks need not wait for the writer.
+    views: Vec<Arc<Slot>>,
 }
 
 /// A table at one moment. Cheap to clone.
@@ -161,8 +163,11 @@ impl Slot {
     /// How many subscriptions it serves, its views' included.
     #[must_use]
     pub fn subscribers(&self) -> usize {
-        let views: Vec<Arc<Self>> = self.turn().views.iter().map(|fed| Arc::clone(&fed.slot)).collect();
-        self.cell().subscribers.len() + views.iter().map(|view| view.subscribers()).sum::<usize>()
+        let (own, views) = {
+            let cell = self.cell();
+            (cell.subscribers.len(), cell.views.clone())
+        };
+        own + views.iter().map(|view| view.subscribers()).sum::<usize>()
     }
 
     /// How many recent steps are kept, and their bytes.
@@ -319,26 +324,30 @@ impl Slot {
             view.look(&mut bound, &table, &Applied::Begun);
         }
         writer.views.push(Fed { slot: Arc::clone(view), bound });
+        self.cell().views.push(Arc::clone(view));
     }
 
     /// Feeds a view no longer.
     pub(crate) fn disown(&self, view: &Slot) {
-        self.turn().views.retain(|fed| !std::ptr::eq(Arc::as_ptr(&fed.slot), view));
+        let mut writer = self.turn();
+        writer.views.retain(|fed| !std::ptr::eq(Arc::as_ptr(&fed.slot), view));
+        self.cell().views.retain(|slot| !std::ptr::eq(Arc::as_ptr(slot), view));
     }
 
     /// The rows were read and are what they were.
     pub(crate) fn confirm(&self) {
-        let views: Vec<Arc<Self>> = self.turn().views.iter().map(|fed| Arc::clone(&fed.slot)).collect();
-        let mut cell = self.cell();
-        cell.as_of = Some(Timestamp::now());
-        cell.error = None;
-        drop(cell);
+        let views = {
+            let mut cell = self.cell();
+            cell.as_of = Some(Timestamp::now());
+            cell.error = None;
+            cell.views.clone()
+        };
         views.iter().for_each(|view| view.confirm());
     }
 
     /// An attempt to read the rows failed.
     pub(crate) fn fail(&self, error: String) {
-        let views: Vec<Arc<Self>> = self.turn().views.iter().map(|fed| Arc::clone(&fed.slot)).collect();
+        let views = self.cell().views.clone();
         views.iter().for_each(|view| view.fail(error.clone()));
         self.cell().error = Some(error);
     }
@@ -389,7 +398,7 @@ impl Slot {
 
     /// Whether it feeds views.
     pub(crate) fn has_views(&self) -> bool {
-        !self.turn().views.is_empty()
+        !self.cell().views.is_empty()
     }
 
     /// Whether anybody has a place here.
@@ -426,9 +435,8 @@ impl Slot {
 
     /// Nothing is here, and nobody waits for it.
     pub(crate) fn is_idle(&self) -> bool {
-        let views = self.turn().views.len();
         let cell = self.cell();
-        views == 0 && cell.table.is_none() && cell.error.is_none() && cell.subscribers.is_empty()
+        cell.views.is_empty() && cell.table.is_none() && cell.error.is_none() && cell.subscribers.is_empty()
     }
 
     /// Gives back the memory of rows that are no more, if it is worth it.
