@@ -1,7 +1,7 @@
 //! Who is called, and how a call gets there.
 
 use super::Bus;
-use super::call::{self, Call, CallError, CallOptions, CallRequest, Fault, Reply, Target};
+use super::call::{self, Call, CallError, CallOptions, CallRequest, Fault, Reply, Target, WORK_DEADLINE};
 use super::pattern::Pattern;
 use super::selector::Selector;
 use super::slot::TableView;
@@ -98,7 +98,8 @@ impl Bus {
         drop(tokio::spawn(async move { bus.deliver(place, &method, args, options).await }));
     }
 
-    /// The present states of tables, of all who publish them, on whatever node; who did not answer in time is told.
+    /// The present states of tables, of all who publish them, on whatever node; who did not answer in time is told. Waits no
+    /// longer than [`WORK_DEADLINE`].
     ///
     /// # Errors
     ///
@@ -125,7 +126,7 @@ impl Bus {
         if asked.is_empty() {
             return Err(CallError::NotFound { what, there });
         }
-        let until = Instant::now() + deadline;
+        let until = Instant::now() + deadline.min(WORK_DEADLINE);
         let all = |got: &BTreeMap<Arc<Address>, Arc<TableView>>| asked.iter().all(|address| got.contains_key(address));
         let mut got: BTreeMap<Arc<Address>, Arc<TableView>> = BTreeMap::new();
         loop {

@@ -143,7 +143,7 @@ impl Copies {
         let Word::Step { epoch, from, to, poll, updated, .. } = *word else { return };
         let epoch = Epoch(epoch);
         match wire::read(rows).map(|(_, batches)| <[RecordBatch; 2]>::try_from(batches)) {
-            Ok(Ok([removed, added])) => {
+            Ok(Ok([removed, added])) if updated <= removed.num_rows().min(added.num_rows()) => {
                 let step = Step { epoch, from, to, poll, removed, added, updated };
                 let ready = copy.steps.step((epoch, from, to), step, now);
                 copy.apply(ready, now);
@@ -257,7 +257,10 @@ impl Copy {
     fn whole(&mut self, shape: WireShape, rows: &Batches, (epoch, to, poll): (u64, u64, u64), now: Instant) {
         let epoch = Epoch(epoch);
         let Some(ready) = self.steps.snapshot(epoch, to, now) else { return };
-        let shape = shape.with(Arc::clone(&rows.schema));
+        let shape = match shape.with(Arc::clone(&rows.schema)) {
+            Ok(shape) => shape,
+            Err(error) => return self.distrust(error.to_string(), now),
+        };
         let change = Change::Copy { shape, rows, epoch, to };
         match self.slot.change(change, poll, Limits::default(), &self.publisher) {
             Some(Err(error)) => self.distrust(error.to_string(), now),

@@ -22,6 +22,8 @@ const TICK: Duration = Duration::from_millis(100);
 const SETTLE: Duration = Duration::from_millis(5);
 /// Answers are kept for so long after a call's deadline.
 const KEEP: Duration = Duration::from_secs(10);
+/// No call runs for longer, whatever its caller says.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// So many services are in one page of a catalogue.
 const PAGE: usize = 50;
 
@@ -283,7 +285,7 @@ impl Engine {
             Taken::New => {}
         }
         self.link.say(Some((node, process)), Word::Accepted { id }, &[]);
-        let deadline = Duration::from_millis(deadline_ms);
+        let deadline = Duration::from_millis(deadline_ms).min(LONGEST);
         let call = Call { method, args, caller, deadline };
         let (bus, link, to) = (bus.clone(), Arc::clone(&self.link), node.to_owned());
         let begun = Instant::now();

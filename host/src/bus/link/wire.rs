@@ -3,7 +3,7 @@
 use super::super::call::{CallError, Caller};
 use super::super::policy::Policy;
 use super::super::view::View;
-use crate::table::{Shape, Step};
+use crate::table::{Refused, Shape, Step};
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
@@ -95,8 +95,10 @@ impl From<&Shape> for WireShape {
 }
 
 impl WireShape {
-    pub(crate) fn with(self, schema: SchemaRef) -> Shape {
-        Shape { schema, key: self.key, topic: self.topic, description: self.description }
+    /// With the columns that came along; looked into, for both came from elsewhere.
+    pub(crate) fn with(self, schema: SchemaRef) -> Result<Shape, Refused> {
+        let shape = Shape::new(schema, self.key)?;
+        Ok(Shape { topic: self.topic, description: self.description, ..shape })
     }
 }
 
