@@ -165,6 +165,34 @@ mod tests {
         assert_eq!((envelope.word, rows), (word, &b"rows"[..]));
     }
 
+    /// A peer of another build, or a pipe with a fault: whatever comes is read or refused.
+    #[test]
+    fn damaged_rows_are_refused_without_a_panic() {
+        use arrow_array::{ArrayRef, Int64Array, StringArray};
+        use std::sync::Arc;
+        let columns: [(&str, ArrayRef); 2] = [
+            ("id", Arc::new(Int64Array::from_iter_values(0..20))),
+            ("text", Arc::new(StringArray::from_iter((0..20).map(|n| (n % 3 > 0).then(|| format!("value {n}")))))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let good = write(&batch.schema(), &[&batch, &batch]).unwrap();
+        let mut panics = Vec::new();
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        for at in 0..good.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut bad = good.clone();
+                bad[at] = value;
+                // Lengths whose memory would be too much for a test are left out.
+                if std::panic::catch_unwind(|| read(&bad).map(drop)).is_err() {
+                    panics.push((at, value));
+                }
+            }
+        }
+        std::panic::set_hook(hook);
+        assert!(panics.is_empty(), "{} of {} changes of one byte panic: {panics:?}", panics.len(), good.len() * 5);
+    }
+
     proptest! {
         #[test]
         fn noise_is_no_message(noise in prop::collection::vec(any::<u8>(), 0..200)) {

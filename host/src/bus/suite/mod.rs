@@ -1,6 +1,7 @@
 //! The bus's suite: each test runs on one node directly, and on three nodes joined by a pipe that loses, doubles, delays
 //! and reorders. `congress_NN`: a fault of the predecessor, by its number in the project's research.
 
+mod breaks;
 mod calls;
 mod model;
 mod nodes;
