@@ -13,16 +13,20 @@ impl Bus {
     /// What this node has, for the others.
     pub(super) fn catalogue(&self) -> Vec<Announced> {
         let registry = self.registry();
-        let one = |core: &Arc<super::service::Core>| Announced {
+        let all = registry.services.values().map(|core| (Arc::clone(core), registry.tables(&core.name)));
+        let all: Vec<(Arc<super::service::Core>, BTreeSet<String>)> = all.collect();
+        drop(registry);
+        // Which methods there are may be for others to say: nothing is locked meanwhile.
+        let one = |(core, tables): (Arc<super::service::Core>, _)| Announced {
             name: core.name.clone(),
             instance: core.instance,
             claim: core.claim,
             addresses: core.addresses(),
-            tables: registry.tables(&core.name),
+            tables,
             methods: core.methods.list().into_iter().map(|(name, _)| name).collect(),
             policies: core.policies(),
         };
-        registry.services.values().map(one).collect()
+        all.into_iter().map(one).collect()
     }
 
     /// When each service here took its name.
@@ -51,7 +55,7 @@ impl Bus {
             }
             let place = |remote: &Remote| (remote.process, remote.instance);
             if was.map(place) == is.map(place) {
-                registry.reconcile(&name, &mut touched);
+                registry.reconcile(&name, None, &mut touched);
             } else {
                 moved.insert(name);
             }

@@ -62,7 +62,8 @@ pub struct Bus {
 
 struct Inner {
     node: Arc<str>,
-    process: Uuid,
+    /// Its life on the bus: another after each restart, and each time it joins others.
+    process: Mutex<Uuid>,
     registry: Mutex<Registry>,
     running: watch::Sender<bool>,
     /// Rung when a service or table comes or goes.
@@ -74,7 +75,7 @@ struct Inner {
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bus").field("node", &self.node).field("process", &self.process).finish_non_exhaustive()
+        f.debug_struct("Bus").field("node", &self.node).finish_non_exhaustive()
     }
 }
 
@@ -91,7 +92,7 @@ impl Bus {
     pub fn new(node: &str) -> Self {
         let inner = Inner {
             node: Arc::from(node),
-            process: Uuid::new_v4(),
+            process: Mutex::new(Uuid::new_v4()),
             registry: Mutex::default(),
             running: watch::Sender::new(true),
             changed: watch::Sender::new(0),
@@ -107,10 +108,10 @@ impl Bus {
         &self.inner.node
     }
 
-    /// This process: another after each restart.
+    /// This process: another after each restart, and each time it joins other nodes.
     #[must_use]
     pub fn process(&self) -> Uuid {
-        self.inner.process
+        *self.inner.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether services take part.
@@ -163,7 +164,7 @@ impl Bus {
         }
         let core = Arc::new(Core::new(name, Epoch::next().0, self.is_running()));
         registry.services.insert(name.to_owned(), Arc::clone(&core));
-        registry.reconcile(name, &mut touched);
+        registry.reconcile(name, None, &mut touched);
         // Who waited for it from before.
         touched.extend(registry.slots_of(name).iter().map(|slot| (**slot.address()).clone()));
         drop(registry);
@@ -236,15 +237,15 @@ impl Bus {
 
     /// `on`: of another node's copy.
     fn begin(&self, selector: Selector, options: SubscribeOptions, on: Option<OtherNode>) -> Subscription {
-        let SubscribeOptions { view, mode, bounds, owner, resume } = options;
+        let SubscribeOptions { view, mode, bounds, owner, resume, resume_mark } = options;
         let id = Uuid::new_v4();
         let queue = Arc::new(Queue::new(id, mode, bounds));
         let follower = Follower { id, owner, selector, view, queue: Arc::clone(&queue), since: Timestamp::now(), on };
-        let resumed = self.follow(follower, resume);
+        let resumed = self.follow(follower, resume.map(|at| (at, resume_mark)));
         Subscription::new(self.clone(), queue, resumed)
     }
 
-    fn follow(&self, follower: Follower, resume: Option<Position>) -> bool {
+    fn follow(&self, follower: Follower, resume: Option<(Position, u64)>) -> bool {
         let mut touched = Touched::new();
         let resumed = self.registry().subscribe(&Arc::new(follower), resume, &mut touched);
         self.settle(touched);
@@ -333,7 +334,14 @@ impl Bus {
     /// A service's tables or addresses are others.
     fn reconcile(&self, name: &str) {
         let mut touched = Touched::new();
-        self.registry().reconcile(name, &mut touched);
+        self.registry().reconcile(name, None, &mut touched);
+        self.settle(touched);
+    }
+
+    /// A service has a table that it did not have.
+    fn reconcile_table(&self, name: &str, table: &str) {
+        let mut touched = Touched::new();
+        self.registry().reconcile(name, Some(table), &mut touched);
         self.settle(touched);
     }
 
@@ -353,12 +361,13 @@ impl Bus {
     /// Tells publishers who is wanted, and everyone that something changed. Nothing may be locked.
     fn settle(&self, touched: Touched) {
         for address in &touched {
-            let (core, slot) = {
-                let registry = self.registry();
-                (registry.services.get(address.service()).cloned(), registry.find(address).cloned())
-            };
+            let core = self.registry().services.get(address.service()).cloned();
             if let Some(core) = core {
-                core.tell(address.table(), || slot.is_some_and(|slot| slot.subscribers() > 0));
+                core.tell(address.table(), |table| {
+                    let address = Address::new(&core.name, table).ok();
+                    let slot = address.and_then(|address| self.registry().find(&address).cloned());
+                    slot.is_some_and(|slot| slot.subscribers() > 0)
+                });
             }
         }
         self.announce();

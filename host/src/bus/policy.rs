@@ -38,6 +38,12 @@ impl Policy {
         self.entries.iter().find(|(receivers, _)| receivers.matches(name)).map(|(_, view)| view)
     }
 
+    /// Whether a view is one that some receiver may have: of what it is shown, or of part of it.
+    pub(crate) fn allows(&self, view: &View) -> bool {
+        let shown = view.through.as_deref().unwrap_or(view);
+        self.entries.iter().any(|(_, entry)| entry.is_everything() || entry == shown)
+    }
+
     /// Whether all its views fit a table.
     pub(crate) fn check(&self, shape: &Shape) -> Result<(), ViewError> {
         self.entries.iter().try_for_each(|(_, view)| view.bind(shape).map(drop))

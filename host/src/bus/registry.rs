@@ -81,8 +81,10 @@ impl Registry {
     /// What a subscription sees of a table; `None`: its publisher shows it nothing.
     pub(crate) fn shown(&self, follower: &Follower, address: &Address) -> Option<View> {
         if follower.on.is_some() {
-            // Said by the node that follows.
-            return Some(follower.view.clone());
+            // Its node looks through what the publisher shows. What it knows of that may be old.
+            let policy = self.services.get(address.service()).and_then(|core| core.policy(address.table()));
+            let allowed = policy.is_none_or(|policy| policy.allows(&follower.view));
+            return allowed.then(|| follower.view.clone());
         }
         self.view_for(follower.owner.as_deref(), &follower.view, address)
     }
@@ -146,7 +148,7 @@ impl Registry {
     pub(crate) fn subscribe(
         &mut self,
         follower: &Arc<Follower>,
-        resume: Option<Position>,
+        resume: Option<(Position, u64)>,
         touched: &mut Touched,
     ) -> bool {
         self.followers.insert(follower.id, Arc::clone(follower));
@@ -155,13 +157,17 @@ impl Registry {
         if let Some(address) = follower.selector.literal()
             && let Some(view) = self.shown(follower, address)
         {
+            // A place in another view of the table is none in this.
+            let resume = resume.filter(|(_, mark)| *mark == view.mark()).map(|(at, _)| at);
             resumed = self.slot(address, &view).attach(&follower.queue, resume);
             touched.insert(address.clone());
         }
-        for name in self.candidates(&follower.selector) {
+        // Another node follows one service's table, whoever else listens on that name.
+        let candidates = if follower.on.is_some() { Vec::new() } else { self.candidates(&follower.selector) };
+        for name in candidates {
             let met = self.addresses(&name).iter().any(|address| follower.selector.has_service(address));
             if met {
-                self.join(&name, follower, touched);
+                self.join(&name, None, follower, touched);
             }
         }
         resumed
@@ -195,13 +201,14 @@ impl Registry {
         }
     }
 
-    fn join(&mut self, name: &str, follower: &Arc<Follower>, touched: &mut Touched) {
+    fn join(&mut self, name: &str, only: Option<&str>, follower: &Arc<Follower>, touched: &mut Touched) {
         let tables = match follower.selector.literal() {
             // It has its place from the beginning, table or not.
             Some(address) if address.service() == name => BTreeSet::from([address.table().to_owned()]),
             _ => self.tables(name),
         };
-        for table in tables.into_iter().filter(|table| follower.selector.has_table(table)) {
+        let concerned = |table: &String| only.is_none_or(|only| table == only) && follower.selector.has_table(table);
+        for table in tables.into_iter().filter(concerned) {
             if let Ok(address) = Address::new(name, &table)
                 && let Some(view) = self.shown(follower, &address)
             {
@@ -234,7 +241,8 @@ impl Registry {
             views.remove(view);
             view = up;
         }
-        if views.values().all(|slot| slot.is_idle()) {
+        // What is left over is the table's own place, if anything.
+        if views.len() <= 1 && views.values().all(|slot| slot.retire()) {
             self.slots.remove(address);
         }
     }
@@ -264,21 +272,25 @@ impl Registry {
     }
 
     /// After a service, its addresses or its tables came, changed or went: who is meant joins, who is not leaves.
-    pub(crate) fn reconcile(&mut self, name: &str, touched: &mut Touched) {
+    /// `only`: as far as that table is concerned.
+    pub(crate) fn reconcile(&mut self, name: &str, only: Option<&str>, touched: &mut Touched) {
         let addresses = self.addresses(name);
         self.listen(name, &addresses);
         let met: BTreeSet<Uuid> = addresses.iter().flat_map(|address| self.patterns.matches(address)).collect();
         let is_met = |registry: &Self, id: &Uuid| -> Option<Arc<Follower>> {
             let follower = registry.followers.get(id).filter(|_| met.contains(id))?;
-            addresses.iter().any(|a| follower.selector.has_service(a)).then(|| Arc::clone(follower))
+            let on_it = match (&follower.on, follower.selector.literal()) {
+                (Some(_), Some(address)) => address.service() == name,
+                _ => addresses.iter().any(|a| follower.selector.has_service(a)),
+            };
+            on_it.then(|| Arc::clone(follower))
         };
-        let joining: Vec<Arc<Follower>> = met.iter().filter_map(|id| is_met(self, id)).collect();
-        for follower in joining {
-            self.join(name, &follower, touched);
-        }
         let tables = self.tables(name);
-        let places: Vec<Arc<Slot>> = self.of(name).flat_map(|(_, views)| views.values().cloned()).collect();
-        for slot in places {
+        let concerned = |address: &Address| only.is_none_or(|table| address.table() == table);
+        let places = self.of(name).filter(|(address, _)| concerned(address));
+        let places: Vec<Arc<Slot>> = places.flat_map(|(_, views)| views.values().cloned()).collect();
+        // First who leaves: a subscriber hears that a place is gone before it hears of the next.
+        for slot in &places {
             let address = Arc::clone(slot.address());
             for queue in slot.queues() {
                 let Some(follower) = self.followers.get(&queue.id()).cloned() else { continue };
@@ -289,14 +301,18 @@ impl Registry {
                     && is_met(self, &follower.id).is_some();
                 if !shown || !literal && !meant {
                     slot.detach(&queue);
-                    if let Some(number) = queue.number_of(&slot) {
+                    if let Some(number) = queue.number_of(slot) {
                         queue.leave(number);
                     }
                     touched.insert((*address).clone());
                 }
             }
-            self.tidy(&slot);
         }
+        let joining: Vec<Arc<Follower>> = met.iter().filter_map(|id| is_met(self, id)).collect();
+        for follower in joining {
+            self.join(name, only, &follower, touched);
+        }
+        places.iter().for_each(|slot| self.tidy(slot));
     }
 
     /// After a service moved between here, elsewhere and nowhere: its tables end, and its views are fed from where the
@@ -320,6 +336,6 @@ impl Registry {
             }
             touched.insert(address);
         }
-        self.reconcile(name, touched);
+        self.reconcile(name, None, touched);
     }
 }

@@ -4,7 +4,7 @@ use super::Bus;
 use super::address::{Address, BadAddress, is_service_name};
 use super::call::{Answer, Call, Fault, Method, Methods};
 use super::policy::Policy;
-use super::slot::{Change, Slot};
+use super::slot::{Change, Outcome, Slot};
 use super::subscription::SubscribeError;
 use super::view::View;
 use crate::table::{Applied, Limits, Refused, Shape};
@@ -78,6 +78,17 @@ pub enum ServiceState {
 
 type Hook = Arc<dyn Fn(&str, bool) + Send + Sync>;
 
+/// What is known of who is wanted.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// The tables that the hook was told are.
+    told: BTreeSet<String>,
+    /// Those to be looked at.
+    asked: BTreeSet<String>,
+    /// Somebody does.
+    telling: bool,
+}
+
 /// What the bus keeps of a service.
 pub(crate) struct Core {
     pub(crate) name: String,
@@ -91,8 +102,7 @@ pub(crate) struct Core {
     offered: Mutex<BTreeSet<String>>,
     pub(crate) methods: Methods,
     hook: Mutex<Option<Hook>>,
-    /// The tables that the hook was told are wanted. Held while it is told.
-    wanted: Mutex<BTreeSet<String>>,
+    wanted: Mutex<Wanted>,
     limits: Mutex<BTreeMap<String, Limits>>,
     policies: Mutex<BTreeMap<String, Policy>>,
     /// Calls that run now.
@@ -168,15 +178,28 @@ impl Core {
         });
     }
 
-    /// Tells the hook whether a table is wanted, if that is news. `now` looks while nobody else tells.
-    pub(crate) fn tell(&self, table: &str, now: impl FnOnce() -> bool) {
+    /// Tells the hook whether a table is wanted, if that is news. One tells at a time, with nothing locked: what comes
+    /// meanwhile, from the hook itself too, is left to it.
+    pub(crate) fn tell(&self, table: &str, now: impl Fn(&str) -> bool) {
         let mut wanted = lock(&self.wanted);
-        let now = now();
-        let news = if now { wanted.insert(table.to_owned()) } else { wanted.remove(table) };
-        let hook = lock(&self.hook).clone();
-        if news && let Some(hook) = hook {
-            hook(table, now);
+        wanted.asked.insert(table.to_owned());
+        if wanted.telling {
+            return;
         }
+        wanted.telling = true;
+        while let Some(table) = wanted.asked.pop_first() {
+            drop(wanted);
+            let now = now(&table);
+            wanted = lock(&self.wanted);
+            let news = if now { wanted.told.insert(table.clone()) } else { wanted.told.remove(&table) };
+            let hook = lock(&self.hook).clone();
+            if news && let Some(hook) = hook {
+                drop(wanted);
+                hook(&table, now);
+                wanted = lock(&self.wanted);
+            }
+        }
+        wanted.telling = false;
     }
 }
 
@@ -286,11 +309,11 @@ impl Service {
     }
 
     /// `hook(table, true)` when the first subscriber of a table comes, `(table, false)` when the last goes; for those that
-    /// are there, at once. It runs on the thread that subscribes or leaves: it must be quick, and not subscribe to this
-    /// service's own tables.
+    /// are there, at once. It runs on a thread that subscribes or leaves, so it must be quick; it may use the bus, to publish
+    /// the table, say. (Not while it is told at once, from within this call.)
     pub fn on_interest(&self, hook: impl Fn(&str, bool) + Send + Sync + 'static) {
         let wanted = lock(&self.core.wanted);
-        wanted.iter().for_each(|table| hook(table, true));
+        wanted.told.iter().for_each(|table| hook(table, true));
         *lock(&self.core.hook) = Some(Arc::new(hook));
     }
 
@@ -380,12 +403,19 @@ impl Service {
             ServiceState::Stopped => return Err(PublishError::Stopped(self.core.name.clone())),
             ServiceState::NameLost(to) => return Err(PublishError::NameLost { name: self.core.name.clone(), to }),
         }
-        let slot = self.slot(table)?;
         let limits = lock(&self.core.limits).get(table).copied().unwrap_or_default();
         let publisher = self.bus.publisher(self.core.instance);
-        let applied = slot.change(change, poll, limits, &publisher).ok_or(PublishError::NeedsSnapshot)??;
+        let (slot, applied) = loop {
+            let slot = self.slot(table)?;
+            match slot.change(&change, poll, limits, &publisher) {
+                Outcome::Done(applied) => break (slot, applied?),
+                Outcome::NoState => return Err(PublishError::NeedsSnapshot),
+                // Nobody needed the place a moment ago: there is another.
+                Outcome::Retired => {}
+            }
+        };
         match applied {
-            Applied::Begun => self.bus.reconcile(&self.core.name),
+            Applied::Begun => self.bus.reconcile_table(&self.core.name, table),
             Applied::Stepped(_) => self.bus.stepped(&slot),
             Applied::Unchanged => {}
         }

@@ -38,6 +38,8 @@ pub struct Slot {
 struct Writer {
     state: Option<TableState>,
     views: Vec<Fed>,
+    /// The place was given up: another one is the table's now.
+    retired: bool,
 }
 
 /// A view that this table feeds.
@@ -100,6 +102,17 @@ impl TableView {
         let rows = concat_batches(&shape.schema, &batches).map_err(|e| e.to_string())?;
         Ok(Arc::new(Self { shape, rows: Rows::from(rows), ..(*below).clone() }))
     }
+}
+
+/// What became of a change.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It was applied, or refused.
+    Done(Result<Applied, Refused>),
+    /// There is no state that it could be a change of.
+    NoState,
+    /// The table has another place now.
+    Retired,
 }
 
 /// What a writer does to a table.
@@ -177,32 +190,36 @@ impl Slot {
         (cell.ring.len(), cell.ring.bytes())
     }
 
-    /// Changes the table: `None` when there is no state that the change could be of.
-    pub(crate) fn change(
-        &self,
-        change: Change<'_>,
-        poll: u64,
-        limits: Limits,
-        publisher: &Publisher,
-    ) -> Option<Result<Applied, Refused>> {
+    /// Changes the table.
+    pub(crate) fn change(&self, change: &Change<'_>, poll: u64, limits: Limits, publisher: &Publisher) -> Outcome {
         let mut writer = self.turn();
+        if writer.retired {
+            return Outcome::Retired;
+        }
+        let from_elsewhere = matches!(change, Change::Copy { .. } | Change::Step(_));
         let applied = match (&mut writer.state, change) {
-            (Some(state), Change::Snapshot { shape, rows }) => state.snapshot(shape, rows, poll),
+            (Some(state), Change::Snapshot { shape, rows }) => state.snapshot(shape.clone(), rows, poll),
             (Some(state), Change::Delta { added, removed }) => state.delta(added, removed, poll),
-            (Some(state), Change::Copy { shape, rows, epoch, to }) => state.resync(shape, rows, epoch, to),
+            (Some(state), Change::Copy { shape, rows, epoch, to }) => {
+                state.resync(shape.clone(), rows, *epoch, *to, poll)
+            }
             (Some(state), Change::Step(step)) => state.apply(step).map(Applied::Stepped),
             (none, Change::Snapshot { shape, rows }) => {
-                TableState::begin(shape, rows, limits).map(|state| Self::begun(none, state))
+                TableState::begin(shape.clone(), rows, limits).map(|state| Self::begun(none, state))
             }
             (none, Change::Copy { shape, rows, epoch, to }) => {
-                TableState::begin_at(shape, rows, limits, epoch, to).map(|state| Self::begun(none, state))
+                let state = TableState::begin_at(shape.clone(), rows, limits, *epoch, *to);
+                state.map(|state| Self::begun(none, state))
             }
-            (None, Change::Delta { .. } | Change::Step(_)) => return None,
+            (None, Change::Delta { .. } | Change::Step(_)) => return Outcome::NoState,
         };
         if let Ok(applied) = &applied {
             self.announce(&mut writer, applied, poll, publisher);
+            if from_elsewhere {
+                self.compact_in(&mut writer);
+            }
         }
-        Some(applied)
+        Outcome::Done(applied)
     }
 
     fn begun(place: &mut Option<TableState>, state: TableState) -> Applied {
@@ -288,6 +305,7 @@ impl Slot {
         match seen {
             Ok(applied) => {
                 self.announce(&mut writer, &applied, table.poll, &table.publisher);
+                self.compact_in(&mut writer);
                 drop(writer);
                 self.confirm();
             }
@@ -306,8 +324,8 @@ impl Slot {
         let rows = Batches { schema: Arc::clone(&shape.schema), batches };
         let (epoch, to) = (table.epoch, table.to);
         let applied = match &mut writer.state {
-            Some(state) => state.resync(shape, &rows, epoch, to),
-            none => TableState::begin_at(shape, &rows, Limits::default(), epoch, to).map(|s| Self::begun(none, s)),
+            Some(state) => state.resync(shape, &rows, epoch, to, table.poll),
+            none => TableState::begin_at(shape, &rows, Limits::NONE, epoch, to).map(|s| Self::begun(none, s)),
         };
         *bound = Some(fresh);
         applied.map_err(|e| e.to_string())
@@ -433,15 +451,28 @@ impl Slot {
         Step::coalesce(&shape, steps).ok()
     }
 
-    /// Nothing is here, and nobody waits for it.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Gives the place up if nothing is here and nobody waits for it; answers whether it is given up. Whoever is about to
+    /// publish here is told, and looks for the table's new place.
+    pub(crate) fn retire(&self) -> bool {
+        if !self.is_idle() {
+            return false;
+        }
+        let mut writer = self.turn();
+        writer.retired = self.is_idle();
+        writer.retired
+    }
+
+    fn is_idle(&self) -> bool {
         let cell = self.cell();
         cell.views.is_empty() && cell.table.is_none() && cell.error.is_none() && cell.subscribers.is_empty()
     }
 
     /// Gives back the memory of rows that are no more, if it is worth it.
     pub(crate) fn compact(&self) {
-        let mut writer = self.turn();
+        self.compact_in(&mut self.turn());
+    }
+
+    fn compact_in(&self, writer: &mut Writer) {
         let Some(state) = writer.state.as_mut().filter(|state| state.needs_compaction()) else { return };
         state.compact();
         let rows = state.rows();

@@ -26,6 +26,9 @@ pub struct SubscribeOptions {
     /// Where the subscriber stands already, for a subscription to one table: it goes on from there when the table still
     /// has the steps, else it begins with a snapshot.
     pub resume: Option<Position>,
+    /// Of what view that was the place, as [`Subscription::mark`] said then. Of another one than is seen now it is no place
+    /// to go on from.
+    pub resume_mark: u64,
 }
 
 /// Why a subscription can't be.
@@ -175,6 +178,12 @@ impl Subscription {
             self.bus.resync_later(&self.queue, slot);
             true
         })
+    }
+
+    /// What is seen of its table now, if it is to one: [`SubscribeOptions::resume_mark`] of one that goes on from here.
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        self.queue.slots().first().map_or(0, |(slot, _)| slot.view_of().mark())
     }
 
     /// How much may wait for it.

@@ -39,8 +39,11 @@ struct Asked {
     tables: Vec<Selector>,
     view: View,
     mode: Mode,
-    from: Option<Position>,
+    from: Option<Place>,
 }
+
+/// Where a client stands: a position, and the mark of the view in which it is one.
+type Place = (Position, u64);
 
 impl Asked {
     /// `keys`: what may be asked for here.
@@ -91,9 +94,14 @@ impl Asked {
 }
 
 /// An event's id.
-fn position(text: &str) -> Result<Position, Error> {
-    let read = text.split_once(':').and_then(|(epoch, to)| Some((Epoch(epoch.parse().ok()?), to.parse().ok()?)));
-    read.ok_or_else(|| {
+fn position(text: &str) -> Result<Place, Error> {
+    let mut words = text.split(':');
+    let mut read = || -> Option<Place> {
+        let at = (Epoch(words.next()?.parse().ok()?), words.next()?.parse().ok()?);
+        let mark = words.next().map_or(Some(0), |mark| u64::from_str_radix(mark, 16).ok())?;
+        words.next().is_none().then_some((at, mark))
+    };
+    read().ok_or_else(|| {
         let why = format!("{text:?} is no place in a stream: give an event's id, EPOCH:NUMBER, or none to begin anew");
         Error::bad_request(why)
     })
@@ -121,16 +129,20 @@ pub(super) async fn one(
     if !state.bus.has_service(&service) {
         return Err(no_table(&state, &service, &table));
     }
-    let options = SubscribeOptions { view: asked.view, mode: asked.mode, resume: from, ..SubscribeOptions::default() };
+    let (resume, resume_mark) = (from.map(|(at, _)| at), from.map_or(0, |(_, mark)| mark));
+    let options = SubscribeOptions { view: asked.view, mode: asked.mode, resume, resume_mark, ..Default::default() };
     let subscription = state.bus.subscribe_with(&address, options).map_err(|e| impossible(&e))?;
-    let first = from.map(|from| match subscription.resumed() {
+    let first = from.map(|(from, mark)| match subscription.resumed() {
         true => {
             let (service, table) = (address.service(), address.table());
             let data = json!({"service": service, "table": table, "epoch": from.0.0, "to": from.1});
             Event::default().event("resumed").data(encode(&data))
         }
         false => {
-            let reason = why_not(&state, &address, from);
+            let reason = match mark == subscription.mark() {
+                true => why_not(&state, &address, from),
+                false => "that was a place in another view of the table".to_owned(),
+            };
             let data = json!({"service": address.service(), "table": address.table(), "reason": reason});
             Event::default().event("reset").data(encode(&data))
         }
@@ -251,7 +263,10 @@ impl Following {
     fn event(&self, kind: &str, id: Option<Position>, text: String) -> Event {
         let event = Event::default().event(kind).data(text);
         match id.filter(|_| self.ids) {
-            Some((epoch, to)) => event.id(format!("{epoch}:{to}")),
+            Some((epoch, to)) => event.id(match self.subscriptions.first().map_or(0, Subscription::mark) {
+                0 => format!("{epoch}:{to}"),
+                mark => format!("{epoch}:{to}:{mark:x}"),
+            }),
             None => event,
         }
     }

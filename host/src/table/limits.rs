@@ -19,6 +19,9 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// None but what rows are numbered by: of copies and views, whose table has limits of its own.
+    pub(crate) const NONE: Self = Self { rows: usize::MAX, bytes: usize::MAX };
+
     /// Refuses what is too large.
     pub(crate) fn check(&self, rows: usize, bytes: usize) -> Result<(), Refused> {
         // Rows are numbered by 32 bits.

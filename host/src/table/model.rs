@@ -207,7 +207,7 @@ fn run(keyed: bool, moves: Vec<Move>) {
                 let rows = Batches { schema: Arc::clone(reader.schema()), batches: reader.batches().collect() };
                 let mut learned = held(&late, keyed);
                 let from = late.to();
-                match late.resync(shape.clone(), &rows, state.epoch(), state.to()).unwrap() {
+                match late.resync(shape.clone(), &rows, state.epoch(), state.to(), 0).unwrap() {
                     Applied::Stepped(step) => {
                         assert_eq!((step.from, step.to), (from, state.to()));
                         follow(&mut learned, &step, keyed);

@@ -165,7 +165,14 @@ impl TableState {
     /// # Errors
     ///
     /// When it is an earlier state of the same epoch, or the rows contradict themselves or are too many.
-    pub fn resync(&mut self, shape: Shape, rows: &Batches, epoch: Epoch, to: u64) -> Result<Applied, Refused> {
+    pub fn resync(
+        &mut self,
+        shape: Shape,
+        rows: &Batches,
+        epoch: Epoch,
+        to: u64,
+        poll: u64,
+    ) -> Result<Applied, Refused> {
         let continues = epoch == self.epoch && self.shape.continues(&shape);
         if continues && to < self.to {
             return refuse("the state is an earlier one");
@@ -176,7 +183,7 @@ impl TableState {
             return Ok(Applied::Begun);
         }
         let same = to == self.to;
-        let step = self.replace(shape, taken, to, 0)?;
+        let step = self.replace(shape, taken, to, poll)?;
         self.to = to;
         Ok(match step {
             None => Applied::Unchanged,
@@ -529,14 +536,16 @@ mod tests {
         }
         let shape = state.shape().clone();
         let rows_now: Batches = held(&state).into();
-        let Applied::Stepped(step) = copy.resync(shape.clone(), &rows_now, state.epoch(), 3).unwrap() else { panic!() };
+        let Applied::Stepped(step) = copy.resync(shape.clone(), &rows_now, state.epoch(), 3, 0).unwrap() else {
+            panic!()
+        };
         assert_eq!((step.from, step.to, step.updated, copy.to()), (1, 3, 1, 3));
-        assert!(matches!(copy.resync(shape.clone(), &rows_now, state.epoch(), 9).unwrap(), Applied::Unchanged));
+        assert!(matches!(copy.resync(shape.clone(), &rows_now, state.epoch(), 9, 0).unwrap(), Applied::Unchanged));
         assert_eq!(copy.to(), 9);
-        let refused = copy.resync(shape.clone(), &rows_now, state.epoch(), 8).unwrap_err();
+        let refused = copy.resync(shape.clone(), &rows_now, state.epoch(), 8, 0).unwrap_err();
         assert_eq!(refused, Refused::Inconsistent("the state is an earlier one".to_owned()));
         let other = Epoch(state.epoch().0 - 1);
-        assert!(matches!(copy.resync(shape, &rows_now, other, 2).unwrap(), Applied::Begun));
+        assert!(matches!(copy.resync(shape, &rows_now, other, 2, 0).unwrap(), Applied::Begun));
         assert_eq!((copy.epoch(), copy.to()), (other, 2));
     }
 

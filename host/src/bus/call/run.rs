@@ -44,9 +44,9 @@ impl Methods {
     /// All names and what they are for, in order.
     pub(crate) fn list(&self) -> Vec<(String, String)> {
         let fallback = self.fallback.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let named = self.named.read().unwrap_or_else(PoisonError::into_inner);
         let mut all: BTreeMap<String, String> =
             fallback.iter().flat_map(|(names, _)| names()).map(|name| (name, String::new())).collect();
+        let named = self.named.read().unwrap_or_else(PoisonError::into_inner);
         all.extend(builtin::LIST.iter().map(|(name, about)| ((*name).to_owned(), (*about).to_owned())));
         all.extend(named.iter().map(|(name, method)| (name.clone(), method.description.clone())));
         all.into_iter().collect()

@@ -81,7 +81,7 @@ impl Calls {
     pub(super) fn open(
         &self,
         process: Uuid,
-        word: impl FnOnce(u64) -> Word,
+        word: impl FnOnce(u64, u64) -> Word,
         retries: u32,
         gone: CallError,
         now: Instant,
@@ -89,7 +89,8 @@ impl Calls {
         let mut state = self.state();
         state.next += 1;
         let (id, pause) = (state.next, self.timing.retry);
-        let word = word(id);
+        let open = state.waiting.iter().find(|(_, waiting)| waiting.process == process);
+        let word = word(id, open.map_or(id, |(open, _)| *open));
         let (answer, receiver) = oneshot::channel();
         let copy = word.clone();
         let waiting =
@@ -169,10 +170,13 @@ impl Calls {
         }
     }
 
-    /// A call came, perhaps again.
-    pub(super) fn take(&self, process: Uuid, id: u64) -> Taken {
+    /// A call came, perhaps again. Below `open` the caller waits for none any more.
+    pub(super) fn take(&self, process: Uuid, id: u64, open: u64) -> Taken {
         let mut state = self.state();
         let client = state.clients.entry(process).or_default();
+        client.floor = client.floor.max(open.saturating_sub(1));
+        let floor = client.floor;
+        client.calls.retain(|id, (served, _)| *id > floor || matches!(served, Served::Running(_)));
         match client.calls.get(&id) {
             Some((Served::Running(_), _)) => Taken::Running,
             Some((Served::Done(result), _)) => Taken::Done((**result).clone()),
@@ -225,28 +229,28 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_that_comes_twice_is_run_once_and_answered_twice() {
         let (calls, now, them) = (Calls::new(Timing::default()), Instant::now(), Uuid::nil());
-        assert!(matches!(calls.take(them, 1), Taken::New));
+        assert!(matches!(calls.take(them, 1, 1), Taken::New));
         calls.running(them, 1, tokio::spawn(async {}), now);
-        assert!(matches!(calls.take(them, 1), Taken::Running));
+        assert!(matches!(calls.take(them, 1, 1), Taken::Running));
         calls.done(them, 1, Ok(Value::Bool(true)), now + Duration::from_secs(5));
-        assert!(matches!(calls.take(them, 1), Taken::Done(Ok(Value::Bool(true)))));
+        assert!(matches!(calls.take(them, 1, 1), Taken::Done(Ok(Value::Bool(true)))));
         calls.tick(now + Duration::from_secs(5));
-        assert!(matches!(calls.take(them, 1), Taken::Late), "forgotten, and still not run again");
-        assert!(matches!(calls.take(them, 2), Taken::New));
+        assert!(matches!(calls.take(them, 1, 1), Taken::Late), "forgotten, and still not run again");
+        assert!(matches!(calls.take(them, 2, 1), Taken::New));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_cancellation_that_overtakes_its_call_keeps_it_from_running() {
         let (calls, now, them) = (Calls::new(Timing::default()), Instant::now(), Uuid::nil());
         calls.cancel(them, 3, now + Duration::from_secs(5), gone());
-        assert!(matches!(calls.take(them, 3), Taken::Done(Err(_))));
+        assert!(matches!(calls.take(them, 3, 1), Taken::Done(Err(_))));
     }
 
     #[tokio::test(start_paused = true)]
     async fn asking_is_repeated_so_often_and_who_leaves_is_an_answer() {
         let timing = Timing::default();
         let (calls, now, them) = (Calls::new(timing), Instant::now(), Uuid::nil());
-        let (id, _, answer) = calls.open(them, |id| Word::Accepted { id }, 2, gone(), now);
+        let (id, _, answer) = calls.open(them, |id, _| Word::Accepted { id }, 2, gone(), now);
         assert_eq!(calls.tick(now), []);
         let mut asked = 0;
         for beat in 1..200 {

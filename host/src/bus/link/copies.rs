@@ -5,7 +5,7 @@ use super::sequencer::Sequencer;
 use super::wire::{self, WireShape, Word};
 use crate::bus::address::Address;
 use crate::bus::registry::Remote;
-use crate::bus::slot::{Change, Publisher, Slot};
+use crate::bus::slot::{Change, Outcome, Publisher, Slot};
 use crate::bus::view::View;
 use crate::table::{Epoch, Limits, Step};
 use arrow_array::RecordBatch;
@@ -160,6 +160,8 @@ impl Copies {
         if to > 0 {
             copy.steps.position(Epoch(epoch), to, now);
         } else if copy.steps.gone(Epoch(epoch)) {
+            // Also when what is shown was not to be trusted, and its successor was waited for.
+            copy.pull = None;
             copy.slot.end();
         }
         copy.ask(feed, self.timing, &mut self.next, now, out);
@@ -195,6 +197,11 @@ impl Copies {
             _ => copy.pull = None,
         }
         copy.ask(feed, self.timing, &mut self.next, now, out);
+    }
+
+    /// Whether a feed comes from that process.
+    pub(super) fn is_from(&self, feed: u64, process: Uuid) -> bool {
+        self.all.get(&feed).is_some_and(|copy| copy.process == process)
     }
 
     pub(super) fn refused(&mut self, feed: u64, transfer: u64, why: String, now: Instant) {
@@ -237,10 +244,12 @@ impl Copy {
         for step in steps {
             #[cfg(test)]
             let step = self.mutated(step);
-            match self.slot.change(Change::Step(&step), step.poll, Limits::default(), &self.publisher) {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return self.distrust(error.to_string(), now),
-                None => return self.distrust("a step came before the table".to_owned(), now),
+            match self.slot.change(&Change::Step(&step), step.poll, Limits::NONE, &self.publisher) {
+                Outcome::Done(Ok(_)) => {}
+                Outcome::Done(Err(error)) => return self.distrust(error.to_string(), now),
+                Outcome::NoState => return self.distrust("a step came before the table".to_owned(), now),
+                // Nobody follows it any more.
+                Outcome::Retired => return,
             }
         }
     }
@@ -262,8 +271,8 @@ impl Copy {
             Err(error) => return self.distrust(error.to_string(), now),
         };
         let change = Change::Copy { shape, rows, epoch, to };
-        match self.slot.change(change, poll, Limits::default(), &self.publisher) {
-            Some(Err(error)) => self.distrust(error.to_string(), now),
+        match self.slot.change(&change, poll, Limits::NONE, &self.publisher) {
+            Outcome::Done(Err(error)) => self.distrust(error.to_string(), now),
             _ => self.apply(ready, now),
         }
     }

@@ -11,6 +11,7 @@ use crate::bus::address::Address;
 use crate::bus::call::{Call, CallError, Fault};
 use crate::bus::selector::Selector;
 use crate::bus::subscription::SubscribeOptions;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,8 +25,6 @@ const SETTLE: Duration = Duration::from_millis(5);
 const KEEP: Duration = Duration::from_secs(10);
 /// No call runs for longer, whatever its caller says.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-/// So many services are in one page of a catalogue.
-const PAGE: usize = 50;
 
 pub(super) struct Engine {
     bus: WeakBus,
@@ -45,7 +44,7 @@ impl Engine {
             bus: bus.downgrade(),
             link: Arc::clone(link),
             timing,
-            peers: Peers::new(&bus.inner.node, bus.process(), timing),
+            peers: Peers::new(&bus.inner.node, link.process, timing),
             copies: Copies::new(timing),
             feeds: Feeds::new(timing),
             catalogue: Vec::new(),
@@ -90,6 +89,12 @@ impl Engine {
             self.revision += 1;
             self.announce(None);
         }
+        self.follow(&bus);
+        self.tick();
+    }
+
+    /// Follows what somebody here subscribes to, and nothing else.
+    fn follow(&mut self, bus: &Bus) {
         let wanted = bus.followed();
         #[cfg(test)]
         {
@@ -98,19 +103,20 @@ impl Engine {
         let mut out = Outgoing::new();
         let ended = self.copies.follow(wanted, Instant::now(), &mut out);
         for slot in ended {
-            slot.end();
+            // One whose service is not there any more was ended with it; it may be this node's already.
+            if bus.is_elsewhere(slot.address().service()) {
+                slot.end();
+            }
             bus.tidy(&slot);
         }
         self.send(out);
-        self.tick();
     }
 
     /// Says what this node has, to all or one.
     fn announce(&self, to: Option<(&str, Uuid)>) {
-        let pages = self.catalogue.chunks(PAGE).count().max(1);
-        let mut chunks = self.catalogue.chunks(PAGE);
-        for page in 0..pages {
-            let services = chunks.next().unwrap_or_default().to_vec();
+        let all = pages(&self.catalogue, self.link.transport.max_message() / 2);
+        let pages = all.len();
+        for (page, services) in all.into_iter().enumerate() {
             self.link.say(to, Word::Catalogue { revision: self.revision, page, pages, services }, &[]);
         }
     }
@@ -171,6 +177,8 @@ impl Engine {
     fn learn(&mut self, bus: &Bus) {
         let (remote, lost) = self.peers.winners(&bus.claims());
         bus.learn(remote, &lost);
+        // At once: nothing that is on its way for a copy may reach what is no copy any more.
+        self.follow(bus);
         self.link.ring();
     }
 
@@ -198,7 +206,8 @@ impl Engine {
         if heard.new {
             self.link.say(Some((node, process)), Word::Beat { revision: self.revision, positions: Vec::new() }, &[]);
         }
-        if heard.services {
+        if !heard.replaced.is_empty() {
+            heard.replaced.iter().for_each(|process| self.forget(*process));
             self.learn(&bus);
         }
         let mut out = Outgoing::new();
@@ -207,7 +216,11 @@ impl Engine {
                 if self.peers.beat(process, revision, now) {
                     out.push((process, Word::AskCatalogue, Vec::new()));
                 }
-                positions.into_iter().for_each(|position| self.copies.position(position, now, &mut out));
+                for position in positions {
+                    if self.copies.is_from(position.0, process) {
+                        self.copies.position(position, now, &mut out);
+                    }
+                }
             }
             Word::AskCatalogue => self.announce(Some((node, process))),
             Word::Catalogue { revision, page, pages, services } => {
@@ -218,12 +231,17 @@ impl Engine {
             Word::Bye => {}
             Word::Follow { .. } => self.serve(&bus, node, process, envelope.word, now),
             Word::Unfollow { feed } => self.feeds.end(process, feed),
+            Word::Step { feed, .. }
+            | Word::Moved { feed, .. }
+            | Word::Part { feed, .. }
+            | Word::Refused { feed, .. }
+                if !self.copies.is_from(feed, process) => {}
             Word::Step { feed, .. } => self.copies.step(feed, &envelope.word, rows, now, &mut out),
             Word::Moved { feed, epoch, to } => self.copies.position((feed, epoch, to), now, &mut out),
             Word::Pull { feed, transfer, part } => {
                 let max = self.link.transport.max_message();
                 let view = |id| bus.follower_view(id);
-                if let Some((word, rows)) = self.feeds.pull(process, (feed, transfer, part), view, max) {
+                if let Some((word, rows)) = self.feeds.pull(process, (feed, transfer, part), view, max, now) {
                     out.push((process, word, rows));
                 }
             }
@@ -273,9 +291,9 @@ impl Engine {
     }
 
     fn run_call(&self, bus: &Bus, node: &str, process: Uuid, word: Word) {
-        let Word::Call { id, service, method, args, caller, deadline_ms } = word else { return };
+        let Word::Call { id, open, service, method, args, caller, deadline_ms } = word else { return };
         let answer = |result| self.link.say(Some((node, process)), Word::Answer { id, result }, &[]);
-        match self.link.calls.take(process, id) {
+        match self.link.calls.take(process, id, open) {
             Taken::Running => return self.link.say(Some((node, process)), Word::Accepted { id }, &[]),
             Taken::Done(result) => return answer(result),
             Taken::Late => return,
@@ -305,4 +323,36 @@ impl Engine {
         });
         self.link.calls.running(process, id, task, begun);
     }
+}
+
+/// A catalogue in pages of so many bytes, about; one at least. A service with many tables spans several.
+fn pages(catalogue: &[Announced], room: usize) -> Vec<Vec<Announced>> {
+    let (mut pages, mut used) = (vec![Vec::new()], 0);
+    let mut put = |service: Announced, bytes: usize| {
+        if used + bytes > room && used > 0 {
+            pages.push(Vec::new());
+            used = 0;
+        }
+        used += bytes;
+        if let Some(page) = pages.last_mut() {
+            page.push(service);
+        }
+    };
+    for service in catalogue {
+        let tables = |tables: BTreeSet<String>| Announced { tables, ..service.clone() };
+        let own = serde_json::to_vec(&tables(BTreeSet::new())).map_or(0, |text| text.len());
+        let (mut some, mut bytes) = (BTreeSet::new(), own);
+        for table in &service.tables {
+            // In quotes, with a comma, each character escaped at worst.
+            let more = 2 * table.len() + 3;
+            if bytes + more > room && !some.is_empty() {
+                put(tables(std::mem::take(&mut some)), bytes);
+                bytes = own;
+            }
+            bytes += more;
+            some.insert(table.clone());
+        }
+        put(tables(some), bytes);
+    }
+    pages
 }

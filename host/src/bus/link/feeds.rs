@@ -45,6 +45,7 @@ struct Transfer {
     number: u64,
     view: Arc<TableView>,
     parts: Vec<RecordBatch>,
+    used: Instant,
 }
 
 #[derive(Debug)]
@@ -100,6 +101,9 @@ impl Feeds {
     /// Those that nobody spoke of for long are no more.
     pub(super) fn expire(&mut self, now: Instant) {
         self.all.retain(|_, feed| now < feed.seen + self.timing.down);
+        for feed in self.all.values_mut() {
+            feed.transfer.take_if(|transfer| now >= transfer.used + self.timing.down);
+        }
     }
 
     /// Where each table stands that a process follows.
@@ -119,18 +123,19 @@ impl Feeds {
         (feed, number, part): (u64, u64, usize),
         view: impl FnOnce(Uuid) -> Option<Arc<TableView>>,
         max: usize,
+        now: Instant,
     ) -> Option<(Word, Vec<u8>)> {
         let serving = self.all.get_mut(&(process, feed))?;
         if part == 0 && serving.transfer.as_ref().is_none_or(|t| t.number != number) {
             serving.transfer = view(serving.subscription).map(|view| {
                 let parts = parts(&view, max);
-                Transfer { number, view, parts }
+                Transfer { number, view, parts, used: now }
             });
         }
         let nothing = Word::Part { feed, transfer: number, part, parts: 0, at: (0, 0, 0), shape: None };
-        let Some(transfer) = serving.transfer.as_ref().filter(|t| t.number == number && part < t.parts.len()) else {
-            return Some((nothing, Vec::new()));
-        };
+        let asked = serving.transfer.as_mut().filter(|t| t.number == number && part < t.parts.len());
+        let Some(transfer) = asked else { return Some((nothing, Vec::new())) };
+        transfer.used = now;
         let refused = |why: String| Some((Word::Refused { feed, transfer: number, why }, Vec::new()));
         let batch = &transfer.parts[part];
         let last = part + 1 == transfer.parts.len();

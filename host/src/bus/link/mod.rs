@@ -156,9 +156,12 @@ impl Bus {
         if place.is_some() {
             return Err(LinkError::Joined);
         }
+        // Another life: numbers begin anew, and nothing said to the last one is meant for this.
+        let process = Uuid::new_v4();
+        *self.inner.process.lock().unwrap_or_else(PoisonError::into_inner) = process;
         let link = Arc::new(Link {
             transport,
-            process: self.process(),
+            process,
             calls: Calls::new(timing),
             bell: Notify::new(),
             nodes: Mutex::default(),
@@ -212,8 +215,15 @@ impl Bus {
         let gone = CallError::Unreachable { what: what.clone(), method: method.to_owned(), node: node.to_owned() };
         let Some(link) = self.link() else { return Err(gone) };
         let deadline_ms = u64::try_from(options.deadline.as_millis()).unwrap_or(u64::MAX);
-        let word =
-            |id| Word::Call { id, service, method: method.to_owned(), args, caller: options.caller, deadline_ms };
+        let word = |id, open| Word::Call {
+            id,
+            open,
+            service,
+            method: method.to_owned(),
+            args,
+            caller: options.caller,
+            deadline_ms,
+        };
         let (id, word, answer) = link.calls.open(process, word, options.retries, gone.clone(), Instant::now());
         let open = Open { link: &link, node, id };
         let envelope = Envelope { from: link.process, to: Some(process), word };

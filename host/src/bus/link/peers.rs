@@ -38,8 +38,8 @@ pub(super) struct Peers {
 pub(super) struct Heard {
     /// It is new here: it should hear from us.
     pub(super) new: bool,
-    /// Its services are others now.
-    pub(super) services: bool,
+    /// Processes that it is the successor of.
+    pub(super) replaced: Vec<Uuid>,
     /// It is dead: what came was late.
     pub(super) late: bool,
 }
@@ -68,7 +68,7 @@ impl Peers {
                 for id in before {
                     self.peers.remove(&id);
                     self.replaced.insert(id, now);
-                    heard.services = true;
+                    heard.replaced.push(id);
                 }
             }
         }
@@ -112,7 +112,14 @@ impl Peers {
         {
             peer.revision = revision;
             peer.latest = peer.latest.max(revision);
-            peer.services = got.into_values().flatten().map(|service| (service.name.clone(), service)).collect();
+            peer.services.clear();
+            for service in got.into_values().flatten() {
+                // One with many tables comes in pieces.
+                match peer.services.get_mut(&service.name) {
+                    Some(known) => known.tables.extend(service.tables),
+                    None => drop(peer.services.insert(service.name.clone(), service)),
+                }
+            }
             return true;
         }
         false
@@ -218,7 +225,7 @@ mod tests {
         assert!(peers.hear("a", old, now).new);
         assert!(peers.beat(old, 1, now) && !peers.beat(old, 1, now));
         assert!(peers.catalogue(old, 1, (0, 1), vec![service("s", 1)]));
-        assert_eq!(peers.hear("a", new, now), Heard { new: true, services: true, late: false });
+        assert_eq!(peers.hear("a", new, now), Heard { new: true, replaced: vec![old], late: false });
         assert!(!peers.has(old) && peers.has(new));
         assert_eq!(peers.list(now).map(|p| p.3).collect::<Vec<_>>(), [false]);
         assert!(peers.hear("a", old, now).late, "a message that was on its way when it died");

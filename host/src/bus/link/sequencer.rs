@@ -180,7 +180,7 @@ impl<T> Sequencer<T> {
 
     /// The table of that life is no more. Answers whether it was the one that is known.
     pub(crate) fn gone(&mut self, epoch: Epoch) -> bool {
-        if self.at.is_none_or(|(mine, _)| mine > epoch) {
+        if self.at.is_some_and(|(mine, _)| mine > epoch) || (self.at.is_none() && self.life > epoch) {
             return false;
         }
         self.at = None;

@@ -57,7 +57,8 @@ pub(crate) enum Word {
     /// The whole state can't be sent.
     Refused { feed: u64, transfer: u64, why: String },
     /// Do this, once.
-    Call { id: u64, service: Option<String>, method: String, args: Value, caller: Caller, deadline_ms: u64 },
+    /// `open`: the first of mine that I still wait for.
+    Call { id: u64, open: u64, service: Option<String>, method: String, args: Value, caller: Caller, deadline_ms: u64 },
     /// I have it.
     Accepted { id: u64 },
     /// This came of it.
@@ -140,6 +141,38 @@ pub(crate) fn write(schema: &SchemaRef, batches: &[&RecordBatch]) -> Result<Vec<
 
 /// What [`write`] wrote, looked into: it came from elsewhere.
 pub(crate) fn read(rows: &[u8]) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
+    let damaged = |what: &str| ArrowError::IpcError(format!("damaged rows: {what}"));
+    if !is_framed(rows) {
+        return Err(damaged("a length does not fit"));
+    }
+    // Arrow's reader checks what lengths and types say, but not all that it indexes by.
+    let read = std::panic::catch_unwind(|| read_framed(rows));
+    read.unwrap_or_else(|_| Err(damaged("the reader gave up")))
+}
+
+/// Whether the messages of a stream are as long as they say, all of it: nothing is set aside for what is not there.
+fn is_framed(mut rows: &[u8]) -> bool {
+    loop {
+        let Some((mark, rest)) = rows.split_first_chunk::<4>() else { return rows.is_empty() };
+        let Some((length, rest)) = rest.split_first_chunk::<4>() else { return false };
+        let Ok(length) = usize::try_from(i32::from_le_bytes(*length)) else { return false };
+        if *mark != [0xff; 4] || length > rest.len() {
+            return false;
+        }
+        if length == 0 {
+            return true;
+        }
+        let (head, rest) = rest.split_at(length);
+        let body = std::panic::catch_unwind(|| arrow_ipc::root_as_message(head).map(|message| message.bodyLength()));
+        let Ok(Ok(Ok(body))) = body.map(|read| read.map(usize::try_from)) else { return false };
+        if body > rest.len() {
+            return false;
+        }
+        rows = &rest[body..];
+    }
+}
+
+fn read_framed(rows: &[u8]) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
     let reader = StreamReader::try_new(Cursor::new(rows), None)?;
     let schema = reader.schema();
     Ok((schema, reader.collect::<Result<_, _>>()?))

@@ -464,9 +464,9 @@ fn hurried() -> impl Strategy<Value = (u64, Vec<Op>)> {
 
 /// Whether random histories show that the fault is there: the first that does ends the search.
 fn is_caught(mutant: Mutant) -> bool {
-    let mut runner = runner(400, 9);
-    (0..400).any(|n| {
-        let drawn = if n % 2 == 0 { histories().boxed() } else { hurried().boxed() };
+    let mut runner = runner(1500, 9);
+    (0..1500).any(|n| {
+        let drawn = if n % 8 == 0 { histories().boxed() } else { hurried().boxed() };
         let (seed, ops) = drawn.new_tree(&mut runner).unwrap().current();
         run(seed, &ops, Some(mutant)).is_err()
     })

@@ -93,7 +93,10 @@ async fn a_view_is_resumed_and_widens_over_what_it_does_not_show(world: World) {
     put(&service, &[(1, Some("a"), 2), (2, Some("b"), 0)]);
     let at = held.at.map(|(epoch, to)| (crate::table::Epoch(epoch), to));
     until(|| keep.tables().iter().any(|view| rows(view) == [(1, 2)].into())).await;
-    let again = world.last().subscribe_with(address("web/t"), SubscribeOptions { resume: at, ..seeing(view) }).unwrap();
+    let again = world
+        .last()
+        .subscribe_with(address("web/t"), SubscribeOptions { resume: at, resume_mark: view.mark(), ..seeing(view) })
+        .unwrap();
     assert!(again.resumed());
     let mut consumer = Consumer { subscription: again, held: [("web/t".to_owned(), held)].into() };
     let after = consumer.of("web/t");

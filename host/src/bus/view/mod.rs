@@ -106,6 +106,18 @@ impl View {
         Self::default()
     }
 
+    /// What tells views apart in a place to resume from: 0 for everything, as it is. The same in every process.
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        use std::hash::Hasher;
+        if self.is_everything() {
+            return 0;
+        }
+        let mut hasher = siphasher::sip::SipHasher13::new();
+        hasher.write(&serde_json::to_vec(self).unwrap_or_default());
+        hasher.finish().max(1)
+    }
+
     /// Whether it shows everything, as it is.
     #[must_use]
     pub fn is_everything(&self) -> bool {
