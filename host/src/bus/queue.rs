@@ -19,6 +19,9 @@ use uuid::Uuid;
 /// Where a table or its subscriber stands: the epoch, and the state's number in it.
 pub type Position = (Epoch, u64);
 
+/// Where one stands whose copy leads nowhere.
+const NOWHERE: Position = (Epoch(0), 0);
+
 /// What a subscriber hears of a table.
 #[derive(Debug, Clone)]
 pub enum Message {
@@ -215,6 +218,10 @@ impl Queue {
         let mut waiting = self.waiting();
         let step = matches!(message, Message::Step(_));
         let Some(feed) = waiting.feed(number) else { return };
+        if !step {
+            // What it held is moot, even if what it holds next stands at the same place.
+            feed.at = feed.at.and(Some(NOWHERE));
+        }
         if feed.late {
             waiting.dropped += u64::from(step && self.mode == Mode::Steps);
             return;
@@ -245,7 +252,7 @@ impl Queue {
             waiting.forget(number);
             if let Some(feed) = waiting.feed(number) {
                 // Something to replace, but no place from which a step could lead.
-                feed.at = feed.at.and(Some((Epoch(0), 0)));
+                feed.at = feed.at.and(Some(NOWHERE));
             }
             waiting.mark_late(number);
         }

@@ -398,20 +398,21 @@ impl Service {
     }
 
     fn change(&self, table: &str, change: Change<'_>, poll: u64) -> Result<Applied, PublishError> {
-        match self.core.state() {
-            ServiceState::Running => {}
-            ServiceState::Stopped => return Err(PublishError::Stopped(self.core.name.clone())),
-            ServiceState::NameLost(to) => return Err(PublishError::NameLost { name: self.core.name.clone(), to }),
-        }
         let limits = lock(&self.core.limits).get(table).copied().unwrap_or_default();
         let publisher = self.bus.publisher(self.core.instance);
+        let running = || self.core.state() == ServiceState::Running;
         let (slot, applied) = loop {
+            match self.core.state() {
+                ServiceState::Running => {}
+                ServiceState::Stopped => return Err(PublishError::Stopped(self.core.name.clone())),
+                ServiceState::NameLost(to) => return Err(PublishError::NameLost { name: self.core.name.clone(), to }),
+            }
             let slot = self.slot(table)?;
-            match slot.change(&change, poll, limits, &publisher) {
+            match slot.change(&change, poll, limits, &publisher, running) {
                 Outcome::Done(applied) => break (slot, applied?),
                 Outcome::NoState => return Err(PublishError::NeedsSnapshot),
-                // Nobody needed the place a moment ago: there is another.
-                Outcome::Retired => {}
+                // Nobody needed the place a moment ago: there is another. Or the service stopped meanwhile.
+                Outcome::Retired | Outcome::Forbidden => {}
             }
         };
         match applied {

@@ -113,6 +113,8 @@ pub(crate) enum Outcome {
     NoState,
     /// The table has another place now.
     Retired,
+    /// Who publishes may not any more.
+    Forbidden,
 }
 
 /// What a writer does to a table.
@@ -191,10 +193,21 @@ impl Slot {
     }
 
     /// Changes the table.
-    pub(crate) fn change(&self, change: &Change<'_>, poll: u64, limits: Limits, publisher: &Publisher) -> Outcome {
+    /// `may`: whether who publishes still may, asked when it is its turn.
+    pub(crate) fn change(
+        &self,
+        change: &Change<'_>,
+        poll: u64,
+        limits: Limits,
+        publisher: &Publisher,
+        may: impl FnOnce() -> bool,
+    ) -> Outcome {
         let mut writer = self.turn();
         if writer.retired {
             return Outcome::Retired;
+        }
+        if !may() {
+            return Outcome::Forbidden;
         }
         let from_elsewhere = matches!(change, Change::Copy { .. } | Change::Step(_));
         let applied = match (&mut writer.state, change) {

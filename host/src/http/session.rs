@@ -155,7 +155,13 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         // The service goes with the last who holds the session: a request that writes a table now may be.
-        self.sessions.all().remove(self.session.service.name());
+        let mut all = self.sessions.all();
+        let name = self.session.service.name();
+        // After a name was lost, another session may have it by now.
+        if all.get(name).is_some_and(|session| Arc::ptr_eq(session, &self.session)) {
+            all.remove(name);
+        }
+        drop(all);
         self.session.outbox.close();
     }
 }

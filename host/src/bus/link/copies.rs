@@ -244,12 +244,12 @@ impl Copy {
         for step in steps {
             #[cfg(test)]
             let step = self.mutated(step);
-            match self.slot.change(&Change::Step(&step), step.poll, Limits::NONE, &self.publisher) {
+            match self.slot.change(&Change::Step(&step), step.poll, Limits::NONE, &self.publisher, || true) {
                 Outcome::Done(Ok(_)) => {}
                 Outcome::Done(Err(error)) => return self.distrust(error.to_string(), now),
                 Outcome::NoState => return self.distrust("a step came before the table".to_owned(), now),
                 // Nobody follows it any more.
-                Outcome::Retired => return,
+                Outcome::Retired | Outcome::Forbidden => return,
             }
         }
     }
@@ -271,7 +271,7 @@ impl Copy {
             Err(error) => return self.distrust(error.to_string(), now),
         };
         let change = Change::Copy { shape, rows, epoch, to };
-        match self.slot.change(&change, poll, Limits::NONE, &self.publisher) {
+        match self.slot.change(&change, poll, Limits::NONE, &self.publisher, || true) {
             Outcome::Done(Err(error)) => self.distrust(error.to_string(), now),
             _ => self.apply(ready, now),
         }
