@@ -327,9 +327,10 @@ impl Registry {
                 self.slots.get(&address).into_iter().flat_map(BTreeMap::values).cloned().collect();
             for view in views.iter().filter(|slot| !slot.view_of().is_everything()) {
                 let up = self.slot(&address, parent(view.view_of()));
+                // It may have been fed from elsewhere: what it shows ends with the table it was of.
+                view.end();
                 if remote {
                     up.disown(view);
-                    view.end();
                 } else {
                     up.adopt(view);
                 }
