@@ -71,6 +71,22 @@ impl World {
         &self.nodes[self.nodes.len() - 1]
     }
 
+    /// Cuts a node off from all others.
+    pub(super) fn part(&self, node: &str) {
+        for other in &self.nodes {
+            self.hub.cut(node, other.node());
+            self.hub.cut(other.node(), node);
+        }
+    }
+
+    /// Joins it with them again.
+    pub(super) fn mend(&self, node: &str) {
+        for other in &self.nodes {
+            self.hub.heal(node, other.node());
+            self.hub.heal(other.node(), node);
+        }
+    }
+
     /// A service on the first node that the last knows.
     pub(super) async fn service(&self, name: &str) -> Service {
         let service = self.first().register(name).unwrap();

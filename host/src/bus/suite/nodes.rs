@@ -12,20 +12,6 @@ async fn by_seeds<F: Future<Output = ()>>(test: impl Fn(u64) -> F) {
     }
 }
 
-fn part(world: &World, node: &str) {
-    for other in &world.nodes {
-        world.hub.cut(node, other.node());
-        world.hub.cut(other.node(), node);
-    }
-}
-
-fn mend(world: &World, node: &str) {
-    for other in &world.nodes {
-        world.hub.heal(node, other.node());
-        world.hub.heal(other.node(), node);
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn congress_04_a_dead_node_is_gone_in_ten_seconds_and_calls_to_it_fail_at_once() {
     by_seeds(|seed| async move {
@@ -37,7 +23,7 @@ async fn congress_04_a_dead_node_is_gone_in_ten_seconds_and_calls_to_it_fail_at_
         consumer.sees("web/t", &[(1, 1)]).await;
         let waiting = tokio::spawn(world.last().call("web", "forever", Value::Null).into_future());
         tokio::time::sleep(Duration::from_secs(2)).await;
-        part(&world, "n0");
+        world.part("n0");
         let begun = tokio::time::Instant::now();
         until(|| world.last().nodes().iter().any(|node| node.state == "suspect")).await;
         consumer.loses("web/t").await;
@@ -48,7 +34,7 @@ async fn congress_04_a_dead_node_is_gone_in_ten_seconds_and_calls_to_it_fail_at_
         let now = tokio::time::Instant::now();
         assert!(world.last().call("web", "ping", Value::Null).await.is_err());
         assert_eq!(now.elapsed(), Duration::ZERO);
-        mend(&world, "n0");
+        world.mend("n0");
         consumer.sees("web/t", &[(1, 1)]).await;
         publish(&service, "t", &[(2, 2)]);
         consumer.sees("web/t", &[(2, 2)]).await;
@@ -100,7 +86,7 @@ async fn congress_20_two_processes_of_one_node_name_are_shown_and_both_work() {
 async fn of_two_who_claim_a_name_apart_the_earlier_has_it_and_the_later_is_told() {
     by_seeds(|seed| async move {
         let world = World::three(seed).await;
-        part(&world, "n2");
+        world.part("n2");
         until(|| world.last().nodes().len() == 1).await;
         let earlier = world.nodes[0].register("web").unwrap();
         let later = world.last().register("web").unwrap();
@@ -109,7 +95,7 @@ async fn of_two_who_claim_a_name_apart_the_earlier_has_it_and_the_later_is_told(
         let mut consumer = Consumer::to(world.last(), "web/t");
         consumer.sees("web/t", &[(2, 2)]).await;
         let mut states = later.states();
-        mend(&world, "n2");
+        world.mend("n2");
         let lost = states.wait_for(|state| matches!(state, ServiceState::NameLost(_))).await.unwrap().clone();
         assert_eq!(lost, ServiceState::NameLost("n0".to_owned()));
         consumer.sees("web/t", &[(1, 1)]).await;
@@ -135,11 +121,11 @@ async fn a_node_that_restarts_leaves_nothing_stale() {
         let mut consumer = Consumer::to(world.last(), "web/t");
         consumer.sees("web/t", &[(1, 1), (2, 2)]).await;
         // It dies without a word.
-        part(&world, "n0");
+        world.part("n0");
         drop(service);
         world.nodes[0].leave();
         world.nodes[0] = Bus::new("n0");
-        mend(&world, "n0");
+        world.mend("n0");
         world.join(&world.nodes[0]);
         let again = world.nodes[0].register("web").unwrap();
         publish(&again, "t", &[(2, 2), (3, 3)]);
