@@ -13,6 +13,7 @@ mod open;
 mod runner;
 mod set;
 mod status;
+pub mod store;
 
 pub use action::ActionError;
 pub use set::Datasources;
