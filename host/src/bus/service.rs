@@ -265,8 +265,13 @@ impl Service {
         let _ = self.core.outstanding.subscribe().wait_for(|calls| *calls == 0).await;
     }
 
-    /// Unregisters it and ends its tables, as dropping it does.
-    pub fn unregister(self) {}
+    /// Unregisters it and ends its tables, as dropping it does: the name is free, and this handle publishes nothing more.
+    /// No effect on one that is not registered any more.
+    pub fn unregister(&self) {
+        *lock(&self.core.started) = false;
+        self.core.follow_node(false);
+        self.bus.unregister(&self.core.name, self.core.instance);
+    }
 
     /// Listens on one more address, which others may share. Subscriptions to it reach this service's tables, calls to it
     /// this service.

@@ -6,15 +6,27 @@
 
 mod action;
 mod calls;
+mod changes;
+mod converge;
+mod entry;
 mod error;
 mod ingest;
 mod interest;
 mod open;
+mod options;
+mod record;
+mod refusal;
 mod runner;
+mod secret;
 mod set;
-mod status;
 pub mod store;
+mod synchronize;
 
 pub use action::ActionError;
-pub use set::Datasources;
-pub use status::{Phase, Status};
+pub use options::{HIDDEN, PERSIST_DATA, POLL_TIME, shown};
+pub use record::{Change, Draft, ManagedBy, Record};
+pub use refusal::Refusal;
+pub use runner::{Phase, Status};
+pub(crate) use secret::Keyring;
+pub use set::{Datasources, View};
+pub use synchronize::Difference;

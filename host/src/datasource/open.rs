@@ -3,8 +3,9 @@
 use super::action::ACTION;
 use super::calls::Calls;
 use super::ingest::{Door, Ingest};
+use super::options::complete;
+use super::record::Record;
 use crate::bus::Service;
-use crate::config::Datasource;
 use crate::plugin::{Call, CallError, Generation, HostCalls, PoolError, Source};
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::message::{CallHead, ExecuteRequest, OpenRequest, PollRequest, StateBody, SubscribedRequest};
@@ -80,18 +81,18 @@ impl std::fmt::Debug for Open {
 impl Open {
     /// Opens a source in standby.
     pub(super) async fn new(
-        record: &Datasource,
+        record: &Record,
         service: &Arc<Service>,
         generation: Arc<Generation>,
         bell: Arc<Notify>,
     ) -> Result<Self, SourceError> {
         let (driver, number) = (&generation.info.id, generation.number);
-        let ingest = Arc::new(Ingest::new(Arc::clone(service), driver, number, record.limits(), bell));
+        let ingest = Arc::new(Ingest::new(Arc::clone(service), driver, number, record.spec.limits(), bell));
         let request = OpenRequest {
             datasource: service.name().to_owned(),
             call: 1,
             generation: generation.number,
-            options: record.options.clone(),
+            options: complete(&generation.info.options, &record.spec.options),
         };
         let driver = Arc::clone(&generation.driver);
         let host: Arc<dyn HostCalls> = Arc::clone(&ingest) as _;

@@ -1,99 +1,125 @@
-//! All datasources of a node.
+//! All datasources of a node: what is known of them, and what they can be asked.
 
 use super::action::{self, ACTION, ActionError};
-use super::interest;
-use super::runner::{Command, Runner, Shared};
-use super::status::{Phase, Status};
-use crate::bus::{Bus, RegisterError};
-use crate::config::Datasource;
+use super::entry::Entry;
+use super::record::Record;
+use super::runner::{Command, Status};
+use super::secret::Keyring;
+use super::store::{Store, StoreError};
+use crate::bus::Bus;
 use crate::plugin::{Catalog, Generation, SwitchError, Tenants};
 use busway_plugin_api::message::{ExecuteRequest, PollRequest};
 use futures_util::future::join_all;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
-/// A datasource, and the task that runs it.
+/// A datasource at one moment.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// What is kept of it.
+    pub record: Arc<Record>,
+    /// How it is.
+    pub status: Status,
+}
+
+/// All that the host knows.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    pub(super) by_id: BTreeMap<Uuid, Arc<Entry>>,
+    pub(super) by_name: BTreeMap<String, Uuid>,
+}
+
 #[derive(Debug)]
-struct Entry {
-    record: Datasource,
-    id: uuid::Uuid,
-    shared: Arc<Shared>,
-    commands: mpsc::Sender<Command>,
+pub(super) struct Inner {
+    pub(super) bus: Bus,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) keyring: Keyring,
+    entries: RwLock<Entries>,
+    pub(super) changed: watch::Sender<u64>,
+    /// Who brings what runs to what the records say: one at a time.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    /// Rung when that is to be done soon.
+    pub(super) wake: Notify,
+    pub(super) stopping: watch::Sender<bool>,
+    /// Runners that were told to end.
+    pub(super) ending: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// All datasources of a node. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Datasources {
-    entries: Arc<BTreeMap<String, Entry>>,
-    changed: watch::Sender<u64>,
-    tasks: Arc<tokio::sync::Mutex<Vec<JoinHandle<()>>>>,
+    pub(super) inner: Arc<Inner>,
 }
 
 impl Datasources {
-    /// Registers each enabled datasource as a service and begins to run it: it opens as soon as its driver serves.
+    /// Reads the records and begins to run those that are enabled: each opens as soon as its driver serves. From then on what
+    /// runs follows the records.
     ///
     /// # Errors
     ///
-    /// When a service of a datasource's name is there already.
-    pub fn start(
-        records: &BTreeMap<String, Datasource>,
+    /// When the store can't be read.
+    pub(crate) async fn start(
         bus: &Bus,
         catalog: &Arc<Catalog>,
-    ) -> Result<Self, RegisterError> {
-        let changed = watch::Sender::new(0);
-        let mut entries = BTreeMap::new();
-        let mut tasks = Vec::new();
-        for (name, record) in records {
-            let shared = Arc::new(Shared::new(changed.clone()));
-            let (commands, receiver) = mpsc::channel(16);
-            if record.enabled {
-                let service = Arc::new(bus.register(name)?);
-                action::expose(&service, &record.driver, catalog, &shared);
-                let told = interest::tell(name.clone(), Arc::clone(&shared), interest::listen(&service));
-                let runner = Runner::new(record.clone(), service, Arc::clone(catalog), Arc::clone(&shared), receiver);
-                let telling = tokio::spawn(told);
-                tasks.push(tokio::spawn(async move {
-                    runner.run().await;
-                    telling.abort();
-                }));
-            } else {
-                shared.status().phase = Phase::Disabled;
-            }
-            // The same name is the same datasource after a restart.
-            let id = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, name.as_bytes());
-            entries.insert(name.clone(), Entry { record: record.clone(), id, shared, commands });
-        }
-        Ok(Self { entries: Arc::new(entries), changed, tasks: Arc::new(tokio::sync::Mutex::new(tasks)) })
+        store: Arc<dyn Store>,
+        keyring: Keyring,
+    ) -> Result<Self, StoreError> {
+        let inner = Inner {
+            bus: bus.clone(),
+            catalog: Arc::clone(catalog),
+            store,
+            keyring,
+            entries: RwLock::default(),
+            changed: watch::Sender::new(0),
+            turn: tokio::sync::Mutex::default(),
+            wake: Notify::new(),
+            stopping: watch::Sender::new(false),
+            ending: std::sync::Mutex::default(),
+        };
+        let all = Self { inner: Arc::new(inner) };
+        all.synchronize().await?;
+        tokio::spawn(all.clone().keep_synchronized());
+        Ok(all)
     }
 
-    /// Rung whenever a datasource's status changed.
+    pub(super) fn entries(&self) -> RwLockReadGuard<'_, Entries> {
+        self.inner.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn entries_mut(&self) -> RwLockWriteGuard<'_, Entries> {
+        self.inner.entries.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Rung whenever a datasource's record or status changed.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+        self.inner.changed.subscribe()
     }
 
-    /// Each with its record and status, by name.
+    /// All of them, by name.
     #[must_use]
-    pub fn list(&self) -> Vec<(String, uuid::Uuid, Datasource, Status)> {
-        let view = |(name, e): (&String, &Entry)| (name.clone(), e.id, e.record.clone(), e.shared.status().clone());
-        self.entries.iter().map(view).collect()
+    pub fn list(&self) -> Vec<View> {
+        let entries = self.entries();
+        entries.by_name.values().filter_map(|id| entries.by_id.get(id)).map(|entry| view(entry)).collect()
     }
 
-    /// One by name or id.
+    /// One by name, else by id.
     #[must_use]
-    pub fn get(&self, name_or_id: &str) -> Option<(String, uuid::Uuid, Datasource, Status)> {
-        let (name, e) = self.find(name_or_id)?;
-        Some((name.to_owned(), e.id, e.record.clone(), e.shared.status().clone()))
+    pub fn get(&self, name_or_id: &str) -> Option<View> {
+        self.find(name_or_id).map(|entry| view(&entry))
     }
 
-    fn find(&self, name_or_id: &str) -> Option<(&str, &Entry)> {
-        let by_name = self.entries.get_key_value(name_or_id);
-        let by_id = || self.entries.iter().find(|(_, e)| e.id.to_string() == name_or_id);
-        by_name.or_else(by_id).map(|(name, e)| (name.as_str(), e))
+    /// One by name, else by id.
+    pub(super) fn find(&self, name_or_id: &str) -> Option<Arc<Entry>> {
+        let entries = self.entries();
+        let id = entries.by_name.get(name_or_id).copied().or_else(|| Uuid::try_parse(name_or_id).ok())?;
+        entries.by_id.get(&id).cloned()
     }
 
     /// Runs an action of a datasource's source. When the future is dropped, the action is cancelled.
@@ -102,8 +128,9 @@ impl Datasources {
     ///
     /// When it is not there or not open, and what the source answers.
     pub async fn execute(&self, name_or_id: &str, request: ExecuteRequest) -> Result<Value, ActionError> {
-        let (name, entry) = self.find(name_or_id).ok_or_else(|| ActionError::NotFound(name_or_id.to_owned()))?;
-        action::run(name, &entry.shared, request, ACTION).await
+        let entry = self.find(name_or_id).ok_or_else(|| ActionError::NotFound(name_or_id.to_owned()))?;
+        let shared = entry.shared();
+        action::run(&entry.record().name, &shared, request, ACTION).await
     }
 
     /// Polls a datasource soon.
@@ -112,22 +139,22 @@ impl Datasources {
     ///
     /// When it is not there or not open.
     pub fn refresh(&self, name_or_id: &str) -> Result<(), ActionError> {
-        let (name, entry) = self.find(name_or_id).ok_or_else(|| ActionError::NotFound(name_or_id.to_owned()))?;
-        let open = entry.shared.open().ok_or_else(|| ActionError::not_open(name, &entry.shared))?;
+        let entry = self.find(name_or_id).ok_or_else(|| ActionError::NotFound(name_or_id.to_owned()))?;
+        let shared = entry.shared();
+        let open = shared.open().ok_or_else(|| ActionError::not_open(&entry.record().name, &shared))?;
         open.ingest.want(&PollRequest::default());
         Ok(())
     }
 
     /// Ends calls in flight, closes every source, and waits for that, at most `limit`.
     pub async fn stop(&self, limit: Duration) {
-        for entry in self.entries.values() {
-            if let Some(open) = entry.shared.open() {
-                open.cancel_all();
-            }
-            // A runner with a full queue of commands is stopped by the end of its channel.
-            let _ = entry.commands.try_send(Command::Stop);
-        }
-        let tasks = std::mem::take(&mut *self.tasks.lock().await);
+        self.inner.stopping.send_replace(true);
+        // Whoever changes something now is waited for: no runner begins after this.
+        let _turn = self.inner.turn.lock().await;
+        let entries: Vec<Arc<Entry>> = self.entries().by_id.values().cloned().collect();
+        let stop = |entry: &Arc<Entry>| entry.end(super::runner::Event::Stopped, &self.inner.changed);
+        let mut tasks: Vec<JoinHandle<()>> = entries.iter().filter_map(stop).collect();
+        tasks.append(&mut self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner));
         let ended = async {
             for task in tasks {
                 // A panic of a runner was logged where it happened.
@@ -138,20 +165,19 @@ impl Datasources {
             tracing::warn!(?limit, "sources did not close in time: left behind");
         }
     }
+}
 
-    async fn tell<T>(&self, entry: &Entry, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
-        let (reply, answer) = oneshot::channel();
-        entry.commands.send(command(reply)).await.ok()?;
-        answer.await.ok()
-    }
+pub(super) fn view(entry: &Entry) -> View {
+    View { record: entry.record(), status: entry.status() }
 }
 
 impl Tenants for Datasources {
     async fn switch(&self, to: Arc<Generation>) -> Result<(), SwitchError> {
-        let mine = self.entries.values().filter(|e| e.record.driver == to.info.id && e.record.enabled);
+        let all: Vec<Arc<Entry>> = self.entries().by_id.values().cloned().collect();
+        let mine = all.iter().filter(|entry| entry.runs() && entry.record().spec.driver == to.info.id);
         // All at once: the pause is as long as the slowest takes, not as long as all together.
         let asked = mine.map(async |entry| {
-            let answer = self.tell(entry, |reply| Command::Prepare(Arc::clone(&to), reply)).await;
+            let answer = entry.ask(|reply| Command::Prepare(Arc::clone(&to), reply)).await;
             (entry, answer)
         });
         let mut prepared = Vec::new();
@@ -164,12 +190,12 @@ impl Tenants for Datasources {
                     failed = Some(error);
                 }
                 Some(Err(_)) => {}
-                // Its runner has ended: the host is stopping.
+                // Its runner has ended: it was removed, or the host is stopping.
                 None => {}
             }
         }
         let decided = if failed.is_some() { Command::Abort } else { Command::Commit };
-        join_all(prepared.into_iter().map(|entry| self.tell(entry, decided))).await;
+        join_all(prepared.into_iter().map(|entry| entry.ask(decided))).await;
         failed.map_or(Ok(()), Err)
     }
 }

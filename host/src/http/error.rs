@@ -1,6 +1,6 @@
 //! Errors as the predecessor's clients know them: `{"error": {"message", "error_code", "error_data"}}`.
 
-use crate::datasource::ActionError;
+use crate::datasource::{ActionError, Refusal};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -51,6 +51,13 @@ impl From<ActionError> for Error {
             ActionError::Failed(_) => StatusCode::BAD_REQUEST,
         };
         Self::new(status, error.to_string())
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(error: Refusal) -> Self {
+        let status = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self::new(status, error.to_string()).with(error.data())
     }
 }
 

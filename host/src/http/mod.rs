@@ -2,6 +2,7 @@
 
 mod body;
 mod calls;
+mod datasources;
 mod error;
 mod guard;
 mod log;
@@ -44,8 +45,12 @@ fn router(state: State) -> Router {
         .route("/v1/", get(predecessor::version))
         .route("/v1/system/drivers", get(predecessor::drivers))
         .route("/v1/system/drivers/{driver}", get(predecessor::driver))
-        .route("/v1/data-sources", get(predecessor::datasources))
-        .route("/v1/data-sources/{ds}", get(predecessor::datasource).post(predecessor::act))
+        .route("/v1/data-sources", get(datasources::list).post(datasources::create))
+        .route(
+            "/v1/data-sources/{ds}",
+            get(datasources::get).patch(datasources::change).delete(datasources::remove).post(predecessor::act),
+        )
+        .route("/v1/orphans", get(datasources::orphans).post(datasources::prune))
         .route("/v1/data-sources/{ds}/status", get(predecessor::status))
         .route("/v1/data-sources/{ds}/actions", get(predecessor::actions))
         .route("/v1/data-sources/{ds}/schema", get(predecessor::schema))

@@ -6,7 +6,7 @@
 use super::State;
 use super::error::{Body, Error};
 use crate::bus::{Address, TableView, View};
-use crate::config::Datasource;
+use crate::datasource::{self, Refusal};
 use crate::plugin::Generation;
 use crate::table::rows_json;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
@@ -22,7 +22,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
-use uuid::Uuid;
 
 const UPDATED: &str = "2013-08-12T17:42:13Z";
 
@@ -70,56 +69,27 @@ fn described(text: &str) -> &str {
     if text.is_empty() { "None" } else { text }
 }
 
-fn record(state: &State, name: &str, id: Uuid, record: &Datasource) -> Value {
-    let secret = |option: &str| match state.catalog.serving(&record.driver) {
-        // An option that the driver does not know may be a secret one misspelled.
-        Some(generation) => generation.info.options.iter().find(|o| o.name == option).is_none_or(|o| o.secret),
-        // Nobody can say which are: none is shown.
-        None => true,
-    };
-    let shown = |(name, value): (&String, &Value)| {
-        (name.clone(), if secret(name) { Value::from("<hidden>") } else { value.clone() })
-    };
-    json!({
-        "id": id,
-        "name": name,
-        "driver": record.driver,
-        "description": record.description,
-        "type": null,
-        "enabled": record.enabled,
-        "config": record.options.iter().map(shown).collect::<Map<_, _>>(),
-    })
+/// The datasource of that name or id.
+pub(super) fn find(state: &State, ds: &str) -> Result<datasource::View, Error> {
+    Ok(state.datasources.get(ds).ok_or_else(|| Refusal::DatasourceNotFound(ds.to_owned()))?)
 }
 
-pub(super) async fn datasources(Extract(state): Extract<State>) -> Json<Value> {
-    let all = state.datasources.list();
-    let all: Vec<Value> = all.iter().map(|(name, id, of, _)| record(&state, name, *id, of)).collect();
-    Json(json!({"results": all}))
-}
-
-pub(super) async fn datasource(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {
-    let (name, id, of, _) = find(&state, &ds)?;
-    Ok(Json(record(&state, &name, id, &of)))
-}
-
-type Found = (String, Uuid, Datasource, crate::datasource::Status);
-
-fn find(state: &State, ds: &str) -> Result<Found, Error> {
-    state.datasources.get(ds).ok_or_else(|| Error::not_found(format!("Datasource not found {ds}")))
+fn name(state: &State, ds: &str) -> Result<String, Error> {
+    Ok(find(state, ds)?.record.name.clone())
 }
 
 fn view(state: &State, ds: &str, table: &str) -> Result<Arc<TableView>, Error> {
-    let (name, ..) = find(state, ds)?;
+    let name = name(state, ds)?;
     let address = Address::new(&name, table).map_err(|e| Error::bad_request(e.to_string()))?;
     let seen = state.bus.look(&address, None, &View::default()).map_err(|e| Error::bad_request(e.to_string()))?;
     seen.ok_or_else(|| Error::not_found(format!("Not Found::tablename '{table}' does not exist")))
 }
 
 pub(super) async fn status(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {
-    let (name, _, _, status) = find(&state, &ds)?;
+    let datasource::View { record, status } = find(&state, &ds)?;
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "None".to_owned());
-    let slots = state.bus.slots();
-    let subscribed = slots.iter().filter(|s| s.address().service() == name && s.subscribers() > 0);
+    let slots = state.bus.slots_of(&record.name);
+    let subscribed = slots.iter().filter(|s| s.subscribers() > 0);
     let error = Some(status.error).filter(|e| !e.is_empty());
     Ok(Json(json!({
         "last_updated": or_none(status.last_poll.map(|t| t.to_string())),
@@ -132,8 +102,8 @@ pub(super) async fn status(Extract(state): Extract<State>, Path(ds): Path<String
 }
 
 pub(super) async fn actions(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {
-    let (_, _, record, _) = find(&state, &ds)?;
-    let mut actions = state.catalog.serving(&record.driver).map(|g| g.info.actions.clone()).unwrap_or_default();
+    let record = find(&state, &ds)?.record;
+    let mut actions = state.catalog.serving(&record.spec.driver).map(|g| g.info.actions.clone()).unwrap_or_default();
     actions.sort_by(|a, b| a.name.cmp(&b.name));
     let one = |action: &busway_plugin_api::ActionInfo| {
         let args: Vec<Value> =
@@ -154,14 +124,14 @@ fn spec_of(view: &TableView) -> Value {
 }
 
 pub(super) async fn schema(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {
-    let (name, ..) = find(&state, &ds)?;
+    let name = name(&state, &ds)?;
     let views = state.bus.tables();
     let tables: Vec<Value> = views.iter().filter(|v| v.address.service() == name).map(|v| spec_of(v)).collect();
     Ok(Json(json!({"tables": tables})))
 }
 
 pub(super) async fn tables(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {
-    let (name, ..) = find(&state, &ds)?;
+    let name = name(&state, &ds)?;
     let views = state.bus.tables();
     let mine = views.iter().filter(|v| v.address.service() == name);
     Ok(Json(json!({"results": mine.map(|v| json!({"id": v.address.table()})).collect::<Vec<_>>()})))

@@ -1,7 +1,7 @@
 //! The host's own tables: service `_host`. Whoever wants to know something of the host reads them, as any other.
 
 use crate::bus::{Address, Bus, RegisterError, Service};
-use crate::datasource::Datasources;
+use crate::datasource::{Datasources, View};
 use crate::plugin::Catalog;
 use crate::table::Epoch;
 use busway_plugin_api::TableSpec;
@@ -52,6 +52,8 @@ struct Datasource {
     polls: u64,
     failures: u64,
     last_poll: Option<String>,
+    since: String,
+    managed_by: String,
     rows: u64,
     status: Option<String>,
 }
@@ -163,17 +165,19 @@ fn publish(service: &Service, bus: &Bus, catalog: &Catalog, datasources: &Dataso
     for view in &views {
         *rows.entry(view.address.service()).or_default() += view.rows.num_rows() as u64;
     }
-    let sources = datasources.list().into_iter().map(|(name, _, record, status)| Datasource {
-        rows: rows.get(name.as_str()).copied().unwrap_or_default(),
-        name,
-        driver: record.driver,
+    let sources = datasources.list().into_iter().map(|View { record, status }| Datasource {
+        rows: rows.get(record.name.as_str()).copied().unwrap_or_default(),
+        name: record.name.clone(),
+        driver: record.spec.driver.clone(),
         state: status.phase.as_str().to_owned(),
         error: Some(status.error).filter(|e| !e.is_empty()),
         generation: status.generation,
-        poll_seconds: record.poll.as_secs_f64(),
+        poll_seconds: record.spec.poll.as_secs_f64(),
         polls: status.polls,
         failures: status.failures,
         last_poll: status.last_poll.map(text),
+        since: text(status.since),
+        managed_by: record.managed_by.as_str().to_owned(),
         status: Some(status.text).filter(|t| !t.is_empty()),
     });
     put(service, "datasources", &["name"], "Datasources and how they are", sources.collect());

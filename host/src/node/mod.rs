@@ -11,7 +11,8 @@ pub use lock::{Lock, LockError};
 
 use crate::bus::{Bus, RegisterError};
 use crate::config::{Config, ConfigError};
-use crate::datasource::Datasources;
+use crate::datasource::store::{MemoryStore, StoreError};
+use crate::datasource::{Datasources, Keyring, Refusal};
 use crate::http::{Server, ServerError};
 use crate::plugin::{Catalog, Executor, Stage, StageError, Watch};
 use std::net::SocketAddr;
@@ -42,6 +43,12 @@ pub enum NodeError {
     /// A port or socket can't be had.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The records of the datasources can't be read.
+    #[error("the datasources' records: {0}")]
+    Store(#[from] StoreError),
+    /// The configuration's datasources can't be kept.
+    #[error(transparent)]
+    Datasource(#[from] Refusal),
     /// Two things of one name.
     #[error(transparent)]
     Name(#[from] RegisterError),
@@ -84,7 +91,9 @@ impl Node {
         let server = Server::bind(config, socket)?;
         let bus = Bus::new(&config.node_name());
         let catalog = Arc::new(Catalog::new(&config.log.filter));
-        let datasources = Datasources::start(&config.datasource, &bus, &catalog)?;
+        let store = Arc::new(MemoryStore::new());
+        let datasources = Datasources::start(&bus, &catalog, store, Keyring).await?;
+        datasources.follow_file(&config.datasource).await?;
         let mut executor = Executor::new(
             config.plugins.directories.clone(),
             stage,

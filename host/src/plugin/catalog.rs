@@ -3,6 +3,7 @@
 use super::driver::Driver;
 use super::pool::Pool;
 use busway_plugin_api::info::DriverInfo;
+use busway_plugin_api::options::nearest;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -150,6 +151,21 @@ impl Catalog {
     #[must_use]
     pub fn serving(&self, driver: &str) -> Option<Arc<Generation>> {
         self.state().serving.get(driver).cloned()
+    }
+
+    /// Why no generation serves a driver id: what became of the files that claim it, else the nearest id that is served.
+    #[must_use]
+    pub fn why_not(&self, driver: &str) -> String {
+        let state = self.state();
+        let claims = state.files.iter().filter(|file| file.driver.as_deref() == Some(driver));
+        let said = |f: &FileView| format!("{} is {}: {}", f.path.display(), f.state.as_str(), f.reason);
+        let files: Vec<String> = claims.map(said).collect();
+        let near = nearest(driver, state.serving.keys().map(String::as_str));
+        match (files.is_empty(), near) {
+            (false, _) => format!("no driver {driver:?} is loaded: {}", files.join("; ")),
+            (true, Some(near)) => format!("no driver {driver:?} is loaded: did you mean {near:?}?"),
+            (true, None) => format!("no driver {driver:?} is loaded"),
+        }
     }
 
     /// All that serve.

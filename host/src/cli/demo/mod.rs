@@ -78,14 +78,9 @@ fn config(folder: &Path, plugins: PathBuf) -> Result<Config, ConfigError> {
     config.plugins.scan_interval = Duration::from_secs(1);
     config.listen.socket = Some(folder.join("busway.sock"));
     let datasource = |driver: &str, options: serde_json::Value| Datasource {
-        driver: driver.to_owned(),
-        description: String::new(),
-        enabled: true,
-        poll: Duration::from_secs(1),
         deadline: Duration::from_secs(10),
-        max_rows: None,
-        max_bytes: None,
         options: options.as_object().cloned().unwrap_or_default(),
+        ..Datasource::new(driver).poll(Duration::from_secs(1))
     };
     let files = folder.join("files");
     let keys = json!({"orders": ["id"], "sensors": ["sensor"]});

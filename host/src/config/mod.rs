@@ -1,11 +1,14 @@
 //! The host's configuration: one typed whole, read in one place. File, then environment and flags over it.
 
+mod datasource;
+mod duration;
+
+pub use datasource::{Datasource, NameError, check_name};
+pub(crate) use duration::read_duration;
+
 use crate::bus::is_service_name;
 use crate::logging::{Format, parse_filter};
-use crate::table::Limits;
-use busway_plugin_api::info::is_driver_id;
-use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,6 +34,9 @@ pub struct Config {
     /// The datasources, by name.
     #[serde(default)]
     pub datasource: BTreeMap<String, Datasource>,
+    /// The file that it was read from; it can be read again.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 /// Where drivers come from.
@@ -40,7 +46,7 @@ pub struct Plugins {
     /// Directories of driver libraries.
     pub directories: Vec<PathBuf>,
     /// The directories are looked at so often even when no event comes.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub scan_interval: Duration,
 }
 
@@ -77,108 +83,6 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self { filter: "info".to_owned(), format: Format::Text }
-    }
-}
-
-/// A datasource: a named instance of a driver.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Datasource {
-    /// The driver's id.
-    pub driver: String,
-    /// One line for operators.
-    #[serde(default)]
-    pub description: String,
-    /// Whether it runs.
-    #[serde(default = "yes")]
-    pub enabled: bool,
-    /// How often it is polled; zero: only on request.
-    #[serde(default = "ten_seconds", deserialize_with = "duration")]
-    pub poll: Duration,
-    /// How long a poll may take.
-    #[serde(default = "thirty_seconds", deserialize_with = "duration")]
-    pub deadline: Duration,
-    /// How many rows each of its tables may have; else 20 million.
-    #[serde(default)]
-    pub max_rows: Option<usize>,
-    /// How many bytes of data each of its tables may have; else 4 GiB.
-    #[serde(default)]
-    pub max_bytes: Option<usize>,
-    /// What the driver is told.
-    #[serde(default)]
-    pub options: Map<String, Value>,
-}
-
-impl Datasource {
-    /// How large each of its tables may be.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        let most = Limits::default();
-        Limits { rows: self.max_rows.unwrap_or(most.rows), bytes: self.max_bytes.unwrap_or(most.bytes) }
-    }
-
-    /// One of that driver, with nothing set that need not be.
-    #[must_use]
-    pub fn new(driver: &str) -> Self {
-        Self {
-            driver: driver.to_owned(),
-            description: String::new(),
-            enabled: yes(),
-            poll: ten_seconds(),
-            deadline: thirty_seconds(),
-            max_rows: None,
-            max_bytes: None,
-            options: Map::new(),
-        }
-    }
-
-    /// Polled so often; zero: only on request.
-    #[must_use]
-    pub fn poll(self, poll: Duration) -> Self {
-        Self { poll, ..self }
-    }
-
-    /// With an option of its driver.
-    #[must_use]
-    pub fn option(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.options.insert(name.to_owned(), value.into());
-        self
-    }
-}
-
-impl std::fmt::Debug for Datasource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Only the driver knows which of its options are secret.
-        f.debug_struct("Datasource")
-            .field("driver", &self.driver)
-            .field("enabled", &self.enabled)
-            .finish_non_exhaustive()
-    }
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn ten_seconds() -> Duration {
-    Duration::from_secs(10)
-}
-
-fn thirty_seconds() -> Duration {
-    Duration::from_secs(30)
-}
-
-/// `"1m 30s"`, `"500ms"`, or a number of seconds.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    use serde::de::Error;
-    match Value::deserialize(deserializer)? {
-        Value::String(text) => humantime::parse_duration(&text)
-            .map_err(|e| D::Error::custom(format!("{text:?} is no duration like \"10s\" or \"1m 30s\": {e}"))),
-        Value::Number(seconds) => seconds
-            .as_f64()
-            .and_then(|s| Duration::try_from_secs_f64(s).ok())
-            .ok_or_else(|| D::Error::custom(format!("{seconds} is no number of seconds"))),
-        other => Err(D::Error::custom(format!("{other} is no duration like \"10s\""))),
     }
 }
 
@@ -232,6 +136,7 @@ impl Config {
             let line = text[..at.min(text.len())].matches('\n').count() + 1;
             ConfigError::Parse { path: path.to_owned(), line, message: error.message().to_owned() }
         })?;
+        config.file = Some(path.to_owned());
         let folder = path.parent().unwrap_or(Path::new("."));
         let absolute = |path: &mut PathBuf| *path = folder.join(&path);
         config.plugins.directories.iter_mut().for_each(absolute);
@@ -261,23 +166,9 @@ impl Config {
             ));
         }
         for (name, datasource) in &self.datasource {
-            if !is_service_name(name) || name.starts_with('_') {
-                return refuse(format!(
-                    "datasource {name:?}: a name is words of A-Z a-z 0-9 _ - joined by dots, and begins with no underscore"
-                ));
-            }
-            if !is_driver_id(&datasource.driver) {
-                return refuse(format!("datasource {name:?}: {:?} is no driver id", datasource.driver));
-            }
-            if datasource.deadline.is_zero() {
-                return refuse(format!("datasource {name:?}: a deadline of zero leaves no time for a poll"));
-            }
-            if datasource.max_rows == Some(0) || datasource.max_bytes == Some(0) {
-                return refuse(format!("datasource {name:?}: a limit of zero leaves no room for a table's rows"));
-            }
-            if !datasource.poll.is_zero() && datasource.poll < Duration::from_millis(10) {
-                return refuse(format!("datasource {name:?}: polls less than 10 ms apart (0 polls on request only)"));
-            }
+            let bad_name = check_name(name).err().map(|e| e.to_string());
+            let problem = bad_name.or_else(|| datasource.problem().map(|why| format!("datasource {name:?}: {why}")));
+            problem.map_or(Ok(()), refuse)?;
         }
         Ok(())
     }
@@ -319,6 +210,7 @@ fn home(variable: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::Limits;
 
     fn error(text: &str) -> String {
         let parsed = Config::parse(text, Path::new("/etc/busway/busway.toml"));
@@ -371,8 +263,8 @@ mod tests {
         );
         assert_eq!(
             error("[datasource.'a b']\ndriver = 'files'\n"),
-            "the configuration: datasource \"a b\": a name is words of A-Z a-z 0-9 _ - joined by dots, and begins with no \
-             underscore"
+            "the configuration: datasource \"a b\": a name is words of A-Z a-z 0-9 _ - joined by dots, begins with no \
+             underscore, has 255 characters at most and is no uuid"
         );
         assert_eq!(
             error("[datasource.web]\ndriver = 'files'\nmax_rows = 0\n"),

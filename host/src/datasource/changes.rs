@@ -1,0 +1,227 @@
+//! What operators may do to the datasources: create, change, remove; and the configuration file's say.
+
+use super::options;
+use super::record::{self, Change, Draft, ManagedBy, Record};
+use super::refusal::Refusal;
+use super::set::{Datasources, View, view};
+use super::store::StoreError;
+use super::synchronize::{Difference, differences, id_of};
+use crate::config::{Datasource, check_name};
+use busway_plugin_api::info::DriverInfo;
+use futures_util::future::join_all;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A change that says no revision is tried so often against others that come in between.
+const TRIES: usize = 8;
+
+impl Datasources {
+    /// Creates a datasource, and begins to run it unless it is disabled. When this returns it is kept, whatever happens.
+    ///
+    /// # Errors
+    ///
+    /// Why not; nothing was changed.
+    pub async fn create(&self, draft: Draft) -> Result<View, Refusal> {
+        let Draft { name, spec } = draft;
+        check_name(&name)?;
+        let (spec, secret) = self.fit(spec)?;
+        self.free(&name)?;
+        self.addresses(&spec)?;
+        let record = Record::new(&name, spec, ManagedBy::Api, secret);
+        let document = record::write(&record, &self.inner.keyring);
+        self.inner.store.create(document).await.map_err(|error| Refusal::of_store(&name, error))?;
+        tracing::info!(datasource = name, driver = record.spec.driver, "datasource created");
+        self.settle(record.id).await;
+        let there = self.entries().by_id.get(&record.id).map(|entry| view(entry));
+        // Somebody removed it in this moment: it was there, as it was asked for.
+        Ok(there.unwrap_or_else(|| View { record: Arc::new(record), status: super::Status::default() }))
+    }
+
+    /// Changes a datasource. With `expected`, only if it is at that revision.
+    ///
+    /// # Errors
+    ///
+    /// Why not; nothing was changed.
+    pub async fn change(&self, name_or_id: &str, change: &Change, expected: Option<u64>) -> Result<View, Refusal> {
+        let not_found = || Refusal::DatasourceNotFound(name_or_id.to_owned());
+        let id = self.find(name_or_id).ok_or_else(not_found)?.record().id;
+        for tried in 1.. {
+            let document = self.inner.store.get(id).await.map_err(|error| Refusal::of_store(name_or_id, error))?;
+            let record = record::read(document.ok_or_else(not_found)?, &self.inner.keyring);
+            let name = record.name.as_str();
+            if record.managed_by == ManagedBy::File {
+                return Err(Refusal::DatasourceManagedByFile(name.to_owned()));
+            }
+            if let Some(expected) = expected.filter(|expected| *expected != record.revision) {
+                let (name, found) = (name.to_owned(), record.revision);
+                return Err(Refusal::DatasourceRevisionConflict { name, expected, found });
+            }
+            let spec = change.apply(&record.spec);
+            if let Some(problem) = spec.problem() {
+                return Err(Refusal::InvalidRequest(vec![problem]));
+            }
+            self.addresses(&spec)?;
+            // What the options are is of no interest to one that is only enabled or described anew.
+            let (spec, secret) = match spec.options == record.spec.options {
+                true => (spec, record.secret.clone()),
+                false => self.fit(spec)?,
+            };
+            if spec == record.spec && record.fault.is_none() {
+                break;
+            }
+            let next = record.to(spec, secret);
+            match self.inner.store.replace(record::write(&next, &self.inner.keyring)).await {
+                Ok(()) => {
+                    tracing::info!(datasource = name, revision = next.revision, "datasource changed");
+                    break;
+                }
+                Err(StoreError::Conflict { .. }) if expected.is_none() && tried < TRIES => {}
+                Err(error) => return Err(Refusal::of_store(name, error)),
+            }
+        }
+        self.settle(id).await;
+        self.entries().by_id.get(&id).map(|entry| view(entry)).ok_or_else(not_found)
+    }
+
+    /// Removes a datasource, its tables with it. With `expected`, only if it is at that revision.
+    ///
+    /// # Errors
+    ///
+    /// Why not; nothing was changed.
+    pub async fn remove(&self, name_or_id: &str, expected: Option<u64>) -> Result<(), Refusal> {
+        let not_found = || Refusal::DatasourceNotFound(name_or_id.to_owned());
+        let id = self.find(name_or_id).ok_or_else(not_found)?.record().id;
+        for tried in 1.. {
+            let document = self.inner.store.get(id).await.map_err(|error| Refusal::of_store(name_or_id, error))?;
+            let record = record::read(document.ok_or_else(not_found)?, &self.inner.keyring);
+            let name = record.name.as_str();
+            if record.managed_by == ManagedBy::File {
+                return Err(Refusal::DatasourceManagedByFile(name.to_owned()));
+            }
+            match self.inner.store.remove(id, expected.unwrap_or(record.revision)).await {
+                Ok(()) => {
+                    tracing::info!(datasource = name, "datasource removed");
+                    break;
+                }
+                Err(StoreError::Conflict { .. }) if expected.is_none() && tried < TRIES => {}
+                Err(error) => return Err(Refusal::of_store(name, error)),
+            }
+        }
+        self.settle(id).await;
+        Ok(())
+    }
+
+    /// Those whose driver no file claims or serves: what [`prune`](Self::prune) would remove.
+    #[must_use]
+    pub fn orphans(&self) -> Vec<View> {
+        let files = self.inner.catalog.files();
+        let claimed: BTreeSet<&str> = files.iter().filter_map(|file| file.driver.as_deref()).collect();
+        let has_driver = |driver: &str| claimed.contains(driver) || self.inner.catalog.serving(driver).is_some();
+        let orphan = |view: &View| view.record.managed_by == ManagedBy::Api && !has_driver(&view.record.spec.driver);
+        self.list().into_iter().filter(orphan).collect()
+    }
+
+    /// Removes the named ones, each only if its driver is gone still. Answers the names of those removed.
+    ///
+    /// # Errors
+    ///
+    /// Why one of them can't be removed; those before it are.
+    pub async fn prune(&self, names: &[String]) -> Result<Vec<String>, Refusal> {
+        let mut removed = Vec::new();
+        for orphan in self.orphans().into_iter().filter(|view| names.contains(&view.record.name)) {
+            let record = &orphan.record;
+            self.remove(&record.id.to_string(), Some(record.revision)).await?;
+            removed.push(record.name.clone());
+        }
+        Ok(removed)
+    }
+
+    /// What the configuration file says otherwise than the records.
+    #[must_use]
+    pub fn compare(&self, file: &BTreeMap<String, Datasource>) -> Vec<Difference> {
+        let all: Vec<Arc<Record>> = self.list().into_iter().map(|view| view.record).collect();
+        differences(file, &all.iter().map(|record| &**record).collect::<Vec<_>>())
+    }
+
+    /// Makes the records that the configuration file manages what it says, in one pass. Names that are taken by others
+    /// are left out, as the answer says.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't be used; some may be done.
+    pub async fn follow_file(&self, file: &BTreeMap<String, Datasource>) -> Result<Vec<Difference>, Refusal> {
+        let all: Vec<Arc<Record>> = self.list().into_iter().map(|view| view.record).collect();
+        let all: Vec<&Record> = all.iter().map(|record| &**record).collect();
+        let found = differences(file, &all);
+        // At once: the store writes what comes together in one go.
+        let done = found.iter().map(async |difference| {
+            let name = difference.name();
+            let record = id_of(&all, name).and_then(|id| all.iter().find(|r| r.id == id));
+            let spec = file.get(name).cloned();
+            let done = match (difference, record, spec) {
+                (Difference::Added { .. }, _, Some(spec)) => {
+                    let secret = self.secret_options(&spec);
+                    let record = Record::new(name, spec, ManagedBy::File, secret);
+                    self.inner.store.create(record::write(&record, &self.inner.keyring)).await
+                }
+                (Difference::Changed { .. }, Some(record), Some(spec)) => {
+                    let secret = self.secret_options(&spec);
+                    self.inner.store.replace(record::write(&record.to(spec, secret), &self.inner.keyring)).await
+                }
+                (Difference::Removed { .. }, Some(record), _) => {
+                    self.inner.store.remove(record.id, record.revision).await
+                }
+                _ => Ok(()),
+            };
+            done.map_err(|error| Refusal::of_store(name, error))
+        });
+        let done: Vec<Result<(), Refusal>> = join_all(done).await;
+        for difference in &found {
+            tracing::info!(datasource = difference.name(), "configuration file: {}", difference.as_str());
+        }
+        self.synchronize().await.map_err(Refusal::Store)?;
+        done.into_iter().collect::<Result<Vec<()>, _>>()?;
+        Ok(found)
+    }
+
+    /// The options as the driver declares them, and which of them are secret.
+    fn fit(&self, mut spec: Datasource) -> Result<(Datasource, BTreeSet<String>), Refusal> {
+        let driver = &spec.driver;
+        let serving = self.inner.catalog.serving(driver).ok_or_else(|| Refusal::InvalidDriver {
+            driver: driver.clone(),
+            why: self.inner.catalog.why_not(driver),
+        })?;
+        options::lift(&serving.info.options, &mut spec)?;
+        spec.options = options::typed(&serving.info.options, &spec.options)?;
+        let secret = secrets(&serving.info, &spec);
+        Ok((spec, secret))
+    }
+
+    /// Which of the options are secret. While its driver is not there nobody can say, and none is shown.
+    fn secret_options(&self, spec: &Datasource) -> BTreeSet<String> {
+        self.inner.catalog.serving(&spec.driver).map(|serving| secrets(&serving.info, spec)).unwrap_or_default()
+    }
+
+    /// Whether the name is free: of records, and of live services.
+    fn free(&self, name: &str) -> Result<(), Refusal> {
+        let taken = self.entries().by_name.contains_key(name);
+        let service = !taken && self.inner.bus.has_service(name);
+        match taken || service {
+            true => Err(Refusal::DatasourceNameInUse { name: name.to_owned(), service }),
+            false => Ok(()),
+        }
+    }
+
+    /// An address that others share is no service's name.
+    fn addresses(&self, spec: &Datasource) -> Result<(), Refusal> {
+        let taken = spec.addresses.iter().find(|address| self.inner.bus.has_service(address));
+        taken.map_or(Ok(()), |address| {
+            Err(Refusal::InvalidRequest(vec![format!("address {address:?} is a service's own name: choose another")]))
+        })
+    }
+}
+
+fn secrets(info: &DriverInfo, spec: &Datasource) -> BTreeSet<String> {
+    let secret = info.options.iter().filter(|option| option.secret && spec.options.contains_key(&option.name));
+    secret.map(|option| option.name.clone()).collect()
+}

@@ -1,0 +1,161 @@
+//! Brings what runs to what the records say: at once after each change, and from time to time.
+
+use super::action;
+use super::entry::{Entry, Running, listen};
+use super::interest;
+use super::record::{self, Record};
+use super::runner::{Event, Runner, Shared};
+use super::set::Datasources;
+use super::store::StoreError;
+use super::synchronize::{Deed, plan};
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+/// All records are looked at so often, whatever was rung.
+const PERIOD: Duration = Duration::from_secs(30);
+/// So long a change waits for a source to close. One that takes longer closes on its own.
+const CLOSING: Duration = Duration::from_secs(2);
+
+impl Datasources {
+    /// Looks at all records when rung and from time to time, until the host stops.
+    pub(super) async fn keep_synchronized(self) {
+        let mut stopping = self.inner.stopping.subscribe();
+        loop {
+            tokio::select! {
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+                () = self.inner.wake.notified() => {}
+                () = tokio::time::sleep(PERIOD) => {}
+            }
+            if let Err(error) = self.synchronize().await {
+                tracing::warn!(%error, "the records could not be read: what runs goes on, and they are tried again");
+            }
+        }
+    }
+
+    /// Brings everything to what the records say.
+    pub(super) async fn synchronize(&self) -> Result<(), StoreError> {
+        let turn = self.inner.turn.lock().await;
+        let documents = self.inner.store.all().await?;
+        let mut wanted: BTreeMap<Uuid, Record> = BTreeMap::new();
+        for document in documents {
+            wanted.insert(document.id, record::read(document, &self.inner.keyring));
+        }
+        let gone: Vec<Uuid> = self.entries().by_id.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
+        // What goes first leaves its name to what comes.
+        let mut ending: Vec<JoinHandle<()>> = gone.into_iter().filter_map(|id| self.bring(id, None)).collect();
+        ending.extend(wanted.into_iter().filter_map(|(id, record)| self.bring(id, Some(record))));
+        drop(turn);
+        self.let_end(ending);
+        Ok(())
+    }
+
+    /// Brings one datasource to what its record says; waits a moment for a source to close.
+    pub(super) async fn settle(&self, id: Uuid) {
+        let ended = {
+            let _turn = self.inner.turn.lock().await;
+            match self.inner.store.get(id).await {
+                Ok(document) => {
+                    let record = document.map(|document| record::read(document, &self.inner.keyring));
+                    self.bring(id, record)
+                }
+                Err(error) => {
+                    tracing::warn!(%id, %error, "a changed record could not be read: it is tried again");
+                    self.inner.wake.notify_one();
+                    None
+                }
+            }
+        };
+        if let Some(mut task) = ended
+            && tokio::time::timeout(CLOSING, &mut task).await.is_err()
+        {
+            self.let_end(vec![task]);
+        }
+    }
+
+    /// Does what is to be done about one datasource. What it ended may take its time to.
+    fn bring(&self, id: Uuid, want: Option<Record>) -> Option<JoinHandle<()>> {
+        if *self.inner.stopping.borrow() {
+            return None;
+        }
+        let entry = self.entries().by_id.get(&id).cloned();
+        let have = entry.as_ref().map(|entry| entry.record());
+        let runs = entry.as_ref().is_some_and(|entry| entry.runs());
+        let deeds = plan(have.as_deref(), runs, want.as_ref());
+        let (mut entry, want) = (entry, want.map(Arc::new));
+        let mut ended = None;
+        for deed in deeds {
+            match (deed, &entry) {
+                (Deed::Stop(event), Some(entry)) => ended = entry.end(event, &self.inner.changed),
+                (Deed::Note, _) => entry = want.as_ref().map(|record| self.note(record)),
+                (Deed::Start, Some(entry)) => self.begin(entry),
+                (Deed::Follow, Some(entry)) => entry.follow(),
+                (Deed::Forget, Some(entry)) => self.forget(&entry.record()),
+                (_, None) => {}
+            }
+        }
+        ended
+    }
+
+    fn note(&self, record: &Arc<Record>) -> Arc<Entry> {
+        let mut entries = self.entries_mut();
+        let entry = entries
+            .by_id
+            .entry(record.id)
+            .or_insert_with(|| Arc::new(Entry::new(Arc::clone(record), &self.inner.changed)));
+        let entry = Arc::clone(entry);
+        entry.note(Arc::clone(record));
+        entries.by_name.insert(record.name.clone(), record.id);
+        drop(entries);
+        self.inner.changed.send_modify(|n| *n += 1);
+        entry
+    }
+
+    fn forget(&self, record: &Record) {
+        let mut entries = self.entries_mut();
+        entries.by_id.remove(&record.id);
+        // Another may have the name by now.
+        if entries.by_name.get(&record.name) == Some(&record.id) {
+            entries.by_name.remove(&record.name);
+        }
+        drop(entries);
+        self.inner.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Puts it on the bus and runs it. When its name is taken there, that is its error, and it is tried again.
+    fn begin(&self, entry: &Arc<Entry>) {
+        let record = entry.record();
+        let service = match self.inner.bus.register(&record.name) {
+            Ok(service) => Arc::new(service),
+            Err(error) => {
+                let text = error.to_string();
+                tracing::warn!(datasource = record.name, error = text, "the datasource can't be put on the bus");
+                return entry.shared().change(|s| s.on(Event::Lost, text));
+            }
+        };
+        listen(&service, &record);
+        let shared = Arc::new(Shared::new(self.inner.changed.clone()));
+        let (commands, receiver) = mpsc::unbounded_channel();
+        action::expose(&service, &record.spec.driver, &self.inner.catalog, &shared);
+        let told = interest::tell(record.name.clone(), Arc::clone(&shared), interest::listen(&service));
+        let (catalog, seen) = (Arc::clone(&self.inner.catalog), Arc::clone(&shared));
+        let runner = Runner::new(record, Arc::clone(&service), catalog, seen, receiver);
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                () = runner.run() => {}
+                () = async { told.await; std::future::pending().await } => {}
+            }
+        });
+        entry.begin(shared, Running { service, commands, task });
+    }
+
+    /// Lets runners end by themselves; the host's end waits for them.
+    fn let_end(&self, tasks: Vec<JoinHandle<()>>) {
+        let mut ending = self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        ending.retain(|task| !task.is_finished());
+        ending.extend(tasks);
+    }
+}

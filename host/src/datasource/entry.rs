@@ -1,0 +1,133 @@
+//! A datasource that the host knows, and what runs of it.
+
+use super::record::Record;
+use super::runner::{Command, Event, Shared, Status};
+use crate::bus::Service;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// What runs of a datasource.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) service: Arc<Service>,
+    pub(super) commands: mpsc::UnboundedSender<Command>,
+    pub(super) task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    record: Arc<Record>,
+    shared: Arc<Shared>,
+    running: Option<Running>,
+}
+
+/// A datasource that the host knows.
+#[derive(Debug)]
+pub(super) struct Entry {
+    state: Mutex<State>,
+}
+
+impl Entry {
+    /// One that does not run.
+    pub(super) fn new(record: Arc<Record>, changed: &watch::Sender<u64>) -> Self {
+        let shared = Arc::new(Shared::new(changed.clone()));
+        idle(&shared, &record);
+        Self { state: Mutex::new(State { record, shared, running: None }) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn record(&self) -> Arc<Record> {
+        Arc::clone(&self.state().record)
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.state().shared)
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.shared().status().clone()
+    }
+
+    pub(super) fn runs(&self) -> bool {
+        self.state().running.is_some()
+    }
+
+    /// Notes the record as it is now.
+    pub(super) fn note(&self, record: Arc<Record>) {
+        let mut state = self.state();
+        if state.running.is_none() {
+            idle(&state.shared, &record);
+        }
+        state.record = record;
+    }
+
+    /// It runs from now on.
+    pub(super) fn begin(&self, shared: Arc<Shared>, running: Running) {
+        let mut state = self.state();
+        (state.shared, state.running) = (shared, Some(running));
+    }
+
+    /// Tells its runner of the record as it is now.
+    pub(super) fn follow(&self) {
+        let state = self.state();
+        if let Some(running) = &state.running {
+            let record = &state.record;
+            listen(&running.service, record);
+            // One that has ended has nothing to follow.
+            let _ = running.commands.send(Command::Follow(Arc::clone(record)));
+        }
+    }
+
+    /// Takes it off the bus at once, and lets its runner end; that may take as long as a call of its driver. Whatever the
+    /// runner has to say from now on is of no interest.
+    pub(super) fn end(&self, event: Event, changed: &watch::Sender<u64>) -> Option<JoinHandle<()>> {
+        let mut state = self.state();
+        let running = state.running.take()?;
+        running.service.unregister();
+        if let Some(open) = state.shared.open() {
+            open.cancel_all();
+        }
+        let _ = running.commands.send(Command::Stop(event));
+        let shared = Arc::new(Shared::new(changed.clone()));
+        shared.change(|s| s.on(event, ""));
+        state.shared = shared;
+        Some(running.task)
+    }
+
+    /// Asks its runner; `None`: it does not run.
+    pub(super) async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.state().running.as_ref()?.commands.send(command(reply)).ok()?;
+        answer.await.ok()
+    }
+}
+
+/// Listens on the record's further addresses, and on no others.
+pub(super) fn listen(service: &Service, record: &Record) {
+    for address in service.addresses().iter().filter(|a| *a != service.name() && !record.spec.addresses.contains(*a)) {
+        service.unlisten(address);
+    }
+    for address in &record.spec.addresses {
+        if let Err(error) = service.listen(address) {
+            tracing::warn!(datasource = record.name, address, %error, "the datasource does not listen there");
+        }
+    }
+}
+
+/// How it is when it does not run.
+fn idle(shared: &Shared, record: &Record) {
+    let (event, error) = match &record.fault {
+        Some(fault) => (Event::Lost, fault.clone()),
+        None if !record.spec.enabled => (Event::Disabled, String::new()),
+        None => (Event::NoSource, String::new()),
+    };
+    shared.change(|s| {
+        // Anew: what was before does not keep it from there.
+        s.phase = super::Phase::default();
+        s.on(event, error);
+    });
+}

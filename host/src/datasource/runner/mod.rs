@@ -1,0 +1,273 @@
+//! The life of one datasource: wait for its driver, open, poll, move to the next generation or configuration, stop.
+
+mod phase;
+mod schedule;
+mod shared;
+mod status;
+mod switch;
+
+pub(super) use phase::Event;
+pub use phase::Phase;
+pub(super) use shared::{Shared, Standing};
+pub use status::Status;
+
+use super::open::{Open, SourceError};
+use super::record::Record;
+use crate::bus::Service;
+use crate::plugin::{Catalog, Generation, REPLACED, SwitchError};
+use busway_plugin_api::message::PollRequest;
+use busway_plugin_api::table::{Change, Update};
+use jiff::Timestamp;
+use schedule::Schedule;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use switch::Prepared;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
+
+/// So few rows are compared at once: handing them to another thread costs more.
+const FEW_ROWS: usize = 1000;
+
+/// What a runner is asked.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Open a source of this generation beside the present one, pause that, and poll the new one. Neither publishes
+    /// before `Commit` or `Abort`.
+    Prepare(Arc<Generation>, oneshot::Sender<Result<(), SwitchError>>),
+    /// Switch to what was prepared.
+    Commit(oneshot::Sender<()>),
+    /// Go on with what was there before.
+    Abort(oneshot::Sender<()>),
+    /// Go by this record from now on: what it changes is applied by opening beside and switching.
+    Follow(Arc<Record>),
+    /// Close the source and end, since that happened.
+    Stop(Event),
+}
+
+pub(super) struct Runner {
+    record: Arc<Record>,
+    service: Arc<Service>,
+    catalog: Arc<Catalog>,
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    schedule: Schedule,
+    /// When the next poll is due, or the next attempt to open.
+    due: Option<Instant>,
+    /// When the next attempt is due to apply a changed record, which the source that is open does not follow yet.
+    behind: Option<Instant>,
+    prepared: Option<Prepared>,
+}
+
+impl Runner {
+    pub(super) fn new(
+        record: Arc<Record>,
+        service: Arc<Service>,
+        catalog: Arc<Catalog>,
+        shared: Arc<Shared>,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Self {
+        let schedule = Schedule::new(record.id.as_u64_pair().1);
+        Self { record, service, catalog, shared, commands, schedule, due: None, behind: None, prepared: None }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut catalog = self.catalog.changed();
+        self.shared.change(|s| s.on(Event::Enabled, ""));
+        self.start().await;
+        let ended = loop {
+            let busy = self.prepared.is_some();
+            let open = self.shared.open().is_some();
+            let bell: Arc<Notify> = Arc::clone(&self.shared.bell);
+            let (due, behind) = (self.due, self.behind);
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => match command {
+                    None => break Event::Stopped,
+                    Some(Command::Stop(event)) => break event,
+                    Some(command) => self.obey(command).await,
+                },
+                // The node outlives its runners, so the catalog does too.
+                _ = catalog.changed(), if !open && !busy => self.start().await,
+                () = until(behind), if open && !busy => self.catch_up().await,
+                () = until(due), if !busy => if open { self.poll(PollRequest::default()).await } else { self.start().await },
+                () = bell.notified(), if open && !busy => self.poll_wanted().await,
+            }
+        };
+        // Its name is free, and its tables are gone, before the driver has had its time to close.
+        self.service.unregister();
+        if let Some(Some((new, _))) = self.prepared.take() {
+            new.close().await;
+        }
+        if let Some(open) = self.shared.set(Standing::Absent) {
+            open.close().await;
+        }
+        self.shared.change(|s| {
+            s.on(ended, "");
+            (s.generation, s.text) = (None, String::new());
+        });
+    }
+
+    /// Opens a source of the generation that serves the driver, if one does, and polls it at once.
+    async fn start(&mut self) {
+        self.behind = None;
+        let Some(generation) = self.catalog.serving(&self.record.spec.driver) else {
+            self.due = None;
+            let error = self.catalog.why_not(&self.record.spec.driver);
+            return self.shared.change(|s| s.on(Event::NoSource, error));
+        };
+        // A hung source waits for other code; a failed one for its time.
+        let (hung, failed) = {
+            let status = self.shared.status();
+            let same = status.generation == Some(generation.number);
+            let gone = matches!(status.phase, Phase::Hung | Phase::Failed);
+            // Too many of its threads hang: no more are spent on this code.
+            (same && status.phase == Phase::Hung && generation.pool.hung() >= REPLACED, same && gone)
+        };
+        if hung {
+            self.due = None;
+            return;
+        }
+        if failed && self.due.is_some_and(|due| Instant::now() < due) {
+            return;
+        }
+        let number = Some(generation.number);
+        self.shared.change(|s| {
+            let error = std::mem::take(&mut s.error);
+            s.on(Event::Opening, error);
+            s.generation = number;
+        });
+        let bell = Arc::clone(&self.shared.bell);
+        match Open::new(&self.record, &self.service, generation, bell).await {
+            Err(error) => self.failed(&error),
+            Ok(open) => {
+                self.shared.set(Standing::Standby(Arc::new(open)));
+                self.poll(PollRequest::default()).await;
+                if let Some(open) = self.shared.open() {
+                    self.activate(open).await;
+                }
+            }
+        }
+    }
+
+    async fn activate(&mut self, open: Arc<Open>) {
+        match open.activate().await {
+            Ok(()) => drop(self.shared.set(Standing::Active(open))),
+            Err(error) => self.lose(&error).await,
+        }
+    }
+
+    async fn poll_wanted(&mut self) {
+        let wanted = self.shared.open().and_then(|open| open.ingest.take_wanted().request());
+        if let Some(request) = wanted {
+            self.poll(request).await;
+        }
+    }
+
+    /// Sets when the next poll is due, a poll of all tables having begun now.
+    fn plan(&mut self) {
+        let interval = self.record.spec.poll;
+        self.due = (!interval.is_zero()).then(|| Instant::now() + self.schedule.next(interval));
+    }
+
+    async fn poll(&mut self, request: PollRequest) {
+        let Some(open) = self.shared.open() else { return };
+        let all = request.tables.is_none();
+        if all {
+            self.plan();
+        }
+        match open.poll(request, self.record.spec.deadline).await {
+            Ok(updates) => {
+                let errors = self.apply(&open, updates, all).await;
+                self.schedule.worked();
+                let text = open.ingest.text();
+                // A changed record that can't be applied is not forgotten over a good poll.
+                let behind = self.behind.is_some();
+                self.shared.change(|status| {
+                    status.polls += 1;
+                    status.last_poll = Some(Timestamp::now());
+                    status.text = text;
+                    // After a poll of some tables, what is wrong with the others still is.
+                    if (all && !behind) || !errors.is_empty() {
+                        let (event, error) = after(&errors);
+                        status.on(event, error);
+                    }
+                });
+            }
+            Err(error) => {
+                self.shared.change(|s| s.failures += 1);
+                for table in self.service.tables() {
+                    self.service.fail(&table, error.to_string());
+                }
+                if error.is_code_fault() {
+                    self.lose(&error).await;
+                } else {
+                    self.shared.change(|s| s.on(Event::Unwell, error.to_string()));
+                }
+            }
+        }
+    }
+
+    /// Publishes what a poll answered. Of a poll of all tables, one that is missing is that table's error.
+    async fn apply(&self, open: &Open, updates: Vec<Update>, all: bool) -> Vec<(String, String)> {
+        let named: BTreeSet<String> = updates.iter().map(|u| u.table.clone()).collect();
+        let ingest = Arc::clone(&open.ingest);
+        let poll = self.shared.status().polls + 1;
+        let mut errors = if rows(&updates) <= FEW_ROWS {
+            ingest.apply(updates, poll)
+        } else {
+            // Comparing millions of rows is no work for a thread that others wait for.
+            let applied = tokio::task::spawn_blocking(move || ingest.apply(updates, poll)).await;
+            applied.unwrap_or_else(|e| vec![(String::new(), format!("the host panicked: {e}"))])
+        };
+        for table in self.service.tables().into_iter().filter(|t| all && !named.contains(t)) {
+            let error = "the last poll said nothing of it".to_owned();
+            self.service.fail(&table, error.clone());
+            errors.push((table, error));
+        }
+        errors
+    }
+
+    /// The source's code failed: give it up, and open another after a while.
+    async fn lose(&mut self, error: &SourceError) {
+        tracing::warn!(datasource = self.service.name(), driver = self.record.spec.driver, %error, "source given up");
+        if let Some(open) = self.shared.set(Standing::Absent) {
+            if error.is_hung() {
+                open.leak();
+            } else {
+                open.close().await;
+            }
+        }
+        self.failed(error);
+    }
+
+    fn failed(&mut self, error: &SourceError) {
+        self.due = Some(Instant::now() + self.schedule.back_off());
+        let text = error.to_string();
+        tracing::debug!(datasource = self.service.name(), error = text, "no source");
+        let event = if error.is_hung() { Event::Hung } else { Event::Lost };
+        self.shared.change(|s| s.on(event, text));
+    }
+}
+
+/// How many rows come with these.
+fn rows(updates: &[Update]) -> usize {
+    let of = |update: &Update| match &update.change {
+        Change::Snapshot(rows) => rows.num_rows(),
+        Change::Delta { added, removed } => added.num_rows() + removed.num_rows(),
+        Change::Unchanged | Change::Published | Change::Gone | Change::Failed(_) => 0,
+    };
+    updates.iter().map(of).sum()
+}
+
+/// What a poll with these errors of its tables means.
+fn after(errors: &[(String, String)]) -> (Event, String) {
+    let shown: Vec<String> = errors.iter().map(|(table, error)| format!("table {table:?}: {error}")).collect();
+    (if errors.is_empty() { Event::Well } else { Event::Unwell }, shown.join("; "))
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

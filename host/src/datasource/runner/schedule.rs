@@ -1,0 +1,83 @@
+//! When a datasource is polled or tried again: spread, so that thousands of one interval don't come at once.
+
+use std::time::Duration;
+
+/// The first pause after a failure; each is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Each time is moved by at most so many thousandths of it.
+const JITTER: u64 = 100;
+
+/// A datasource's own sequence of intervals and pauses.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    random: u64,
+    pause: Duration,
+}
+
+impl Schedule {
+    /// `seed` tells datasources apart.
+    pub(super) fn new(seed: u64) -> Self {
+        Self { random: seed, pause: FIRST_PAUSE }
+    }
+
+    /// How long until the next poll, if polls are `interval` apart: within a tenth of it.
+    pub(super) fn next(&mut self, interval: Duration) -> Duration {
+        self.moved(interval)
+    }
+
+    /// How long until the next attempt after a failure.
+    pub(super) fn back_off(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        self.moved(pause)
+    }
+
+    /// It worked.
+    pub(super) fn worked(&mut self) {
+        self.pause = FIRST_PAUSE;
+    }
+
+    fn moved(&mut self, time: Duration) -> Duration {
+        // SplitMix64 (Steele, Lea, Flood 2014): enough to tell times apart.
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let permille = 1000 - JITTER + (z ^ (z >> 31)) % (2 * JITTER + 1);
+        let nanoseconds = time.as_nanos() * u128::from(permille) / 1000;
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn polls_are_an_interval_apart_within_a_tenth_and_not_all_alike() {
+        let second = Duration::from_secs(1);
+        let times = |seed| {
+            let mut schedule = Schedule::new(seed);
+            (0..1000).map(|_| schedule.next(second)).collect::<Vec<_>>()
+        };
+        let one = times(1);
+        assert!(one.iter().all(|t| (Duration::from_millis(900)..=Duration::from_millis(1100)).contains(t)));
+        let mean = one.iter().sum::<Duration>() / 1000;
+        assert!((Duration::from_millis(990)..Duration::from_millis(1010)).contains(&mean), "{mean:?}");
+        assert_ne!(one, times(2));
+        assert_eq!(one, times(1));
+        assert_eq!(Schedule::new(3).next(Duration::ZERO), Duration::ZERO);
+    }
+
+    #[test]
+    fn pauses_grow_to_a_minute_and_begin_anew_when_it_worked() {
+        let mut schedule = Schedule::new(7);
+        let pauses: Vec<Duration> = (0..10).map(|_| schedule.back_off()).collect();
+        assert!(pauses[0] <= Duration::from_millis(550) && pauses[1] > pauses[0]);
+        assert!(pauses[9] >= Duration::from_secs(54) && pauses[9] <= Duration::from_secs(66), "{pauses:?}");
+        schedule.worked();
+        assert!(schedule.back_off() <= Duration::from_millis(550));
+    }
+}

@@ -1,0 +1,80 @@
+//! What others may see of a runner, and how they reach its source.
+
+use super::status::Status;
+use crate::datasource::open::Open;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, watch};
+
+/// Where a datasource's source is.
+#[derive(Debug, Clone)]
+pub(in crate::datasource) enum Standing {
+    /// There is none.
+    Absent,
+    /// About to become active, or paused: it is polled at most, and an end of this is in sight.
+    Standby(Arc<Open>),
+    /// It has effects, and runs actions.
+    Active(Arc<Open>),
+}
+
+impl Standing {
+    fn open(&self) -> Option<&Arc<Open>> {
+        match self {
+            Self::Absent => None,
+            Self::Standby(open) | Self::Active(open) => Some(open),
+        }
+    }
+}
+
+/// What others may see of a runner. It outlives the runner: a datasource that is disabled has its status, too.
+#[derive(Debug)]
+pub(in crate::datasource) struct Shared {
+    status: Mutex<Status>,
+    standing: watch::Sender<Standing>,
+    /// Rung when something wants a poll out of turn.
+    pub(in crate::datasource) bell: Arc<Notify>,
+    changed: watch::Sender<u64>,
+}
+
+impl Shared {
+    pub(in crate::datasource) fn new(changed: watch::Sender<u64>) -> Self {
+        let standing = watch::Sender::new(Standing::Absent);
+        Self { status: Mutex::default(), standing, bell: Arc::default(), changed }
+    }
+
+    pub(in crate::datasource) fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(in crate::datasource) fn open(&self) -> Option<Arc<Open>> {
+        self.standing.borrow().open().cloned()
+    }
+
+    /// To be told where the source is.
+    pub(in crate::datasource) fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// The active source; waits while there is one that will be. None: there is no source.
+    pub(in crate::datasource) async fn settled(&self) -> Option<Arc<Open>> {
+        let mut standing = self.standing();
+        let settled = standing.wait_for(|standing| !matches!(standing, Standing::Standby(_))).await;
+        // The sender lives as long as this.
+        settled.ok()?.open().cloned()
+    }
+
+    /// Whether a source is the active one, as whoever asks later finds it.
+    pub(in crate::datasource) fn still(&self, open: &Arc<Open>) -> impl FnOnce() -> bool + Send + 'static {
+        let (standing, open) = (self.standing(), Arc::downgrade(open));
+        move || matches!(&*standing.borrow(), Standing::Active(active) if std::ptr::eq(Arc::as_ptr(active), open.as_ptr()))
+    }
+
+    /// Answers the source that was there before.
+    pub(super) fn set(&self, standing: Standing) -> Option<Arc<Open>> {
+        self.standing.send_replace(standing).open().cloned()
+    }
+
+    pub(in crate::datasource) fn change(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.status());
+        self.changed.send_modify(|n| *n += 1);
+    }
+}

@@ -1,0 +1,51 @@
+//! What operators see of a datasource.
+
+use super::phase::{Event, Phase};
+use jiff::Timestamp;
+
+/// A datasource at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Timestamp,
+    /// What went wrong last; empty when nothing is wrong.
+    pub error: String,
+    /// The generation that its source is of.
+    pub generation: Option<u64>,
+    /// How many polls were good.
+    pub polls: u64,
+    /// How many failed.
+    pub failures: u64,
+    /// When the last good one ended.
+    pub last_poll: Option<Timestamp>,
+    /// What the source says it is doing.
+    pub text: String,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self {
+            phase: Phase::default(),
+            since: Timestamp::now(),
+            error: String::new(),
+            generation: None,
+            polls: 0,
+            failures: 0,
+            last_poll: None,
+            text: String::new(),
+        }
+    }
+}
+
+impl Status {
+    /// Something happened, with what is wrong now, if anything is.
+    pub(crate) fn on(&mut self, event: Event, error: impl Into<String>) {
+        let phase = self.phase.after(event);
+        if phase != self.phase {
+            (self.phase, self.since) = (phase, Timestamp::now());
+        }
+        self.error = error.into();
+    }
+}
