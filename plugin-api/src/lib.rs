@@ -101,8 +101,8 @@
 //!         .changes(TableSpec::of::<Order>("notes").pushed(), |_| Ok(Change::Published))
 //!         .table(TableSpec::of::<Order>("history").lazy(), |_| Ok(Vec::<Order>::new()))
 //!         .webhook(move |context, request| {
-//!             let order = Order::deserialize(&request.payload)?;
-//!             context.publisher(orders()).add(&[order])?;
+//!             let all = Vec::<Order>::deserialize(&request.payload)?;
+//!             context.publisher(orders()).replace(&all)?;
 //!             Ok(vec!["orders".to_owned()])
 //!         }))
 //! }
@@ -112,10 +112,13 @@
 //! let host = TestHost::new();
 //! let source = host.open::<Shop>(serde_json::json!({}))?;
 //! source.activate()?;
-//! assert_eq!(source.webhook(None, serde_json::json!({"id": 7, "customer": "Ada"}))?, ["orders"]);
+//! assert_eq!(source.webhook(None, serde_json::json!([{"id": 7, "customer": "Ada"}]))?, ["orders"]);
 //! assert_eq!(host.published().len(), 1);
 //! # Ok(()) }
 //! ```
+//!
+//! A table takes changes once it was replaced: [`Publisher::add`] to one that was never given is
+//! [`PublishError::NeedsSnapshot`]. A webhook that only says that there is news may call [`Context::request_poll`].
 //!
 //! # Support
 //!

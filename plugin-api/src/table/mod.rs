@@ -15,9 +15,11 @@ use serde_arrow::schema::{SchemaLike, TracingOptions};
 use std::sync::Arc;
 
 pub use cross::MAX_BATCH_BYTES;
+pub use kind::{BadKind, kind_of_name, kinds, name_of_kind};
 
 mod check;
 mod cross;
+mod kind;
 
 /// The key of a column's description in its field's metadata.
 const DESCRIPTION: &str = "description";
