@@ -2,7 +2,7 @@
 
 use crate::abi::Status;
 use crate::info::{ActionInfo, Overlap, StateInfo, TableInfo};
-use crate::message::{ExecuteRequest, PollRequest, StateBody, SubscribedRequest};
+use crate::message::{ErrorBody, ExecuteRequest, PollRequest, StateBody, SubscribedRequest, WebhookRequest};
 use crate::options::Options;
 use crate::table::{TableSpec, Update};
 use crate::{Context, Error};
@@ -137,6 +137,16 @@ pub trait Source: Send + Sync + 'static {
     /// What could not be released.
     fn close(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// Something outside told of news: the host passes on what came. What it means is published as by a source that
+    /// learns by itself ([`Context::publisher`]); the answer names the tables that were updated.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing was made of it. A source that takes none answers [`Status::NOT_IMPLEMENTED`].
+    fn webhook(&self, _request: &WebhookRequest) -> Result<Vec<String>, Error> {
+        Err(Error::from_parts(Status::NOT_IMPLEMENTED, ErrorBody::new("this source takes no webhooks")))
     }
 
     /// Anything that later contracts add.

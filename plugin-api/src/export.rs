@@ -9,7 +9,7 @@ use crate::driver::{Args, Driver, Source};
 use crate::info::{DriverInfo, TableInfo, is_driver_id};
 use crate::message::{
     AttachRequest, ErrorBody, ExecuteRequest, Headed, LogFilterRequest, OpenRequest, PollRequest, SelfTestRequest,
-    StateBody, SubscribedRequest, decode, failure, success,
+    StateBody, SubscribedRequest, WebhookRequest, decode, failure, success,
 };
 use crate::table::{Change, TableSpec, Update};
 use crate::{Context, Error, guard, log, options};
@@ -306,6 +306,9 @@ fn answer(update: Update) -> Result<TableUpdate, Error> {
     Ok(Update::bare(table, Change::Failed(ErrorBody::new(refused))).export()?)
 }
 
+/// The operation of [`Source::webhook`](crate::Source::webhook).
+pub(crate) const WEBHOOK: &str = "webhook";
+
 /// A request that carries nothing of its own.
 type Nothing = std::collections::BTreeMap<String, serde::de::IgnoredAny>;
 
@@ -386,6 +389,9 @@ impl<D: Driver> abi::Source for Served<D> {
     }
 
     fn control(&self, op: RStr<'_>, json: RStr<'_>) -> Reply {
+        if op.as_str() == WEBHOOK {
+            return reply(self.guarded(json, |request: WebhookRequest, _| self.source()?.webhook(&request)));
+        }
         reply(self.watched(|| self.source()?.control(&op, &json)))
     }
 }

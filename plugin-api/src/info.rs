@@ -74,7 +74,7 @@ pub struct OptionInfo {
 }
 
 /// A table: name, key, columns.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TableInfo {
     /// Unique within the source.
     pub name: String,
@@ -90,6 +90,15 @@ pub struct TableInfo {
     /// In order.
     #[serde(default)]
     pub columns: Vec<ColumnInfo>,
+    /// It costs much to read: it is polled only while somebody subscribes to it. A poll that names no tables may still
+    /// want it: hosts that don't know of this word ask so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lazy: bool,
+    /// Clients may write its rows through the host, which holds them to these columns and this key, and begins it without
+    /// rows. Its source answers polls with `published`, never with rows, which would take the clients' away; it may publish
+    /// changes itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pushed: bool,
 }
 
 /// One column of a table.
@@ -237,6 +246,12 @@ impl TableInfo {
         {
             found.push(format!("topic column {topic:?} of table {:?} is not one of its columns", self.name));
         }
+        if self.pushed && self.lazy {
+            found.push(format!("table {:?} is lazy and pushed: what clients write is never polled", self.name));
+        }
+        if self.pushed && self.columns.is_empty() {
+            found.push(format!("table {:?} is pushed and has no columns to hold its rows to", self.name));
+        }
         found
     }
 }
@@ -267,12 +282,25 @@ mod tests {
     }
 
     #[test]
+    fn words_that_are_not_said_are_false_and_not_written() {
+        let table: TableInfo =
+            serde_json::from_value(serde_json::json!({"name": "t"})).unwrap_or_else(|e| panic!("{e}"));
+        assert!(!table.lazy && !table.pushed);
+        let written = |table: &TableInfo| serde_json::to_value(table).unwrap_or_default();
+        assert_eq!(written(&table), serde_json::json!({"name": "t", "description": "", "key": [], "columns": []}));
+        let table = TableInfo { lazy: true, pushed: true, ..table };
+        assert_eq!((&written(&table)["lazy"], &written(&table)["pushed"]), (&Value::Bool(true), &Value::Bool(true)));
+        assert_eq!(serde_json::from_value::<TableInfo>(written(&table)).ok(), Some(table));
+    }
+
+    #[test]
     fn every_broken_rule_is_named() {
         let info: DriverInfo = serde_json::from_value(serde_json::json!({
             "id": "No", "version": "", "contract": "1.0.0", "unknown": 1,
             "options": [{"name": "a", "type": "string"}, {"name": "a", "type": "string", "required": true, "default": 1}],
             "tables": [{"name": "t", "key": ["x", "f", "n"], "columns": [
-                {"name": "f", "type": "g"}, {"name": "n", "type": "l", "nullable": true}]}],
+                {"name": "f", "type": "g"}, {"name": "n", "type": "l", "nullable": true}]},
+                {"name": "p", "lazy": true, "pushed": true}],
         }))
         .unwrap_or_else(|e| panic!("{e}"));
         let found = info.problems().join("\n");
@@ -284,6 +312,8 @@ mod tests {
             "\"x\" of table \"t\" is not one",
             "\"f\" of table \"t\" is a float",
             "\"n\" of table \"t\" is nullable",
+            "table \"p\" is lazy and pushed",
+            "table \"p\" is pushed and has no columns",
         ] {
             assert!(found.contains(part), "{part} in\n{found}");
         }

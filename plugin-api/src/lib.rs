@@ -73,6 +73,53 @@
 //! * Register no signal handlers, change neither the working directory, nor the environment, nor the locale.
 //! * Use `tracing` as everywhere: records reach the host's log with driver, generation and datasource.
 //!
+//! # Tables that are more than rows of a poll
+//!
+//! | a table | is declared | and |
+//! |---|---|---|
+//! | whose source learns of changes by itself | | polls answer [`Change::Published`]; a [`Publisher`] replaces, adds, removes |
+//! | that costs much to read | [`TableSpec::lazy`] | the host polls it only while somebody subscribes to it. A poll says which tables it wants ([`PollRequest::wants`](message::PollRequest::wants)); [`PollSource`] minds that |
+//! | that clients write | [`TableSpec::pushed`] | the host takes their rows, holds them to the declared columns and key, and begins without any. Polls answer [`Change::Published`]: rows of a poll would take the clients' away |
+//! | that others tell of news | | [`Source::webhook`] is given what they sent, publishes what it makes of it, and names the tables |
+//!
+//! ```
+//! use busway_plugin_api::prelude::*;
+//! use busway_plugin_api::testing::TestHost;
+//! # #[derive(Deserialize, JsonSchema)] struct NoOptions {}
+//! # struct Shop;
+//! #[derive(Debug, PartialEq, Serialize, Deserialize)]
+//! struct Order { id: i64, customer: String }
+//!
+//! # impl Driver for Shop {
+//! #     const ID: &'static str = "shop";
+//! #     type Options = NoOptions;
+//! #     type Source = PollSource;
+//! fn open(_: NoOptions, context: Context) -> Result<PollSource, Error> {
+//!     let orders = || TableSpec::of::<Order>("orders").key(["id"]);
+//!     Ok(PollSource::new(context)
+//!         .changes(orders(), |_| Ok(Change::Published))
+//!         .changes(TableSpec::of::<Order>("notes").pushed(), |_| Ok(Change::Published))
+//!         .table(TableSpec::of::<Order>("history").lazy(), |_| Ok(Vec::<Order>::new()))
+//!         .webhook(move |context, request| {
+//!             let all = Vec::<Order>::deserialize(&request.payload)?;
+//!             context.publisher(orders()).replace(&all)?;
+//!             Ok(vec!["orders".to_owned()])
+//!         }))
+//! }
+//! # }
+//!
+//! # fn main() -> Result<(), Error> {
+//! let host = TestHost::new();
+//! let source = host.open::<Shop>(serde_json::json!({}))?;
+//! source.activate()?;
+//! assert_eq!(source.webhook(None, serde_json::json!([{"id": 7, "customer": "Ada"}]))?, ["orders"]);
+//! assert_eq!(host.published().len(), 1);
+//! # Ok(()) }
+//! ```
+//!
+//! A table takes changes once it was replaced: [`Publisher::add`] to one that was never given is
+//! [`PublishError::NeedsSnapshot`]. A webhook that only says that there is news may call [`Context::request_poll`].
+//!
 //! # Support
 //!
 //! | what | promise |

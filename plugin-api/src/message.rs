@@ -168,6 +168,17 @@ pub struct SelfTestRequest {
     pub panic: bool,
 }
 
+/// What the operation `webhook` of a source's `control` is told; it answers the names of the tables that it updated.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WebhookRequest {
+    /// The table that the sender named, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// What was sent, as it came.
+    #[serde(default)]
+    pub payload: Value,
+}
+
 /// A source's state, as `export_state` answers it and `import_state` takes it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StateBody {

@@ -2,7 +2,7 @@
 
 use crate::abi::Status;
 use crate::driver::{Args, Source};
-use crate::message::{PollRequest, StateBody, SubscribedRequest};
+use crate::message::{ErrorBody, PollRequest, StateBody, SubscribedRequest, WebhookRequest};
 use crate::table::{Batches, Change, TableSpec, Update};
 use crate::{Context, Error, TableInfo};
 use serde::Serialize;
@@ -15,6 +15,7 @@ type Read = Box<dyn Fn(&Context, bool) -> Result<Change, Error> + Send + Sync>;
 type Act = Box<dyn Fn(&Context, &Args) -> Result<Value, Error> + Send + Sync>;
 type Run = std::sync::Arc<dyn Fn(&Context) + Send + Sync>;
 type Hear = Box<dyn Fn(&Context, &SubscribedRequest) + Send + Sync>;
+type Hook = Box<dyn Fn(&Context, &WebhookRequest) -> Result<Vec<String>, Error> + Send + Sync>;
 type Export = Box<dyn Fn() -> Result<StateBody, Error> + Send + Sync>;
 type Import = Box<dyn Fn(StateBody) -> Result<(), Error> + Send + Sync>;
 
@@ -39,6 +40,7 @@ pub struct PollSource {
     actions: Vec<(String, Act)>,
     threads: Vec<(String, Run)>,
     hear: Option<Hear>,
+    hook: Option<Hook>,
     state: Option<(Export, Import)>,
 }
 
@@ -46,7 +48,15 @@ impl PollSource {
     /// One without tables.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        Self { context, tables: Vec::new(), actions: Vec::new(), threads: Vec::new(), hear: None, state: None }
+        Self {
+            context,
+            tables: Vec::new(),
+            actions: Vec::new(),
+            threads: Vec::new(),
+            hear: None,
+            hook: None,
+            state: None,
+        }
     }
 
     /// With a table of serde rows.
@@ -135,6 +145,16 @@ impl PollSource {
         self
     }
 
+    /// With something to make of what others send: it publishes, and answers the names of the tables that it updated.
+    #[must_use]
+    pub fn webhook(
+        mut self,
+        take: impl Fn(&Context, &WebhookRequest) -> Result<Vec<String>, Error> + Send + Sync + 'static,
+    ) -> Self {
+        self.hook = Some(Box::new(take));
+        self
+    }
+
     /// With state that the next generation goes on from, in the version that [`Driver::state`](crate::Driver::state)
     /// says. States of other versions are refused: a source that reads those too implements [`Source`] itself.
     #[must_use]
@@ -206,6 +226,13 @@ impl Source for PollSource {
     fn pause(&self, _deadline: Duration) -> Result<(), Error> {
         self.context.join();
         Ok(())
+    }
+
+    fn webhook(&self, request: &WebhookRequest) -> Result<Vec<String>, Error> {
+        match &self.hook {
+            Some(take) => take(&self.context, request),
+            None => Err(Error::from_parts(Status::NOT_IMPLEMENTED, ErrorBody::new("this source takes no webhooks"))),
+        }
     }
 
     fn export_state(&self) -> Result<Option<StateBody>, Error> {

@@ -8,11 +8,11 @@ use crate::abi::abi_stable::std_types::RStr;
 use crate::abi::object::Host_TO;
 use crate::abi::{Host, ModuleRef, Reply, Root, SourceObject, Status, TableUpdate};
 use crate::driver::Driver;
-use crate::export::{Entry, Export};
+use crate::export::{Entry, Export, WEBHOOK};
 use crate::info::{DriverInfo, TableInfo};
 use crate::message::{
     CallHead, CallRequest, ErrorBody, EventBody, ExecuteRequest, Headed, LogRecord, OpenRequest, PollRequest,
-    StateBody, StatusRequest, SubscribedRequest, decode, encode, failure, success,
+    StateBody, StatusRequest, SubscribedRequest, WebhookRequest, decode, encode, failure, success,
 };
 use crate::table::{Batches, Change, Update};
 use crate::{Error, guard};
@@ -339,6 +339,16 @@ impl TestSource {
         let named = named.as_object().cloned().unwrap_or_default();
         let request = ExecuteRequest { action: action.to_owned(), named, ..ExecuteRequest::default() };
         answer(&self.source.execute(self.seat.request(request).as_str().into()))
+    }
+
+    /// Hands it what came from outside; answers the tables that it updated.
+    ///
+    /// # Errors
+    ///
+    /// What the source answers.
+    pub fn webhook(&self, table: Option<&str>, payload: Value) -> Result<Vec<String>, Error> {
+        let request = WebhookRequest { table: table.map(str::to_owned), payload };
+        answer(&self.source.control(WEBHOOK.into(), self.seat.request(request).as_str().into()))
     }
 
     /// Tells it which tables have subscribers, all of them each time.

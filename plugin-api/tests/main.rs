@@ -26,3 +26,4 @@ mod state;
 mod support;
 mod tables;
 mod testhost;
+mod webhooks;

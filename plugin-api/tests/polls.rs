@@ -54,6 +54,35 @@ fn one_tables_error_is_its_own() {
 }
 
 #[test]
+fn what_is_not_asked_for_is_not_read() {
+    let (host, reads) = (TestHost::new(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&reads);
+    let source = open(&host, |context| {
+        PollSource::new(context)
+            .table(spec("cheap"), |_| Ok(vec![Row { n: 1 }]))
+            .table(spec("dear").lazy(), move |_| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Ok(vec![Row { n: 2 }])
+            })
+            .changes(spec("written").pushed(), |_| Ok(Change::Published))
+    });
+    let listed = source.tables().unwrap();
+    let said: Vec<_> = listed.iter().map(|table| (table.name.as_str(), table.lazy, table.pushed)).collect();
+    assert_eq!(said, [("cheap", false, false), ("dear", true, false), ("written", false, true)]);
+    let polled = |names: &[&str]| {
+        let tables = Some(names.iter().map(|name| (*name).to_owned()).collect());
+        let polled = source.poll_with(&PollRequest { tables, snapshot: true }).unwrap();
+        polled.updates.iter().map(|update| update.table.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(polled(&["cheap", "written"]), ["cheap", "written"]);
+    assert_eq!(reads.load(Ordering::Relaxed), 0);
+    assert_eq!(polled(&["dear"]), ["dear"]);
+    assert_eq!(polled(&[]), [""; 0]);
+    assert_eq!(reads.load(Ordering::Relaxed), 1);
+    assert_eq!(source.poll().unwrap().updates.len(), 3, "hosts that don't know the word want all");
+}
+
+#[test]
 fn rows_that_can_not_cross_are_their_tables_error() {
     let column: ArrayRef = Arc::new(Int32Array::from(vec![1]));
     let other = RecordBatch::try_from_iter([("n", column)]).unwrap();

@@ -5,7 +5,9 @@ use busway_plugin_api::abi::abi_stable::std_types::RStr;
 use busway_plugin_api::abi::object::Host_TO;
 use busway_plugin_api::abi::{Host, HostObject, ModuleRef, Reply, SourceObject, Status, TableUpdate};
 use busway_plugin_api::export::{Export, Header, header};
-use busway_plugin_api::message::{ErrorBody, LogRecord, PollRequest, StateBody, SubscribedRequest, decode};
+use busway_plugin_api::message::{
+    ErrorBody, LogRecord, PollRequest, StateBody, SubscribedRequest, WebhookRequest, decode,
+};
 use busway_plugin_api::prelude::*;
 use busway_plugin_api::serde_json::{Value, json};
 use busway_plugin_api::testing::{TestHost, TestSource};
@@ -51,6 +53,9 @@ impl Source for AnySource {
     }
     fn execute(&self, action: &str, args: &Args) -> Result<Value, Error> {
         self.0.execute(action, args)
+    }
+    fn webhook(&self, request: &WebhookRequest) -> Result<Vec<String>, Error> {
+        self.0.webhook(request)
     }
     fn pause(&self, deadline: Duration) -> Result<(), Error> {
         self.0.pause(deadline)

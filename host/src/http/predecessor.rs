@@ -15,9 +15,9 @@ use axum::Json;
 use axum::extract::{Path, Query, State as Extract};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use busway_plugin_api::TableSpec;
 use busway_plugin_api::info::TableInfo;
 use busway_plugin_api::message::ExecuteRequest;
-use busway_plugin_api::table::columns;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -114,13 +114,7 @@ pub(super) async fn actions(Extract(state): Extract<State>, Path(ds): Path<Strin
 }
 
 fn spec_of(view: &TableView) -> Value {
-    table_info(&TableInfo {
-        name: view.address.table().to_owned(),
-        description: String::new(),
-        key: Vec::new(),
-        topic: None,
-        columns: columns(&view.shape.schema),
-    })
+    table_info(&TableSpec::with_schema(view.address.table(), Arc::clone(&view.shape.schema)).info())
 }
 
 pub(super) async fn schema(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {

@@ -39,6 +39,9 @@ pub struct Module {
     ///   word it does not know for `any`. `schema` is the option's JSON Schema.
     /// * A column's `type` is its Arrow C format string (`l` int64, `u` UTF-8, `tsu:UTC` …), with `children` for nested
     ///   ones.
+    /// * A table with `"lazy": true` costs much to read: a host that knows the word polls it only while somebody
+    ///   subscribes to it. Of one with `"pushed": true` clients may write rows through the host, which holds them to the
+    ///   columns and the key; its polls answer `published`. Both are false when absent, and not true together.
     /// * `id` and `version` repeat the note's.
     pub describe: extern "C" fn(request: RStr<'_>) -> Reply,
     /// Called once for each generation before its first `open`, so perhaps again for the same mapped copy, and never

@@ -68,7 +68,11 @@ pub trait Source: Send + Sync {
     /// The last call: stop threads, release everything.
     fn close(&self, request: RStr<'_>) -> Reply;
 
-    /// Anything later contracts add without a method of its own.
+    /// Anything later contracts add without a method of its own. Now there is
+    ///
+    /// * `webhook`, `{"table": "orders", "payload": …}`: something outside told of news. `table` is null when the sender
+    ///   named none, `payload` is what came. The source publishes what it makes of it and answers the names of the tables
+    ///   that it updated: `["orders"]`.
     #[sabi(last_prefix_field)]
     fn control(&self, op: RStr<'_>, json: RStr<'_>) -> Reply;
 }

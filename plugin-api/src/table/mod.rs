@@ -15,9 +15,11 @@ use serde_arrow::schema::{SchemaLike, TracingOptions};
 use std::sync::Arc;
 
 pub use cross::MAX_BATCH_BYTES;
+pub use kind::{BadKind, kind_of_name, kinds, name_of_kind};
 
 mod check;
 mod cross;
+mod kind;
 
 /// The key of a column's description in its field's metadata.
 const DESCRIPTION: &str = "description";
@@ -44,6 +46,10 @@ pub struct TableSpec {
     pub topic: Option<String>,
     /// The columns.
     pub schema: SchemaRef,
+    /// Whether it is polled only while somebody subscribes to it.
+    pub lazy: bool,
+    /// Whether clients may write its rows through the host.
+    pub pushed: bool,
 }
 
 impl TableSpec {
@@ -70,7 +76,15 @@ impl TableSpec {
     /// A table with these columns.
     #[must_use]
     pub fn with_schema(name: impl Into<String>, schema: SchemaRef) -> Self {
-        Self { name: name.into(), description: String::new(), key: Vec::new(), topic: None, schema }
+        Self {
+            name: name.into(),
+            description: String::new(),
+            key: Vec::new(),
+            topic: None,
+            schema,
+            lazy: false,
+            pushed: false,
+        }
     }
 
     /// With the columns that make a row's identity.
@@ -84,6 +98,21 @@ impl TableSpec {
     #[must_use]
     pub fn topic(mut self, column: impl Into<String>) -> Self {
         self.topic = Some(column.into());
+        self
+    }
+
+    /// As one that costs much to read: the host polls it only while somebody subscribes to it.
+    #[must_use]
+    pub fn lazy(mut self) -> Self {
+        self.lazy = true;
+        self
+    }
+
+    /// As one whose rows clients may write through the host, which holds them to these columns. Polls answer
+    /// [`Change::Published`] for it.
+    #[must_use]
+    pub fn pushed(mut self) -> Self {
+        self.pushed = true;
         self
     }
 
@@ -121,6 +150,8 @@ impl TableSpec {
             key: self.key.clone(),
             topic: self.topic.clone(),
             columns: columns(&self.schema),
+            lazy: self.lazy,
+            pushed: self.pushed,
         }
     }
 
@@ -384,6 +415,7 @@ impl Update {
             key: self.key.clone(),
             topic: self.topic.clone(),
             columns: columns(&rows.schema),
+            ..TableInfo::default()
         };
         let mut found = info.problems();
         if let Some(removed) = removed

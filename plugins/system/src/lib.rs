@@ -10,6 +10,7 @@ mod memory;
 mod mounts;
 mod processes;
 mod rates;
+mod signals;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -32,6 +33,9 @@ struct Options {
     /// Whether `processes` tells command lines, which may hold passwords.
     #[serde(default = "yes")]
     command_lines: bool,
+    /// Whether action `signal_process` may be used.
+    #[serde(default = "yes")]
+    signals: bool,
 }
 
 fn yes() -> bool {
@@ -51,6 +55,10 @@ impl Driver for System {
         vec![mounts::spec(), interfaces::spec(), listeners::spec(), load::spec(), memory::spec()]
     }
 
+    fn actions() -> Vec<ActionInfo> {
+        vec![signals::info()]
+    }
+
     fn open(options: Options, context: Context) -> Result<PollSource, Error> {
         let wanted = mounts::Wanted { all: options.all_mounts, stat_network: options.stat_network_mounts };
         let interfaces = interfaces::Reader::default();
@@ -60,7 +68,8 @@ impl Driver for System {
             .table(interfaces::spec(), move |_| interfaces.read())
             .table(listeners::spec(), listeners::read)
             .table(load::spec(), move |_| load.read())
-            .table(memory::spec(), |_| memory::read());
+            .table(memory::spec(), |_| memory::read())
+            .action(signals::NAME, move |_, args| signals::send(options.signals, args));
         if !options.processes {
             return Ok(source);
         }

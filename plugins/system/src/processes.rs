@@ -88,7 +88,7 @@ impl Reader {
 
     /// All rows.
     pub(crate) fn read(&self, context: &Context) -> Result<Vec<Process>, Error> {
-        let boot_seconds = steady(self.boot.load(Ordering::Relaxed), KernelStats::current()?.btime);
+        let boot_seconds = steady(self.boot.load(Ordering::Relaxed), kernel_boot()?);
         self.boot.store(boot_seconds, Ordering::Relaxed);
         let machine = Machine { users: Users::read(), memory_bytes: Meminfo::current()?.mem_total, boot_seconds };
 
@@ -129,7 +129,6 @@ impl Seen {
         let Self { stat, uid, command } = self;
         let second = procfs::ticks_per_second();
         let memory = stat.rss.saturating_mul(procfs::page_size());
-        let started = machine.boot_seconds * 1000 + stat.starttime.saturating_mul(1000) / second;
         Process {
             pid: stat.pid,
             parent_pid: stat.ppid,
@@ -141,10 +140,21 @@ impl Seen {
             cpu_seconds: (ticks(&stat) as f64 * 100.0 / second as f64).round() / 100.0,
             memory_bytes: memory,
             memory_percent: percent(memory as f64, machine.memory_bytes as f64),
-            started_at: i64::try_from(started).unwrap_or(i64::MAX),
+            started_at: started_at(&stat, machine.boot_seconds),
             name: stat.comm,
         }
     }
+}
+
+/// When the machine was booted, as the kernel tells it now: in seconds since 1970.
+pub(crate) fn kernel_boot() -> ProcResult<u64> {
+    Ok(KernelStats::current()?.btime)
+}
+
+/// When it was started, in milliseconds since 1970.
+pub(crate) fn started_at(stat: &Stat, boot_seconds: u64) -> i64 {
+    let started = boot_seconds * 1000 + stat.starttime.saturating_mul(1000) / procfs::ticks_per_second();
+    i64::try_from(started).unwrap_or(i64::MAX)
 }
 
 fn identity(stat: &Stat) -> Identity {

@@ -53,7 +53,13 @@ fn its_description_keeps_the_rules() {
     let (yes, no) = (json!(true), json!(false));
     assert_eq!(
         options,
-        [("all_mounts", &no), ("stat_network_mounts", &no), ("processes", &yes), ("command_lines", &yes)]
+        [
+            ("all_mounts", &no),
+            ("stat_network_mounts", &no),
+            ("processes", &yes),
+            ("command_lines", &yes),
+            ("signals", &yes)
+        ]
     );
     assert!(info.options.iter().all(|option| !option.description.is_empty()));
 
