@@ -299,6 +299,12 @@ impl Bus {
         table.through(&view).map(Some).map_err(|why| SubscribeError { address: address.clone(), why })
     }
 
+    /// What tells views of a table apart that its publisher may show to nobody in particular.
+    pub(crate) fn mark_of(&self, address: &Address) -> u64 {
+        let view = self.registry().view_for(None, &View::default(), address);
+        view.map_or(0, |view| view.mark())
+    }
+
     /// All tables that are there, in order.
     #[must_use]
     pub fn tables(&self) -> Vec<Arc<TableView>> {

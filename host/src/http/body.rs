@@ -12,14 +12,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// So many rows at most are in one part of a snapshot.
-const PART_ROWS: usize = 5_000;
+pub(super) const PART_ROWS: usize = 5_000;
 /// A part of a snapshot is about so many bytes of text at most.
-const PART_BYTES: usize = 1 << 20;
+pub(super) const PART_BYTES: usize = 1 << 20;
 /// So many rows are in the first part: how long they are is not known yet.
-const FIRST_ROWS: usize = 500;
+pub(super) const FIRST_ROWS: usize = 500;
 
 #[derive(Serialize)]
-struct Column {
+pub(super) struct Column {
     name: String,
     #[serde(rename = "type")]
     kind: String,
@@ -29,7 +29,7 @@ struct Column {
 
 /// What is said of a table before its rows.
 #[derive(Serialize)]
-struct Head<'a> {
+pub(super) struct Head<'a> {
     service: &'a str,
     table: &'a str,
     epoch: u64,
@@ -82,14 +82,14 @@ struct Update {
     new: Box<RawValue>,
 }
 
-fn head(view: &TableView) -> Head<'_> {
-    let column = |(field, info): (&Arc<arrow_schema::Field>, busway_plugin_api::info::ColumnInfo)| Column {
-        name: info.name,
-        kind: field.data_type().to_string(),
-        nullable: info.nullable,
-        description: info.description,
+/// `shown`: the numbers of the columns that are.
+pub(super) fn head<'a>(view: &'a TableView, shown: &[usize]) -> Head<'a> {
+    let (schema, infos) = (&view.shape.schema, columns(&view.shape.schema));
+    let column = |at: &usize| {
+        let info = infos.get(*at)?.clone();
+        let kind = schema.field(*at).data_type().to_string();
+        Some(Column { name: info.name, kind, nullable: info.nullable, description: info.description })
     };
-    let schema = &view.shape.schema;
     Head {
         service: view.address.service(),
         table: view.address.table(),
@@ -101,7 +101,7 @@ fn head(view: &TableView) -> Head<'_> {
         description: &view.shape.description,
         key: &view.shape.key,
         topic: view.shape.topic.as_deref(),
-        columns: schema.fields().iter().zip(columns(schema)).map(column).collect(),
+        columns: shown.iter().filter_map(column).collect(),
     }
 }
 
@@ -111,15 +111,6 @@ fn json(rows: RecordBatch) -> Result<Box<RawValue>, Error> {
 
 fn each(rows: RecordBatch) -> Result<Vec<Box<RawValue>>, Error> {
     serde_json::from_str(json(rows)?.get()).map_err(|e| Error::internal(&e))
-}
-
-/// A table and all its rows. Takes as long as the table is large: no work for a thread that others wait for.
-pub(super) fn table(view: &TableView) -> Result<String, Error> {
-    let rows = rows_json(view.rows.batches()).map_err(|e| Error::internal(&e))?;
-    let text = encode(&head(view));
-    // One object of both, without reading what was just written.
-    let head = text.strip_suffix('}').unwrap_or(&text);
-    Ok([head, ",\"rows\":", rows.get(), "}"].concat())
 }
 
 /// A snapshot on its way to a client, part by part.
@@ -167,7 +158,10 @@ impl Parts {
         }
         let (view, total_rows) = (&*self.view, self.view.rows.num_rows());
         let text = match first {
-            true => encode(&First { head: head(view), total_rows, rows, more }),
+            true => {
+                let all: Vec<usize> = (0..view.shape.schema.fields().len()).collect();
+                encode(&First { head: head(view, &all), total_rows, rows, more })
+            }
             false => {
                 let (service, table) = (view.address.service(), view.address.table());
                 encode(&Further { service, table, epoch: view.epoch.0, to: view.to, rows, more })

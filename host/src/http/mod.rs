@@ -10,6 +10,7 @@ mod outbox;
 mod overview;
 mod predecessor;
 mod publication;
+mod rows;
 mod server;
 mod services;
 mod session;
@@ -57,11 +58,11 @@ fn router(state: State) -> Router {
         .route("/v1/data-sources/{ds}/tables", get(predecessor::tables))
         .route("/v1/data-sources/{ds}/tables/{table}", get(predecessor::table))
         .route("/v1/data-sources/{ds}/tables/{table}/spec", get(predecessor::spec))
-        .route("/v1/data-sources/{ds}/tables/{table}/rows", get(predecessor::rows))
+        .route("/v1/data-sources/{ds}/tables/{table}/rows", get(rows::of_datasource))
         .route("/v1/log-filter", get(log::get).put(log::put))
         .route("/v1/services", get(services::list))
         .route("/v1/services/{service}/tables", get(services::tables))
-        .route("/v1/services/{service}/tables/{table}/rows", get(services::rows))
+        .route("/v1/services/{service}/tables/{table}/rows", get(rows::of_service))
         .route("/v1/services/{service}/tables/{table}/stream", get(stream::one))
         .route("/v1/stream", get(stream::many))
         .route("/v1/services/{service}/calls/{method}", post(calls::service))

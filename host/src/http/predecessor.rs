@@ -8,13 +8,9 @@ use super::error::{Body, Error};
 use crate::bus::{Address, TableView, View};
 use crate::datasource::{self, Refusal};
 use crate::plugin::Generation;
-use crate::table::rows_json;
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use arrow_schema::DataType;
 use axum::Json;
 use axum::extract::{Path, Query, State as Extract};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use busway_plugin_api::TableSpec;
 use busway_plugin_api::info::TableInfo;
 use busway_plugin_api::message::ExecuteRequest;
@@ -78,7 +74,7 @@ fn name(state: &State, ds: &str) -> Result<String, Error> {
     Ok(find(state, ds)?.record.name.clone())
 }
 
-fn view(state: &State, ds: &str, table: &str) -> Result<Arc<TableView>, Error> {
+pub(super) fn view(state: &State, ds: &str, table: &str) -> Result<Arc<TableView>, Error> {
     let name = name(state, ds)?;
     let address = Address::new(&name, table).map_err(|e| Error::bad_request(e.to_string()))?;
     let seen = state.bus.look(&address, None, &View::default()).map_err(|e| Error::bad_request(e.to_string()))?;
@@ -143,42 +139,6 @@ pub(super) async fn spec(
     Path((ds, table)): Path<(String, String)>,
 ) -> Result<Json<Value>, Error> {
     view(&state, &ds, &table).map(|v| Json(spec_of(&v)))
-}
-
-/// Rows as lists of values; nulls and booleans as the predecessor's texts, other types than numbers as text.
-pub(super) async fn rows(
-    Extract(state): Extract<State>,
-    Path((ds, table)): Path<(String, String)>,
-) -> Result<Response, Error> {
-    let view = view(&state, &ds, &table)?;
-    let listed = tokio::task::spawn_blocking(move || lists(&view)).await.map_err(|e| Error::internal(&e))??;
-    Ok(Json(json!({"results": listed})).into_response())
-}
-
-fn lists(view: &TableView) -> Result<Vec<Value>, Error> {
-    let schema = view.shape.schema.fields();
-    let rows = view.rows.to_batch().map_err(|e| Error::internal(&e))?;
-    let objects: Vec<Map<String, Value>> =
-        serde_json::from_str(rows_json([&rows]).map_err(|e| Error::internal(&e))?.get())
-            .map_err(|e| Error::internal(&e))?;
-    let options = FormatOptions::default();
-    let formats = rows.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options));
-    let formats: Vec<ArrayFormatter<'_>> = formats.collect::<Result<_, _>>().map_err(|e| Error::internal(&e))?;
-    let value = |row: usize, column: usize, object: &Map<String, Value>| {
-        let field = &schema[column];
-        match object.get(field.name()) {
-            None | Some(Value::Null) => Value::from("None"),
-            Some(Value::Bool(true)) => Value::from("True"),
-            Some(Value::Bool(false)) => Value::from("False"),
-            Some(number @ Value::Number(_)) => number.clone(),
-            Some(Value::String(text)) if matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8) => {
-                Value::from(text.as_str())
-            }
-            Some(_) => Value::from(formats[column].value(row).to_string()),
-        }
-    };
-    let row = |(row, object): (usize, &Map<String, Value>)| json!({"data": (0..schema.len()).map(|column| value(row, column, object)).collect::<Vec<_>>()});
-    Ok(objects.iter().enumerate().map(row).collect())
 }
 
 #[derive(Deserialize)]

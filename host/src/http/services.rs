@@ -1,19 +1,12 @@
-//! Any service's tables, and their rows as they are now.
+//! Any service's tables, and what a datasource can do.
 
 use super::State;
-use super::body;
 use super::error::{Body, Error};
-use crate::bus::{Address, TableView, View};
+use crate::bus::{Address, TableView};
 use axum::Json;
 use axum::extract::{Path, State as Extract};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use busway_plugin_api::message::ExecuteRequest;
 use serde_json::{Value, json};
-use std::time::Duration;
-
-/// Another node is asked for a table's rows for so long.
-const ELSEWHERE: Duration = Duration::from_secs(10);
 
 pub(super) fn address(service: &str, table: &str) -> Result<Address, Error> {
     Address::new(service, table).map_err(|e| Error::bad_request(e.to_string()))
@@ -50,36 +43,6 @@ pub(super) async fn tables(Extract(state): Extract<State>, Path(service): Path<S
     let one =
         |v: &TableView| json!({"id": v.address.table(), "rows": v.rows.num_rows(), "epoch": v.epoch.0, "to": v.to});
     Ok(Json(json!({"results": mine.map(|v| one(v)).collect::<Vec<_>>()})))
-}
-
-pub(super) async fn rows(
-    Extract(state): Extract<State>,
-    Path((service, table)): Path<(String, String)>,
-) -> Result<Response, Error> {
-    let address = address(&service, &table)?;
-    let everything = View::default();
-    let seen = state.bus.look(&address, None, &everything).map_err(|e| Error::bad_request(e.to_string()))?;
-    let view = match seen {
-        Some(view) => Some(view),
-        // One of another node, perhaps, that nobody here follows.
-        None if state.bus.is_elsewhere(&service) => {
-            let asked = state.bus.request(&address, everything, ELSEWHERE).await;
-            asked.ok().and_then(|replies| replies.into_iter().next()?.table)
-        }
-        None => None,
-    };
-    let Some(view) = view else {
-        let slots = state.bus.slots_of(&service);
-        let failed = slots.iter().find(|slot| **slot.address() == address).and_then(|slot| slot.error());
-        return Err(match failed {
-            Some(error) => {
-                Error::new(StatusCode::SERVICE_UNAVAILABLE, format!("table {address} could not be read yet: {error}"))
-            }
-            None => no_table(&state, &service, &table),
-        });
-    };
-    let body = tokio::task::spawn_blocking(move || body::table(&view)).await.map_err(|e| Error::internal(&e))??;
-    Ok(([("content-type", "application/json")], body).into_response())
 }
 
 /// Runs an action of a datasource with named arguments, and answers its result.

@@ -14,6 +14,7 @@ mod index;
 mod intake;
 mod json;
 mod limits;
+mod pick;
 mod radix;
 mod ring;
 mod rows;
@@ -27,8 +28,10 @@ mod threads;
 mod model;
 
 pub use intake::Taken;
+pub(crate) use json::Cells;
 pub use json::{BadKind, BadRow, kind_of_name, kinds, rows_json, rows_of_json};
 pub use limits::Limits;
+pub(crate) use pick::{AnyOf, Order, Place, Walk};
 pub use ring::Ring;
 pub use rows::Rows;
 pub use shape::{Refused, Shape};

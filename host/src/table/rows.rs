@@ -86,6 +86,11 @@ impl Chunk {
         }
     }
 
+    /// Which rows are present; `None`: all.
+    pub(crate) fn present_rows(&self) -> Option<arrow_buffer::BooleanBuffer> {
+        self.absent.as_ref().map(|absent| absent.inverted(self.held()))
+    }
+
     /// The rows present.
     pub(crate) fn rows(&self) -> RecordBatch {
         match &self.absent {
@@ -104,6 +109,11 @@ impl Rows {
         let rows = chunks.iter().map(Chunk::present).sum();
         let bytes = chunks.iter().map(Chunk::bytes).sum();
         Self { schema, chunks: Arc::new(chunks), rows, bytes }
+    }
+
+    /// What they are held in.
+    pub(crate) fn chunks(&self) -> &[Chunk] {
+        &self.chunks
     }
 
     /// The columns.

@@ -1,5 +1,6 @@
 //! Values in views.
 
+use super::fault::example;
 use arrow_array::{Array, ArrayRef, StringArray};
 use arrow_cast::{CastOptions, cast, cast_with_options};
 use arrow_schema::{DataType, TimeUnit};
@@ -50,6 +51,25 @@ pub(super) fn compares(kind: &DataType) -> (bool, bool) {
 }
 
 impl Constant {
+    /// What a text in a query means as a value of a column's type, alone in an array: `5`, `2.5`, `true`,
+    /// `2024-05-06T07:08:09Z`.
+    ///
+    /// # Errors
+    ///
+    /// What to give instead.
+    pub(crate) fn value_of(text: &str, kind: &DataType) -> Result<ArrayRef, &'static str> {
+        let read = || {
+            let constant = match logical(kind) {
+                DataType::Boolean => text.parse::<bool>().ok()?.into(),
+                kind if kind.is_integer() => Self(Kind::Whole(text.parse().ok()?)),
+                kind if kind.is_floating() => text.parse::<f64>().ok()?.into(),
+                _ => Self::from(text),
+            };
+            constant.array(kind)
+        };
+        read().ok_or_else(|| example(kind))
+    }
+
     /// The value as one of a column's type, alone in an array. `None`: it is none, or none exactly.
     pub(super) fn array(&self, kind: &DataType) -> Option<ArrayRef> {
         let value = logical(kind);

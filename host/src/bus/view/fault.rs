@@ -99,7 +99,7 @@ fn offered(kind: &DataType) -> &'static str {
 }
 
 /// What a value of a type looks like.
-fn example(kind: &DataType) -> &'static str {
+pub(super) fn example(kind: &DataType) -> &'static str {
     match super::constant::logical(kind) {
         DataType::Boolean => "give true or false",
         kind if kind.is_integer() => "give a whole number within its bounds",

@@ -23,11 +23,13 @@
 //! written. Whole numbers are taken from text of digits, too, floats and decimals from any number, and a timestamp
 //! without offset is in UTC.
 
+mod cells;
 mod kind;
 mod read;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cells::Cells;
 pub use kind::{BadKind, kind_of_name, kinds};
 pub use read::{BadRow, rows_of_json};
 
