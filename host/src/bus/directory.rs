@@ -36,7 +36,7 @@ impl Bus {
 
     /// Learns what other nodes have, and which names of this one's services they had earlier.
     pub(super) fn learn(&self, remote: BTreeMap<String, Remote>, lost: &BTreeMap<String, Arc<str>>) {
-        let mut touched = Touched::new();
+        let mut touched = Touched::default();
         let mut registry = self.registry();
         let mut moved = BTreeSet::new();
         for (name, to) in lost {
@@ -80,7 +80,9 @@ impl Bus {
     }
 
     pub(super) fn tidy(&self, slot: &Arc<Slot>) {
-        self.registry().tidy(slot);
+        let mut touched = Touched::default();
+        self.registry().tidy(slot, &mut touched);
+        Self::align(&touched);
     }
 
     /// The present state of what a subscription to one table sees.

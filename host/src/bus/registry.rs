@@ -55,8 +55,22 @@ pub(crate) struct Registry {
     listening: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// Services whose tables' interest may have changed; to be told when the registry is free.
-pub(crate) type Touched = BTreeSet<Address>;
+/// What is left to do when the registry is free.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    /// Tables whose subscribers are others: their services are to be told.
+    pub(crate) tables: BTreeSet<Address>,
+    /// Places to align, whoever feeds before who is fed. It may take long: the rows of a view are worked out.
+    pub(crate) unfit: Vec<Arc<Slot>>,
+}
+
+impl Touched {
+    fn unfit(&mut self, slot: &Arc<Slot>) {
+        if !self.unfit.last().is_some_and(|last| Arc::ptr_eq(last, slot)) {
+            self.unfit.push(Arc::clone(slot));
+        }
+    }
+}
 
 /// What a view looks at.
 fn parent(view: &View) -> &View {
@@ -66,14 +80,18 @@ fn parent(view: &View) -> &View {
 
 impl Registry {
     /// A table's place, made if it is not there.
-    pub(crate) fn slot(&mut self, address: &Address, view: &View) -> Arc<Slot> {
+    pub(crate) fn slot(&mut self, address: &Address, view: &View, touched: &mut Touched) -> Arc<Slot> {
         if let Some(slot) = self.slots.get(address).and_then(|views| views.get(view)) {
             return Arc::clone(slot);
         }
-        let slot = Arc::new(Slot::new(address.clone(), view.clone()));
-        self.slots.entry(address.clone()).or_default().insert(view.clone(), Arc::clone(&slot));
+        let views = self.slots.entry(address.clone()).or_default();
+        let life = views.values().next().map_or(0, |slot| slot.life());
+        let slot = Arc::new(Slot::new(address.clone(), view.clone(), life));
+        views.insert(view.clone(), Arc::clone(&slot));
         if !view.is_everything() && !self.remote.contains_key(address.service()) {
-            self.slot(address, parent(view)).adopt(&slot);
+            let up = self.slot(address, parent(view), touched);
+            up.feed(&slot);
+            touched.unfit(&up);
         }
         slot
     }
@@ -159,8 +177,8 @@ impl Registry {
         {
             // A place in another view of the table is none in this.
             let resume = resume.filter(|(_, mark)| *mark == view.mark()).map(|(at, _)| at);
-            resumed = self.slot(address, &view).attach(&follower.queue, resume);
-            touched.insert(address.clone());
+            resumed = self.slot(address, &view, touched).attach(&follower.queue, resume) == Some(true);
+            touched.tables.insert(address.clone());
         }
         // Another node follows one service's table, whoever else listens on that name.
         let candidates = if follower.on.is_some() { Vec::new() } else { self.candidates(&follower.selector) };
@@ -211,9 +229,9 @@ impl Registry {
         for table in tables.into_iter().filter(concerned) {
             if let Ok(address) = Address::new(name, &table)
                 && let Some(view) = self.shown(follower, &address)
+                && self.slot(&address, &view, touched).attach(&follower.queue, None).is_some()
             {
-                self.slot(&address, &view).attach(&follower.queue, None);
-                touched.insert(address);
+                touched.tables.insert(address);
             }
         }
     }
@@ -223,20 +241,21 @@ impl Registry {
         self.patterns.remove(follower.selector.service(), id);
         for (slot, _) in follower.queue.slots() {
             slot.detach(&follower.queue);
-            touched.insert((**slot.address()).clone());
-            self.tidy(&slot);
+            touched.tables.insert((**slot.address()).clone());
+            self.tidy(&slot, touched);
         }
     }
 
     /// Lets go of a place that nobody needs.
-    pub(crate) fn tidy(&mut self, slot: &Arc<Slot>) {
+    pub(crate) fn tidy(&mut self, slot: &Arc<Slot>, touched: &mut Touched) {
         let (address, mut view) = (&**slot.address(), slot.view_of());
         let Some(views) = self.slots.get_mut(address) else { return };
         // A view that nobody looks at, then the one it looked at.
         while !view.is_everything() && views.get(view).is_some_and(|slot| !slot.has_queues() && !slot.has_views()) {
             let up = parent(view);
             if let (Some(parent), Some(slot)) = (views.get(up), views.get(view)) {
-                parent.disown(slot);
+                parent.unfeed(slot);
+                touched.unfit(parent);
             }
             views.remove(view);
             view = up;
@@ -304,7 +323,7 @@ impl Registry {
                     if let Some(number) = queue.number_of(slot) {
                         queue.leave(number);
                     }
-                    touched.insert((*address).clone());
+                    touched.tables.insert((*address).clone());
                 }
             }
         }
@@ -312,7 +331,7 @@ impl Registry {
         for follower in joining {
             self.join(name, only, &follower, touched);
         }
-        places.iter().for_each(|slot| self.tidy(slot));
+        places.iter().for_each(|slot| self.tidy(slot, touched));
     }
 
     /// After a service moved between here, elsewhere and nowhere: its tables end, and its views are fed from where the
@@ -321,21 +340,24 @@ impl Registry {
         let remote = self.remote.contains_key(name) && !self.services.contains_key(name);
         let places: Vec<Address> = self.of(name).map(|(address, _)| address.clone()).collect();
         for address in places {
-            let whole = self.slot(&address, &View::default());
-            whole.end();
+            let whole = self.slot(&address, &View::default(), touched);
+            let life = whole.life() + 1;
             let views: Vec<Arc<Slot>> =
                 self.slots.get(&address).into_iter().flat_map(BTreeMap::values).cloned().collect();
+            // A view may have been fed from elsewhere: what it shows ends with the table it was of.
+            views.iter().for_each(|slot| slot.begin_life(life));
             for view in views.iter().filter(|slot| !slot.view_of().is_everything()) {
-                let up = self.slot(&address, parent(view.view_of()));
-                // It may have been fed from elsewhere: what it shows ends with the table it was of.
-                view.end();
+                let up = self.slot(&address, parent(view.view_of()), touched);
                 if remote {
-                    up.disown(view);
+                    up.unfeed(view);
                 } else {
-                    up.adopt(view);
+                    up.feed(view);
                 }
             }
-            touched.insert(address);
+            // Each lets go of the rows that it worked with.
+            touched.unfit(&whole);
+            views.iter().for_each(|slot| touched.unfit(slot));
+            touched.tables.insert(address);
         }
         self.reconcile(name, None, touched);
     }

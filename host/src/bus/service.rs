@@ -408,7 +408,12 @@ impl Service {
                 ServiceState::NameLost(to) => return Err(PublishError::NameLost { name: self.core.name.clone(), to }),
             }
             let slot = self.slot(table)?;
-            match slot.change(&change, poll, limits, &publisher, running) {
+            let outcome = slot.change(&change, poll, limits, &publisher, running);
+            if !matches!(outcome, Outcome::Done(Ok(_)) | Outcome::Retired) {
+                // Nothing came of it: a place that nobody else needs goes.
+                self.bus.tidy(&slot);
+            }
+            match outcome {
                 Outcome::Done(applied) => break (slot, applied?),
                 Outcome::NoState => return Err(PublishError::NeedsSnapshot),
                 // Nobody needed the place a moment ago: there is another. Or the service stopped meanwhile.
@@ -437,16 +442,13 @@ impl Service {
 
     /// The table was read and is what it was.
     pub fn confirm(&self, table: &str) {
-        if let Ok(slot) = self.slot(table) {
-            slot.confirm();
-        }
+        // A place that nobody needed a moment ago is another now.
+        while self.slot(table).is_ok_and(|slot| !slot.confirm()) {}
     }
 
     /// An attempt to read the table failed; its rows stay.
     pub fn fail(&self, table: &str, error: String) {
-        if let Ok(slot) = self.slot(table) {
-            slot.fail(error);
-        }
+        while self.slot(table).is_ok_and(|slot| !slot.fail(&error)) {}
     }
 
     /// The table is no more.

@@ -282,7 +282,7 @@ impl Copy {
     fn distrust(&mut self, why: String, now: Instant) {
         tracing::warn!(table = %self.slot.address(), why, "a copy of another node's table begins anew");
         self.pull = None;
-        self.slot.fail(why);
+        self.slot.fail(&why);
         self.steps.distrust(self.patience.max(now));
         self.patience = now + crate::bus::resync::PAUSE;
     }

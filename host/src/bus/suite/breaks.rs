@@ -8,7 +8,7 @@ use std::future::IntoFuture;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs work that may deadlock.
-fn within_seconds(work: impl FnOnce() + Send + 'static) {
+pub(super) fn within_seconds(work: impl FnOnce() + Send + 'static) {
     let (done, ended) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
         work();
@@ -31,11 +31,6 @@ async fn calm() -> World {
 
 fn all() -> crate::bus::Pattern {
     "#".parse().unwrap()
-}
-
-fn put(service: &Service, rows: &[(i64, Option<&str>, i64)]) {
-    let (shape, rows) = topical(rows);
-    service.snapshot("t", shape, &rows, 0).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
