@@ -13,7 +13,7 @@ impl Bus {
     /// What this node has, for the others.
     pub(super) fn catalogue(&self) -> Vec<Announced> {
         let registry = self.registry();
-        let all = registry.services.values().map(|core| (Arc::clone(core), registry.tables(&core.name)));
+        let all = registry.services.values().map(|core| (Arc::clone(core), registry.tables(&core.name, None)));
         let all: Vec<(Arc<super::service::Core>, BTreeSet<String>)> = all.collect();
         drop(registry);
         // Which methods there are may be for others to say: nothing is locked meanwhile.
@@ -88,7 +88,7 @@ impl Bus {
     /// The present state of what a subscription to one table sees.
     pub(super) fn follower_view(&self, id: Uuid) -> Option<Arc<TableView>> {
         let follower = self.registry().follower(&id).cloned()?;
-        follower.queue.slots().first().and_then(|(slot, _)| slot.view())
+        follower.queue.first().and_then(|slot| slot.view())
     }
 
     /// The services that a subscription of another node serves there.
@@ -108,9 +108,9 @@ impl Bus {
     pub(super) fn subscribers_of(&self, service: &str) -> Value {
         let registry = self.registry();
         let mut all = Vec::new();
-        for follower in registry.followers() {
-            for (slot, _) in follower.queue.slots().iter().filter(|(slot, _)| slot.address().service() == service) {
-                let table = slot.address().table();
+        for slot in registry.places_of(service) {
+            let table = slot.address().table();
+            for follower in slot.queues().iter().filter_map(|queue| registry.follower(&queue.id())) {
                 let one = |node: &str, owner: Option<&str>| json!({"subscription": follower.id, "table": table, "node": node, "service": owner});
                 match &follower.on {
                     None => all.push(one(self.node(), follower.owner.as_deref())),

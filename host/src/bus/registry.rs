@@ -138,6 +138,11 @@ impl Registry {
         self.of(service).filter_map(|(_, views)| views.get(&View::default())).cloned().collect()
     }
 
+    /// The places of one service's tables and of their views.
+    pub(crate) fn places_of(&self, service: &str) -> Vec<Arc<Slot>> {
+        self.of(service).flat_map(|(_, views)| views.values().cloned()).collect()
+    }
+
     fn of(&self, service: &str) -> impl Iterator<Item = (&Address, &BTreeMap<View, Arc<Slot>>)> {
         let from = self.slots.range(Address::first_of(service)..);
         from.take_while(move |(address, _)| address.service() == service)
@@ -185,7 +190,8 @@ impl Registry {
         for name in candidates {
             let met = self.addresses(&name).iter().any(|address| follower.selector.has_service(address));
             if met {
-                self.join(&name, None, follower, touched);
+                let tables = self.tables(&name, None);
+                self.join(&name, (&tables, None), follower, touched);
             }
         }
         resumed
@@ -219,15 +225,24 @@ impl Registry {
         }
     }
 
-    fn join(&mut self, name: &str, only: Option<&str>, follower: &Arc<Follower>, touched: &mut Touched) {
-        let tables = match follower.selector.literal() {
+    /// `tables`: those that it may join, or the one that may be among them.
+    fn join(
+        &mut self,
+        name: &str,
+        (tables, only): (&BTreeSet<String>, Option<&str>),
+        follower: &Arc<Follower>,
+        touched: &mut Touched,
+    ) {
+        let one = |table: &str| BTreeSet::from([table.to_owned()]);
+        let own = match follower.selector.literal() {
             // It has its place from the beginning, table or not.
-            Some(address) if address.service() == name => BTreeSet::from([address.table().to_owned()]),
-            _ => self.tables(name),
+            Some(address) if address.service() == name => {
+                only.is_none_or(|only| only == address.table()).then(|| one(address.table()))
+            }
+            _ => None,
         };
-        let concerned = |table: &String| only.is_none_or(|only| table == only) && follower.selector.has_table(table);
-        for table in tables.into_iter().filter(concerned) {
-            if let Ok(address) = Address::new(name, &table)
+        for table in own.as_ref().unwrap_or(tables).iter().filter(|table| follower.selector.has_table(table)) {
+            if let Ok(address) = Address::new(name, table)
                 && let Some(view) = self.shown(follower, &address)
                 && self.slot(&address, &view, touched).attach(&follower.queue, None).is_some()
             {
@@ -277,9 +292,20 @@ impl Registry {
         all
     }
 
-    /// The tables that a service has or offers.
-    pub(crate) fn tables(&self, name: &str) -> BTreeSet<String> {
+    /// The tables that a service has or offers. `only`: whether that one is among them.
+    pub(crate) fn tables(&self, name: &str, only: Option<&str>) -> BTreeSet<String> {
         match (self.services.get(name), self.remote.get(name)) {
+            (Some(core), _) if only.is_some() => {
+                let one = only.and_then(|table| Address::new(name, table).ok());
+                let has = |address: &Address| {
+                    core.offers(address.table())
+                        || self.find(address).is_some_and(|slot| slot.is_there() || slot.error().is_some())
+                };
+                one.filter(has).map(|address| address.table().to_owned()).into_iter().collect()
+            }
+            (None, Some(remote)) if only.is_some() => {
+                only.and_then(|table| remote.tables.get(table)).cloned().into_iter().collect()
+            }
             (Some(core), _) => {
                 let there = self.of(name).filter_map(|(_, views)| views.get(&View::default()));
                 let there = there.filter(|slot| slot.is_there() || slot.error().is_some());
@@ -304,7 +330,7 @@ impl Registry {
             };
             on_it.then(|| Arc::clone(follower))
         };
-        let tables = self.tables(name);
+        let tables = self.tables(name, only);
         let concerned = |address: &Address| only.is_none_or(|table| address.table() == table);
         let places = self.of(name).filter(|(address, _)| concerned(address));
         let places: Vec<Arc<Slot>> = places.flat_map(|(_, views)| views.values().cloned()).collect();
@@ -329,7 +355,7 @@ impl Registry {
         }
         let joining: Vec<Arc<Follower>> = met.iter().filter_map(|id| is_met(self, id)).collect();
         for follower in joining {
-            self.join(name, only, &follower, touched);
+            self.join(name, (&tables, only), &follower, touched);
         }
         places.iter().for_each(|slot| self.tidy(slot, touched));
     }

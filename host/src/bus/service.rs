@@ -146,6 +146,10 @@ impl Core {
         lock(&self.addresses).clone()
     }
 
+    pub(crate) fn offers(&self, table: &str) -> bool {
+        lock(&self.offered).contains(table)
+    }
+
     pub(crate) fn offered(&self) -> BTreeSet<String> {
         lock(&self.offered).clone()
     }
@@ -303,7 +307,7 @@ impl Service {
     pub fn offer(&self, table: &str) -> Result<(), BadAddress> {
         Address::new(&self.core.name, table)?;
         if lock(&self.core.offered).insert(table.to_owned()) {
-            self.bus.reconcile(&self.core.name);
+            self.bus.reconcile_table(&self.core.name, table);
         }
         Ok(())
     }
@@ -455,7 +459,7 @@ impl Service {
     pub fn end(&self, table: &str) {
         lock(&self.core.offered).remove(table);
         if self.slot(table).is_ok_and(|slot| slot.end()) {
-            self.bus.reconcile(&self.core.name);
+            self.bus.reconcile_table(&self.core.name, table);
         }
     }
 
