@@ -390,6 +390,12 @@ impl Bus {
         }
     }
 
+    /// Other nodes are to hear of a service again.
+    fn announce_service(&self, name: &str) {
+        self.registry().note(name);
+        self.announce();
+    }
+
     fn link(&self) -> Option<Arc<Link>> {
         self.inner.link.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -46,13 +46,15 @@ pub(crate) struct Follower {
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     pub(crate) services: BTreeMap<String, Arc<Core>>,
-    pub(crate) remote: BTreeMap<String, Remote>,
+    pub(crate) remote: BTreeMap<String, Arc<Remote>>,
     slots: BTreeMap<Address, BTreeMap<View, Arc<Slot>>>,
     followers: BTreeMap<Uuid, Arc<Follower>>,
     patterns: Matcher<Uuid>,
     /// Who listens on each address besides its name, as of the last reconciliation; and by service.
     listeners: BTreeMap<String, BTreeSet<String>>,
     listening: BTreeMap<String, BTreeSet<String>>,
+    /// Services of this node that other nodes are to hear of again, when they were told by that process.
+    news: Option<(Uuid, BTreeSet<String>)>,
 }
 
 /// What is left to do when the registry is free.
@@ -149,7 +151,7 @@ impl Registry {
     }
 
     /// Places with subscribers whose service is on another node.
-    pub(crate) fn followed(&self) -> Vec<(Arc<Slot>, &Remote)> {
+    pub(crate) fn followed(&self) -> Vec<(Arc<Slot>, &Arc<Remote>)> {
         let mut all = Vec::new();
         for (name, remote) in &self.remote {
             for (_, views) in self.of(name) {
@@ -281,6 +283,30 @@ impl Registry {
         }
     }
 
+    /// A service is not what other nodes were told.
+    pub(crate) fn note(&mut self, name: &str) {
+        if let Some((_, names)) = &mut self.news {
+            names.insert(name.to_owned());
+        }
+    }
+
+    /// The services that this process is to tell of: those noted since it asked last. The first time, all.
+    pub(crate) fn news(&mut self, process: Uuid, first: bool) -> BTreeSet<String> {
+        match &mut self.news {
+            _ if first => {
+                self.news = Some((process, BTreeSet::new()));
+                self.services.keys().cloned().collect()
+            }
+            Some((of, names)) if *of == process => std::mem::take(names),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// Nobody is to be told.
+    pub(crate) fn forget_news(&mut self) {
+        self.news = None;
+    }
+
     /// What a service listens on: its name, and its shared addresses.
     pub(crate) fn addresses(&self, name: &str) -> BTreeSet<String> {
         let mut all = match (self.services.get(name), self.remote.get(name)) {
@@ -319,6 +345,7 @@ impl Registry {
     /// After a service, its addresses or its tables came, changed or went: who is meant joins, who is not leaves.
     /// `only`: as far as that table is concerned.
     pub(crate) fn reconcile(&mut self, name: &str, only: Option<&str>, touched: &mut Touched) {
+        self.note(name);
         let addresses = self.addresses(name);
         self.listen(name, &addresses);
         let met: BTreeSet<Uuid> = addresses.iter().flat_map(|address| self.patterns.matches(address)).collect();

@@ -358,7 +358,7 @@ impl Service {
     {
         let handler = move |call| -> Answer { Box::pin(handler(call)) };
         self.core.methods.insert(method, Method { description: description.to_owned(), handler: Arc::new(handler) });
-        self.bus.announce();
+        self.bus.announce_service(&self.core.name);
     }
 
     /// Answers calls of methods that have no handler; `names` says which there are, for who asks for another.
@@ -368,6 +368,7 @@ impl Service {
         R: Future<Output = Result<Value, Fault>> + Send + 'static,
     {
         self.core.methods.fall_back(Arc::new(names), Arc::new(move |call| -> Answer { Box::pin(handler(call)) }));
+        self.bus.announce_service(&self.core.name);
     }
 
     /// Publishes all rows of a table from values of a type: the plain way.
@@ -452,7 +453,16 @@ impl Service {
 
     /// An attempt to read the table failed; its rows stay.
     pub fn fail(&self, table: &str, error: String) {
-        while self.slot(table).is_ok_and(|slot| !slot.fail(&error)) {}
+        while let Ok(slot) = self.slot(table) {
+            // A table that failed before it ever came is one that the service has.
+            let new = !slot.is_there() && slot.error().is_none();
+            if slot.fail(&error) {
+                if new {
+                    self.bus.reconcile_table(&self.core.name, table);
+                }
+                return;
+            }
+        }
     }
 
     /// The table is no more.

@@ -288,7 +288,7 @@ fn the_names_of_a_fallback_may_look_at_the_bus() {
         let service = bus.register("web").unwrap();
         let there = bus.clone();
         service.fallback(move || there.services(false), |call| async move { Ok(call.args) });
-        assert_eq!(bus.catalogue().len(), 1);
+        assert_eq!(bus.news(bus.process(), true).len(), 1);
     });
 }
 
