@@ -261,7 +261,16 @@ impl Bus {
     /// All subscriptions.
     #[must_use]
     pub fn subscriptions(&self) -> Vec<SubscriptionView> {
-        let followers: Vec<Arc<Follower>> = self.registry().followers().cloned().collect();
+        self.subscriptions_where(|_| true)
+    }
+
+    /// The subscriptions of one service.
+    pub(crate) fn subscriptions_of(&self, owner: &str) -> Vec<SubscriptionView> {
+        self.subscriptions_where(|follower| follower.owner.as_deref() == Some(owner))
+    }
+
+    fn subscriptions_where(&self, meant: impl Fn(&Follower) -> bool) -> Vec<SubscriptionView> {
+        let followers: Vec<Arc<Follower>> = self.registry().followers().filter(|of| meant(of)).cloned().collect();
         let one = |follower: Arc<Follower>| SubscriptionView {
             id: follower.id,
             owner: follower.owner.clone(),

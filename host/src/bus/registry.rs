@@ -207,6 +207,13 @@ impl Registry {
         }
     }
 
+    /// Who listens on an address, as its name or besides it.
+    pub(crate) fn listeners(&self, address: &str) -> BTreeSet<String> {
+        let own = self.services.contains_key(address) || self.remote.contains_key(address);
+        let others = self.listeners.get(address).into_iter().flatten().cloned();
+        others.chain(own.then(|| address.to_owned())).collect()
+    }
+
     /// Keeps in mind on what a service listens besides its name.
     fn listen(&mut self, name: &str, addresses: &BTreeSet<String>) {
         let now: BTreeSet<String> = addresses.iter().filter(|address| *address != name).cloned().collect();

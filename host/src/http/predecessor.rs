@@ -118,8 +118,8 @@ fn view(state: &State, ds: &str, table: &str) -> Result<Arc<TableView>, Error> {
 pub(super) async fn status(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {
     let (name, _, _, status) = find(&state, &ds)?;
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "None".to_owned());
-    let slots = state.bus.slots();
-    let subscribed = slots.iter().filter(|s| s.address().service() == name && s.subscribers() > 0);
+    let slots = state.bus.slots_of(&name);
+    let subscribed = slots.iter().filter(|s| s.subscribers() > 0);
     let error = Some(status.error).filter(|e| !e.is_empty());
     Ok(Json(json!({
         "last_updated": or_none(status.last_poll.map(|t| t.to_string())),
@@ -155,16 +155,16 @@ fn spec_of(view: &TableView) -> Value {
 
 pub(super) async fn schema(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {
     let (name, ..) = find(&state, &ds)?;
-    let views = state.bus.tables();
-    let tables: Vec<Value> = views.iter().filter(|v| v.address.service() == name).map(|v| spec_of(v)).collect();
+    let slots = state.bus.slots_of(&name);
+    let tables: Vec<Value> = slots.iter().filter_map(|slot| slot.view()).map(|v| spec_of(&v)).collect();
     Ok(Json(json!({"tables": tables})))
 }
 
 pub(super) async fn tables(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {
     let (name, ..) = find(&state, &ds)?;
-    let views = state.bus.tables();
-    let mine = views.iter().filter(|v| v.address.service() == name);
-    Ok(Json(json!({"results": mine.map(|v| json!({"id": v.address.table()})).collect::<Vec<_>>()})))
+    let slots = state.bus.slots_of(&name);
+    let mine = slots.iter().filter(|slot| slot.is_there());
+    Ok(Json(json!({"results": mine.map(|slot| json!({"id": slot.address().table()})).collect::<Vec<_>>()})))
 }
 
 pub(super) async fn table(

@@ -192,7 +192,7 @@ impl Engine {
 
     fn forget(&mut self, process: Uuid) {
         self.feeds.end_all(process);
-        self.link.calls.leave(process);
+        self.link.calls.leave(process, Instant::now());
     }
 
     /// Who has which name may be others now.

@@ -184,7 +184,7 @@ impl Bus {
         link.stop();
         link.say(None, Word::Bye, &[]);
         let gone: Vec<Uuid> = self.registry().remote.values().map(|remote| remote.process).collect();
-        gone.into_iter().for_each(|process| link.calls.leave(process));
+        gone.into_iter().for_each(|process| link.calls.leave(process, Instant::now()));
         self.registry().forget_news();
         self.learn(None, std::collections::BTreeMap::new(), &std::collections::BTreeMap::new());
     }

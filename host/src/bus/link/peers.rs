@@ -8,6 +8,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+/// Who was taken for dead is remembered for so many times the silence after which others are gone.
+const REMEMBERED: u32 = 60;
+
 /// Another process on the bus.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -159,6 +162,9 @@ impl Peers {
         let dead = self.peers.iter().filter(|(_, peer)| now >= peer.heard + self.timing.down);
         let dead: Vec<Uuid> = dead.map(|(process, _)| *process).collect();
         dead.iter().for_each(|process| drop(self.peers.remove(process)));
+        // One that lives beats: after so long it is no more, or it was cut off and is new here as anybody who was.
+        let long = self.timing.down * REMEMBERED;
+        self.replaced.retain(|_, since| now < *since + long);
         dead
     }
 
@@ -262,6 +268,19 @@ mod tests {
         assert!(peers.hear("a", old, later).new);
         assert!(peers.list(later).count() == 2 && peers.list(later).all(|p| p.3), "both live: a clash");
         assert_eq!(peers.expire(later + Timing::default().down).len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_replaced_is_forgotten_in_the_end() {
+        let (mut peers, begun) = (peers(), Instant::now());
+        for n in 0..500 {
+            peers.hear("a", Uuid::from_u128(100 + n), begun);
+        }
+        assert_eq!(peers.replaced.len(), 499);
+        peers.expire(begun + Timing::default().down);
+        assert_eq!(peers.replaced.len(), 499, "what is on its way may still come");
+        peers.expire(begun + Timing::default().down * REMEMBERED);
+        assert_eq!(peers.replaced.len(), 0);
     }
 
     #[tokio::test]
