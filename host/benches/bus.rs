@@ -6,7 +6,7 @@ mod measure;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
-use busway::bus::{Address, Bus, Message, Service};
+use busway::bus::{Address, Bus, Hub, Message, Selector, Service, Timing};
 use busway::table::{Applied, Shape};
 use busway_plugin_api::table::Batches;
 use measure::{judged, median, rounds};
@@ -255,8 +255,85 @@ fn subscribing() {
     }
 }
 
+/// As `GET /v2/services` does it: each service's tables.
+fn listed(bus: &Bus) -> usize {
+    let names = bus.services(true);
+    names.iter().map(|name| bus.slots_of(name).iter().filter(|slot| slot.is_there()).count()).sum()
+}
+
+/// Many services of two small tables each, with one subscriber to all of them; joined with a second node if asked, which
+/// learns of each and follows none.
+async fn crowd(count: usize, joined: bool) {
+    let bus = Bus::new("a");
+    let (other, hub) = (Bus::new("b"), Hub::default());
+    if joined {
+        bus.join(Arc::new(hub.join("a")), Timing::default()).unwrap();
+        other.join(Arc::new(hub.join("b")), Timing::default()).unwrap();
+    }
+    let mut all = bus.subscribe("#/#".parse::<Selector>().unwrap());
+    let shape = Shape::new(schema(), vec!["id".to_owned()]).unwrap();
+    let before = resident();
+    let begun = Instant::now();
+    let services: Vec<Service> = (0..count).map(|n| bus.register(&format!("service-{n}")).unwrap()).collect();
+    let registered = begun.elapsed().as_secs_f64();
+    for service in &services {
+        for table in ["t", "u"] {
+            service.snapshot(table, shape.clone(), &batches([(1, 1)].into_iter()), 0).unwrap();
+        }
+    }
+    let published = begun.elapsed().as_secs_f64() - registered;
+    let heard = Instant::now();
+    let mut came = 0;
+    while all.try_next().is_some() {
+        came += 1;
+    }
+    assert_eq!(came, 2 * count);
+    let heard = heard.elapsed().as_secs_f64();
+    let learned = if joined {
+        let knows = || other.services(false).len() == count;
+        while !knows() {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        format!(", known on the other node {:.0} ms after the first began", begun.elapsed().as_secs_f64() * 1e3)
+    } else {
+        String::new()
+    };
+    let each = (resident() - before) / count as f64;
+    let list = Instant::now();
+    assert_eq!(listed(&bus), 2 * count);
+    let list = list.elapsed().as_secs_f64();
+    let gone = Instant::now();
+    drop(services);
+    while all.try_next().is_some() {}
+    let gone = gone.elapsed().as_secs_f64();
+    let us = |seconds: f64| seconds * 1e6 / count as f64;
+    println!(
+        "  {count:>6}{}: register {:.1} us, publish {:.1} us, hear {:.1} us, list {:.2} us, leave {:.1} us, {each:.0} bytes \
+         each{learned}",
+        if joined { ", joined" } else { "" },
+        us(registered),
+        us(published),
+        us(heard),
+        us(list),
+        us(gone)
+    );
+}
+
+async fn crowds() {
+    println!("So many services of two tables each and one subscriber to all: the time of each");
+    let counts: &[usize] = if rounds(2) == 1 { &[100] } else { &[1000, 3000, 10_000] };
+    for joined in [false, true] {
+        for count in counts {
+            crowd(*count, joined).await;
+        }
+    }
+}
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    if std::env::args().any(|argument| argument == "crowds") {
+        return runtime.block_on(async { tokio::spawn(crowds()).await.unwrap() });
+    }
     // First: later it would be given what others left.
     memory();
     runtime.block_on(async {
@@ -264,6 +341,7 @@ fn main() {
         tokio::spawn(async {
             fan_out().await;
             calls().await;
+            crowds().await;
         })
         .await
         .unwrap();

@@ -9,7 +9,7 @@ use super::subscription::SubscribeOptions;
 use super::{Address, View};
 use futures_util::future::join_all;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -202,17 +202,23 @@ impl Bus {
     fn listeners(&self, addresses: &Pattern, local: bool) -> Vec<(String, Place)> {
         let registry = self.registry();
         let hidden = addresses.to_string().starts_with('_');
-        let met = |name: &str| {
+        let met = |name: &String| {
             let mut all = registry.addresses(name).into_iter();
             all.any(|address| addresses.matches(&address) && (hidden || !address.starts_with('_')))
         };
-        let here = registry.services.keys().map(|name| (name.clone(), Place::Here(name.clone())));
-        let there = registry.remote.iter().filter(|_| !local).map(|(name, remote)| {
+        let names: BTreeSet<String> = match addresses.is_literal() {
+            true => registry.listeners(addresses.as_str()),
+            false => registry.services.keys().chain(registry.remote.keys()).filter(|name| met(name)).cloned().collect(),
+        };
+        let place = |name: String| {
+            if registry.services.contains_key(&name) {
+                return Some((name.clone(), Place::Here(name)));
+            }
+            let remote = registry.remote.get(&name).filter(|_| !local)?;
             let (node, process, service) = (Arc::clone(&remote.node), remote.process, Some(name.clone()));
-            (name.clone(), Place::There { node, process, service })
-        });
-        let all: BTreeMap<String, Place> = there.chain(here).filter(|(name, _)| met(name)).collect();
-        all.into_iter().collect()
+            Some((name, Place::There { node, process, service }))
+        };
+        names.into_iter().filter_map(place).collect()
     }
 
     /// Makes the call.

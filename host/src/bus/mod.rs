@@ -156,7 +156,7 @@ impl Bus {
         if !is_service_name(name) {
             return Err(RegisterError::Name(name.to_owned()));
         }
-        let mut touched = Touched::new();
+        let mut touched = Touched::default();
         let mut registry = self.registry();
         let at = registry.remote.get(name).map(|remote| remote.node.to_string());
         if at.is_some() || registry.services.contains_key(name) {
@@ -166,14 +166,14 @@ impl Bus {
         registry.services.insert(name.to_owned(), Arc::clone(&core));
         registry.reconcile(name, None, &mut touched);
         // Who waited for it from before.
-        touched.extend(registry.slots_of(name).iter().map(|slot| (**slot.address()).clone()));
+        touched.tables.extend(registry.slots_of(name).iter().map(|slot| (**slot.address()).clone()));
         drop(registry);
         self.settle(touched);
         Ok(Service::new(self.clone(), core))
     }
 
     fn unregister(&self, name: &str, instance: Uuid) {
-        let mut touched = Touched::new();
+        let mut touched = Touched::default();
         let mut registry = self.registry();
         if registry.services.get(name).is_none_or(|core| core.instance != instance) {
             return;
@@ -246,14 +246,14 @@ impl Bus {
     }
 
     fn follow(&self, follower: Follower, resume: Option<(Position, u64)>) -> bool {
-        let mut touched = Touched::new();
+        let mut touched = Touched::default();
         let resumed = self.registry().subscribe(&Arc::new(follower), resume, &mut touched);
         self.settle(touched);
         resumed
     }
 
     fn unsubscribe(&self, id: Uuid) {
-        let mut touched = Touched::new();
+        let mut touched = Touched::default();
         self.registry().unsubscribe(&id, &mut touched);
         self.settle(touched);
     }
@@ -261,7 +261,16 @@ impl Bus {
     /// All subscriptions.
     #[must_use]
     pub fn subscriptions(&self) -> Vec<SubscriptionView> {
-        let followers: Vec<Arc<Follower>> = self.registry().followers().cloned().collect();
+        self.subscriptions_where(|_| true)
+    }
+
+    /// The subscriptions of one service.
+    pub(crate) fn subscriptions_of(&self, owner: &str) -> Vec<SubscriptionView> {
+        self.subscriptions_where(|follower| follower.owner.as_deref() == Some(owner))
+    }
+
+    fn subscriptions_where(&self, meant: impl Fn(&Follower) -> bool) -> Vec<SubscriptionView> {
+        let followers: Vec<Arc<Follower>> = self.registry().followers().filter(|of| meant(of)).cloned().collect();
         let one = |follower: Arc<Follower>| SubscriptionView {
             id: follower.id,
             owner: follower.owner.clone(),
@@ -330,7 +339,10 @@ impl Bus {
     }
 
     fn slot(&self, address: &Address, view: &View) -> Arc<Slot> {
-        self.registry().slot(address, view)
+        let mut touched = Touched::default();
+        let slot = self.registry().slot(address, view, &mut touched);
+        Self::align(&touched);
+        slot
     }
 
     fn publisher(&self, instance: Uuid) -> Publisher {
@@ -339,14 +351,14 @@ impl Bus {
 
     /// A service's tables or addresses are others.
     fn reconcile(&self, name: &str) {
-        let mut touched = Touched::new();
+        let mut touched = Touched::default();
         self.registry().reconcile(name, None, &mut touched);
         self.settle(touched);
     }
 
     /// A service has a table that it did not have.
     fn reconcile_table(&self, name: &str, table: &str) {
-        let mut touched = Touched::new();
+        let mut touched = Touched::default();
         self.registry().reconcile(name, Some(table), &mut touched);
         self.settle(touched);
     }
@@ -364,9 +376,15 @@ impl Bus {
         }
     }
 
+    /// What the registry left to do. Nothing may be locked: it waits for who writes a table, and works on rows.
+    fn align(touched: &Touched) {
+        touched.unfit.iter().for_each(|slot| slot.align());
+    }
+
     /// Tells publishers who is wanted, and everyone that something changed. Nothing may be locked.
     fn settle(&self, touched: Touched) {
-        for address in &touched {
+        Self::align(&touched);
+        for address in &touched.tables {
             let core = self.registry().services.get(address.service()).cloned();
             if let Some(core) = core {
                 core.tell(address.table(), |table| {
@@ -385,6 +403,12 @@ impl Bus {
         if let Some(link) = self.link() {
             link.ring();
         }
+    }
+
+    /// Other nodes are to hear of a service again.
+    fn announce_service(&self, name: &str) {
+        self.registry().note(name);
+        self.announce();
     }
 
     fn link(&self) -> Option<Arc<Link>> {

@@ -3,13 +3,12 @@
 //! A queue that is full is emptied, and its tables are *late*: when the subscriber comes, each is served one step that is
 //! the sum of those it missed, from the table's ring, or a snapshot when the ring has lost them.
 
-use super::address::Address;
 use super::resync::PAUSE;
 use super::slot::{Slot, TableView};
 use super::subscription::Delivery;
 use crate::table::{Epoch, Step};
 use futures_util::task::AtomicWaker;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -83,7 +82,8 @@ pub struct Counters {
 #[derive(Debug)]
 struct Feed {
     number: u32,
-    slot: Arc<Slot>,
+    /// None: it is no more.
+    slot: Option<Arc<Slot>>,
     /// Where the subscriber stands.
     at: Option<Position>,
     late: bool,
@@ -98,10 +98,15 @@ struct Waiting {
     /// Whose, how many bytes of its own, and what.
     messages: VecDeque<(u32, usize, Message)>,
     bytes: usize,
+    /// In the order of their numbers; those that are no more go when they are half.
     feeds: Vec<Feed>,
+    ended: usize,
+    /// Feeds by their tables' places (addresses in memory, which stay theirs while the feed is there), when they are many.
+    index: HashMap<usize, u32>,
     /// Feeds to be caught up, in the order in which they became late.
     late: VecDeque<u32>,
-    /// Feeds that have a last word to say.
+    /// Feeds that have a last word to say, and perhaps some that had one.
+    leavers: VecDeque<u32>,
     leaving: usize,
     next: u32,
     dropped: u64,
@@ -138,11 +143,68 @@ impl Message {
     }
 }
 
+/// So many feeds are looked through; more are found by their index.
+const FEW: usize = 8;
+
+fn place(slot: &Slot) -> usize {
+    std::ptr::from_ref(slot).addr()
+}
+
+impl Feed {
+    fn is_of(&self, slot: &Slot) -> bool {
+        self.slot.as_ref().is_some_and(|own| std::ptr::eq(Arc::as_ptr(own), slot))
+    }
+}
+
 impl Waiting {
     fn feed(&mut self, number: u32) -> Option<&mut Feed> {
         // Numbers only grow.
         let at = self.feeds.binary_search_by_key(&number, |feed| feed.number).ok()?;
-        self.feeds.get_mut(at)
+        self.feeds.get_mut(at).filter(|feed| feed.slot.is_some())
+    }
+
+    /// The feed of a place, leaving or not.
+    fn feed_of(&mut self, slot: &Slot) -> Option<&mut Feed> {
+        if self.feeds.len() <= FEW {
+            return self.feeds.iter_mut().find(|feed| feed.is_of(slot));
+        }
+        let number = *self.index.get(&place(slot))?;
+        self.feed(number)
+    }
+
+    fn begin(&mut self, slot: &Arc<Slot>, at: Option<Position>) -> u32 {
+        let number = self.next;
+        self.next += 1;
+        let slot = Some(Arc::clone(slot));
+        self.feeds.push(Feed { number, slot, at, late: false, due: None, leaving: false });
+        if self.feeds.len() > FEW {
+            // All of them when it begins, then each.
+            let from = if self.index.is_empty() { 0 } else { self.feeds.len() - 1 };
+            let new = self.feeds[from..].iter();
+            self.index.extend(new.filter_map(|feed| Some((place(feed.slot.as_ref()?), feed.number))));
+        }
+        number
+    }
+
+    /// The next feed that has a last word to say ends: its table, and where its subscriber stood.
+    fn end(&mut self) -> Option<(Arc<Slot>, Option<Position>)> {
+        while let Some(number) = self.leavers.pop_front() {
+            let Some(feed) = self.feed(number).filter(|feed| feed.leaving) else { continue };
+            let (slot, at) = (feed.slot.take()?, feed.at);
+            self.leaving -= 1;
+            self.ended += 1;
+            self.index.remove(&place(&slot));
+            if self.ended * 2 > self.feeds.len() {
+                self.feeds.retain(|feed| feed.slot.is_some());
+                self.ended = 0;
+                if self.feeds.len() <= FEW {
+                    self.index = HashMap::new();
+                    self.feeds.shrink_to(FEW);
+                }
+            }
+            return Some((slot, at));
+        }
+        None
     }
 
     fn mark_late(&mut self, number: u32) {
@@ -187,25 +249,23 @@ impl Queue {
     /// A place for a table. The caller holds the table still. `None`: it has one already.
     pub(crate) fn join(&self, slot: &Arc<Slot>, at: Option<Position>) -> Option<u32> {
         let mut waiting = self.waiting();
-        if let Some(feed) = waiting.feeds.iter_mut().find(|feed| Arc::ptr_eq(&feed.slot, slot)) {
+        if let Some(feed) = waiting.feed_of(slot) {
             // It left and came back before anybody looked.
             let (left, number) = (std::mem::take(&mut feed.leaving), feed.number);
             waiting.leaving -= usize::from(left);
             return left.then_some(number);
         }
-        let number = waiting.next;
-        waiting.next += 1;
-        waiting.feeds.push(Feed { number, slot: Arc::clone(slot), at, late: false, due: None, leaving: false });
-        Some(number)
+        Some(waiting.begin(slot, at))
     }
 
     /// The table is the subscription's no longer.
     pub(crate) fn leave(&self, number: u32) {
         let mut waiting = self.waiting();
         waiting.forget(number);
-        if let Some(feed) = waiting.feed(number) {
+        if let Some(feed) = waiting.feed(number).filter(|feed| !feed.leaving) {
             feed.leaving = true;
             waiting.leaving += 1;
+            waiting.leavers.push_back(number);
             waiting.mark_late(number);
         }
         drop(waiting);
@@ -246,8 +306,10 @@ impl Queue {
     /// The subscriber's copy is not to be trusted: the next word is a snapshot. `slot`: of that table only.
     pub(crate) fn resync(&self, slot: Option<&Slot>) {
         let mut waiting = self.waiting();
-        let meant = |feed: &Feed| slot.is_none_or(|slot| std::ptr::eq(Arc::as_ptr(&feed.slot), slot));
-        let numbers: Vec<u32> = waiting.feeds.iter().filter(|feed| meant(feed)).map(|feed| feed.number).collect();
+        let numbers: Vec<u32> = match slot {
+            Some(slot) => waiting.feed_of(slot).map(|feed| feed.number).into_iter().collect(),
+            None => waiting.feeds.iter().map(|feed| feed.number).collect(),
+        };
         for number in numbers {
             waiting.forget(number);
             if let Some(feed) = waiting.feed(number) {
@@ -263,7 +325,7 @@ impl Queue {
     /// When a snapshot of a table that its subscriber asks for is due; `None`: one is on its way already.
     pub(crate) fn resync_due(&self, slot: &Slot, now: Instant) -> Option<Instant> {
         let mut waiting = self.waiting();
-        let feed = waiting.feeds.iter_mut().find(|f| !f.leaving && std::ptr::eq(Arc::as_ptr(&f.slot), slot))?;
+        let feed = waiting.feed_of(slot).filter(|feed| !feed.leaving)?;
         let when = feed.due.map_or(now, |due| due.max(now));
         if feed.due.is_some_and(|due| due > now + PAUSE) {
             return None;
@@ -274,16 +336,18 @@ impl Queue {
 
     /// The next message and whose it is, if there is one.
     pub(crate) fn pop(&self) -> Option<Delivery> {
+        self.pop_at().map(|(delivery, _)| delivery)
+    }
+
+    fn pop_at(&self) -> Option<(Delivery, Arc<Slot>)> {
         loop {
             let mut waiting = self.waiting();
             // First the last words: the table may be here again already, in another place.
             if waiting.leaving > 0
-                && let Some(at) = waiting.feeds.iter().position(|feed| feed.leaving)
+                && let Some((slot, at)) = waiting.end()
             {
-                waiting.leaving -= 1;
-                let feed = waiting.feeds.remove(at);
-                if feed.at.is_some() {
-                    return Some(Delivery { address: Arc::clone(feed.slot.address()), message: Message::Gone });
+                if at.is_some() {
+                    return Some((Delivery { address: Arc::clone(slot.address()), message: Message::Gone }, slot));
                 }
                 continue;
             }
@@ -291,15 +355,14 @@ impl Queue {
                 waiting.bytes -= bytes;
                 let Some(feed) = waiting.feed(number) else { continue };
                 feed.at = position(&message);
-                let address = Arc::clone(feed.slot.address());
-                return Some(Delivery { address, message });
+                let Some(slot) = feed.slot.clone() else { continue };
+                return Some((Delivery { address: Arc::clone(slot.address()), message }, slot));
             }
             let number = waiting.late.pop_front()?;
-            let Some(feed) = waiting.feed(number) else { continue };
-            let slot = Arc::clone(&feed.slot);
+            let Some(slot) = waiting.feed(number).and_then(|feed| feed.slot.clone()) else { continue };
             drop(waiting);
             if let Some(message) = self.catch_up(&slot, number) {
-                return Some(Delivery { address: Arc::clone(slot.address()), message });
+                return Some((Delivery { address: Arc::clone(slot.address()), message }, slot));
             }
         }
     }
@@ -336,11 +399,16 @@ impl Queue {
 
     /// The next message; waits for it. One waits at a time.
     pub(crate) async fn next(&self) -> Delivery {
+        self.next_at().await.0
+    }
+
+    /// The next message, and the place of its table.
+    pub(crate) async fn next_at(&self) -> (Delivery, Arc<Slot>) {
         poll_fn(|context| {
-            let next = self.pop().or_else(|| {
+            let next = self.pop_at().or_else(|| {
                 self.waker.register(context.waker());
                 // One that came before the waker was there.
-                self.pop()
+                self.pop_at()
             });
             next.map_or(Poll::Pending, Poll::Ready)
         })
@@ -358,24 +426,21 @@ impl Queue {
         .await;
     }
 
-    /// The table of a feed, by its address.
-    pub(crate) fn slot_of(&self, address: &Address) -> Option<Arc<Slot>> {
-        let waiting = self.waiting();
-        let mut feeds = waiting.feeds.iter().filter(|feed| !feed.leaving);
-        feeds.find(|feed| **feed.slot.address() == *address).map(|feed| Arc::clone(&feed.slot))
-    }
-
     /// The tables it has places for.
     pub(crate) fn slots(&self) -> Vec<(Arc<Slot>, Option<Position>)> {
         let waiting = self.waiting();
-        waiting.feeds.iter().filter(|f| !f.leaving).map(|f| (Arc::clone(&f.slot), f.at)).collect()
+        waiting.feeds.iter().filter(|f| !f.leaving).filter_map(|f| Some((f.slot.clone()?, f.at))).collect()
+    }
+
+    /// Its first table, if it has one.
+    pub(crate) fn first(&self) -> Option<Arc<Slot>> {
+        let waiting = self.waiting();
+        waiting.feeds.iter().filter(|feed| !feed.leaving).find_map(|feed| feed.slot.clone())
     }
 
     /// The number of a table's place.
     pub(crate) fn number_of(&self, slot: &Slot) -> Option<u32> {
-        let waiting = self.waiting();
-        let mut feeds = waiting.feeds.iter().filter(|f| !f.leaving);
-        feeds.find(|f| std::ptr::eq(Arc::as_ptr(&f.slot), slot)).map(|f| f.number)
+        self.waiting().feed_of(slot).filter(|feed| !feed.leaving).map(|feed| feed.number)
     }
 
     pub(crate) fn counters(&self) -> Counters {

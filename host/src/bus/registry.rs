@@ -46,17 +46,33 @@ pub(crate) struct Follower {
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     pub(crate) services: BTreeMap<String, Arc<Core>>,
-    pub(crate) remote: BTreeMap<String, Remote>,
+    pub(crate) remote: BTreeMap<String, Arc<Remote>>,
     slots: BTreeMap<Address, BTreeMap<View, Arc<Slot>>>,
     followers: BTreeMap<Uuid, Arc<Follower>>,
     patterns: Matcher<Uuid>,
     /// Who listens on each address besides its name, as of the last reconciliation; and by service.
     listeners: BTreeMap<String, BTreeSet<String>>,
     listening: BTreeMap<String, BTreeSet<String>>,
+    /// Services of this node that other nodes are to hear of again, when they were told by that process.
+    news: Option<(Uuid, BTreeSet<String>)>,
 }
 
-/// Services whose tables' interest may have changed; to be told when the registry is free.
-pub(crate) type Touched = BTreeSet<Address>;
+/// What is left to do when the registry is free.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    /// Tables whose subscribers are others: their services are to be told.
+    pub(crate) tables: BTreeSet<Address>,
+    /// Places to align, whoever feeds before who is fed. It may take long: the rows of a view are worked out.
+    pub(crate) unfit: Vec<Arc<Slot>>,
+}
+
+impl Touched {
+    fn unfit(&mut self, slot: &Arc<Slot>) {
+        if !self.unfit.last().is_some_and(|last| Arc::ptr_eq(last, slot)) {
+            self.unfit.push(Arc::clone(slot));
+        }
+    }
+}
 
 /// What a view looks at.
 fn parent(view: &View) -> &View {
@@ -66,14 +82,18 @@ fn parent(view: &View) -> &View {
 
 impl Registry {
     /// A table's place, made if it is not there.
-    pub(crate) fn slot(&mut self, address: &Address, view: &View) -> Arc<Slot> {
+    pub(crate) fn slot(&mut self, address: &Address, view: &View, touched: &mut Touched) -> Arc<Slot> {
         if let Some(slot) = self.slots.get(address).and_then(|views| views.get(view)) {
             return Arc::clone(slot);
         }
-        let slot = Arc::new(Slot::new(address.clone(), view.clone()));
-        self.slots.entry(address.clone()).or_default().insert(view.clone(), Arc::clone(&slot));
+        let views = self.slots.entry(address.clone()).or_default();
+        let life = views.values().next().map_or(0, |slot| slot.life());
+        let slot = Arc::new(Slot::new(address.clone(), view.clone(), life));
+        views.insert(view.clone(), Arc::clone(&slot));
         if !view.is_everything() && !self.remote.contains_key(address.service()) {
-            self.slot(address, parent(view)).adopt(&slot);
+            let up = self.slot(address, parent(view), touched);
+            up.feed(&slot);
+            touched.unfit(&up);
         }
         slot
     }
@@ -120,13 +140,18 @@ impl Registry {
         self.of(service).filter_map(|(_, views)| views.get(&View::default())).cloned().collect()
     }
 
+    /// The places of one service's tables and of their views.
+    pub(crate) fn places_of(&self, service: &str) -> Vec<Arc<Slot>> {
+        self.of(service).flat_map(|(_, views)| views.values().cloned()).collect()
+    }
+
     fn of(&self, service: &str) -> impl Iterator<Item = (&Address, &BTreeMap<View, Arc<Slot>>)> {
         let from = self.slots.range(Address::first_of(service)..);
         from.take_while(move |(address, _)| address.service() == service)
     }
 
     /// Places with subscribers whose service is on another node.
-    pub(crate) fn followed(&self) -> Vec<(Arc<Slot>, &Remote)> {
+    pub(crate) fn followed(&self) -> Vec<(Arc<Slot>, &Arc<Remote>)> {
         let mut all = Vec::new();
         for (name, remote) in &self.remote {
             for (_, views) in self.of(name) {
@@ -159,15 +184,16 @@ impl Registry {
         {
             // A place in another view of the table is none in this.
             let resume = resume.filter(|(_, mark)| *mark == view.mark()).map(|(at, _)| at);
-            resumed = self.slot(address, &view).attach(&follower.queue, resume);
-            touched.insert(address.clone());
+            resumed = self.slot(address, &view, touched).attach(&follower.queue, resume) == Some(true);
+            touched.tables.insert(address.clone());
         }
         // Another node follows one service's table, whoever else listens on that name.
         let candidates = if follower.on.is_some() { Vec::new() } else { self.candidates(&follower.selector) };
         for name in candidates {
             let met = self.addresses(&name).iter().any(|address| follower.selector.has_service(address));
             if met {
-                self.join(&name, None, follower, touched);
+                let tables = self.tables(&name, None);
+                self.join(&name, (&tables, None), follower, touched);
             }
         }
         resumed
@@ -179,6 +205,13 @@ impl Registry {
             Some(address) => self.listeners.get(address.service()).into_iter().flatten().cloned().collect(),
             None => self.services.keys().chain(self.remote.keys()).cloned().collect(),
         }
+    }
+
+    /// Who listens on an address, as its name or besides it.
+    pub(crate) fn listeners(&self, address: &str) -> BTreeSet<String> {
+        let own = self.services.contains_key(address) || self.remote.contains_key(address);
+        let others = self.listeners.get(address).into_iter().flatten().cloned();
+        others.chain(own.then(|| address.to_owned())).collect()
     }
 
     /// Keeps in mind on what a service listens besides its name.
@@ -201,19 +234,28 @@ impl Registry {
         }
     }
 
-    fn join(&mut self, name: &str, only: Option<&str>, follower: &Arc<Follower>, touched: &mut Touched) {
-        let tables = match follower.selector.literal() {
+    /// `tables`: those that it may join, or the one that may be among them.
+    fn join(
+        &mut self,
+        name: &str,
+        (tables, only): (&BTreeSet<String>, Option<&str>),
+        follower: &Arc<Follower>,
+        touched: &mut Touched,
+    ) {
+        let one = |table: &str| BTreeSet::from([table.to_owned()]);
+        let own = match follower.selector.literal() {
             // It has its place from the beginning, table or not.
-            Some(address) if address.service() == name => BTreeSet::from([address.table().to_owned()]),
-            _ => self.tables(name),
+            Some(address) if address.service() == name => {
+                only.is_none_or(|only| only == address.table()).then(|| one(address.table()))
+            }
+            _ => None,
         };
-        let concerned = |table: &String| only.is_none_or(|only| table == only) && follower.selector.has_table(table);
-        for table in tables.into_iter().filter(concerned) {
-            if let Ok(address) = Address::new(name, &table)
+        for table in own.as_ref().unwrap_or(tables).iter().filter(|table| follower.selector.has_table(table)) {
+            if let Ok(address) = Address::new(name, table)
                 && let Some(view) = self.shown(follower, &address)
+                && self.slot(&address, &view, touched).attach(&follower.queue, None).is_some()
             {
-                self.slot(&address, &view).attach(&follower.queue, None);
-                touched.insert(address);
+                touched.tables.insert(address);
             }
         }
     }
@@ -223,20 +265,21 @@ impl Registry {
         self.patterns.remove(follower.selector.service(), id);
         for (slot, _) in follower.queue.slots() {
             slot.detach(&follower.queue);
-            touched.insert((**slot.address()).clone());
-            self.tidy(&slot);
+            touched.tables.insert((**slot.address()).clone());
+            self.tidy(&slot, touched);
         }
     }
 
     /// Lets go of a place that nobody needs.
-    pub(crate) fn tidy(&mut self, slot: &Arc<Slot>) {
+    pub(crate) fn tidy(&mut self, slot: &Arc<Slot>, touched: &mut Touched) {
         let (address, mut view) = (&**slot.address(), slot.view_of());
         let Some(views) = self.slots.get_mut(address) else { return };
         // A view that nobody looks at, then the one it looked at.
         while !view.is_everything() && views.get(view).is_some_and(|slot| !slot.has_queues() && !slot.has_views()) {
             let up = parent(view);
             if let (Some(parent), Some(slot)) = (views.get(up), views.get(view)) {
-                parent.disown(slot);
+                parent.unfeed(slot);
+                touched.unfit(parent);
             }
             views.remove(view);
             view = up;
@@ -245,6 +288,30 @@ impl Registry {
         if views.len() <= 1 && views.values().all(|slot| slot.retire()) {
             self.slots.remove(address);
         }
+    }
+
+    /// A service is not what other nodes were told.
+    pub(crate) fn note(&mut self, name: &str) {
+        if let Some((_, names)) = &mut self.news {
+            names.insert(name.to_owned());
+        }
+    }
+
+    /// The services that this process is to tell of: those noted since it asked last. The first time, all.
+    pub(crate) fn news(&mut self, process: Uuid, first: bool) -> BTreeSet<String> {
+        match &mut self.news {
+            _ if first => {
+                self.news = Some((process, BTreeSet::new()));
+                self.services.keys().cloned().collect()
+            }
+            Some((of, names)) if *of == process => std::mem::take(names),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// Nobody is to be told.
+    pub(crate) fn forget_news(&mut self) {
+        self.news = None;
     }
 
     /// What a service listens on: its name, and its shared addresses.
@@ -258,9 +325,20 @@ impl Registry {
         all
     }
 
-    /// The tables that a service has or offers.
-    pub(crate) fn tables(&self, name: &str) -> BTreeSet<String> {
+    /// The tables that a service has or offers. `only`: whether that one is among them.
+    pub(crate) fn tables(&self, name: &str, only: Option<&str>) -> BTreeSet<String> {
         match (self.services.get(name), self.remote.get(name)) {
+            (Some(core), _) if only.is_some() => {
+                let one = only.and_then(|table| Address::new(name, table).ok());
+                let has = |address: &Address| {
+                    core.offers(address.table())
+                        || self.find(address).is_some_and(|slot| slot.is_there() || slot.error().is_some())
+                };
+                one.filter(has).map(|address| address.table().to_owned()).into_iter().collect()
+            }
+            (None, Some(remote)) if only.is_some() => {
+                only.and_then(|table| remote.tables.get(table)).cloned().into_iter().collect()
+            }
             (Some(core), _) => {
                 let there = self.of(name).filter_map(|(_, views)| views.get(&View::default()));
                 let there = there.filter(|slot| slot.is_there() || slot.error().is_some());
@@ -274,6 +352,7 @@ impl Registry {
     /// After a service, its addresses or its tables came, changed or went: who is meant joins, who is not leaves.
     /// `only`: as far as that table is concerned.
     pub(crate) fn reconcile(&mut self, name: &str, only: Option<&str>, touched: &mut Touched) {
+        self.note(name);
         let addresses = self.addresses(name);
         self.listen(name, &addresses);
         let met: BTreeSet<Uuid> = addresses.iter().flat_map(|address| self.patterns.matches(address)).collect();
@@ -285,7 +364,7 @@ impl Registry {
             };
             on_it.then(|| Arc::clone(follower))
         };
-        let tables = self.tables(name);
+        let tables = self.tables(name, only);
         let concerned = |address: &Address| only.is_none_or(|table| address.table() == table);
         let places = self.of(name).filter(|(address, _)| concerned(address));
         let places: Vec<Arc<Slot>> = places.flat_map(|(_, views)| views.values().cloned()).collect();
@@ -304,15 +383,15 @@ impl Registry {
                     if let Some(number) = queue.number_of(slot) {
                         queue.leave(number);
                     }
-                    touched.insert((*address).clone());
+                    touched.tables.insert((*address).clone());
                 }
             }
         }
         let joining: Vec<Arc<Follower>> = met.iter().filter_map(|id| is_met(self, id)).collect();
         for follower in joining {
-            self.join(name, only, &follower, touched);
+            self.join(name, (&tables, only), &follower, touched);
         }
-        places.iter().for_each(|slot| self.tidy(slot));
+        places.iter().for_each(|slot| self.tidy(slot, touched));
     }
 
     /// After a service moved between here, elsewhere and nowhere: its tables end, and its views are fed from where the
@@ -321,21 +400,24 @@ impl Registry {
         let remote = self.remote.contains_key(name) && !self.services.contains_key(name);
         let places: Vec<Address> = self.of(name).map(|(address, _)| address.clone()).collect();
         for address in places {
-            let whole = self.slot(&address, &View::default());
-            whole.end();
+            let whole = self.slot(&address, &View::default(), touched);
+            let life = whole.life() + 1;
             let views: Vec<Arc<Slot>> =
                 self.slots.get(&address).into_iter().flat_map(BTreeMap::values).cloned().collect();
+            // A view may have been fed from elsewhere: what it shows ends with the table it was of.
+            views.iter().for_each(|slot| slot.begin_life(life));
             for view in views.iter().filter(|slot| !slot.view_of().is_everything()) {
-                let up = self.slot(&address, parent(view.view_of()));
-                // It may have been fed from elsewhere: what it shows ends with the table it was of.
-                view.end();
+                let up = self.slot(&address, parent(view.view_of()), touched);
                 if remote {
-                    up.disown(view);
+                    up.unfeed(view);
                 } else {
-                    up.adopt(view);
+                    up.feed(view);
                 }
             }
-            touched.insert(address);
+            // Each lets go of the rows that it worked with.
+            touched.unfit(&whole);
+            views.iter().for_each(|slot| touched.unfit(slot));
+            touched.tables.insert(address);
         }
         self.reconcile(name, None, touched);
     }

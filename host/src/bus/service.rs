@@ -146,6 +146,10 @@ impl Core {
         lock(&self.addresses).clone()
     }
 
+    pub(crate) fn offers(&self, table: &str) -> bool {
+        lock(&self.offered).contains(table)
+    }
+
     pub(crate) fn offered(&self) -> BTreeSet<String> {
         lock(&self.offered).clone()
     }
@@ -308,7 +312,7 @@ impl Service {
     pub fn offer(&self, table: &str) -> Result<(), BadAddress> {
         Address::new(&self.core.name, table)?;
         if lock(&self.core.offered).insert(table.to_owned()) {
-            self.bus.reconcile(&self.core.name);
+            self.bus.reconcile_table(&self.core.name, table);
         }
         Ok(())
     }
@@ -359,7 +363,7 @@ impl Service {
     {
         let handler = move |call| -> Answer { Box::pin(handler(call)) };
         self.core.methods.insert(method, Method { description: description.to_owned(), handler: Arc::new(handler) });
-        self.bus.announce();
+        self.bus.announce_service(&self.core.name);
     }
 
     /// Answers calls of methods that have no handler; `names` says which there are, for who asks for another.
@@ -369,6 +373,7 @@ impl Service {
         R: Future<Output = Result<Value, Fault>> + Send + 'static,
     {
         self.core.methods.fall_back(Arc::new(names), Arc::new(move |call| -> Answer { Box::pin(handler(call)) }));
+        self.bus.announce_service(&self.core.name);
     }
 
     /// Publishes all rows of a table from values of a type: the plain way.
@@ -413,7 +418,12 @@ impl Service {
                 ServiceState::NameLost(to) => return Err(PublishError::NameLost { name: self.core.name.clone(), to }),
             }
             let slot = self.slot(table)?;
-            match slot.change(&change, poll, limits, &publisher, running) {
+            let outcome = slot.change(&change, poll, limits, &publisher, running);
+            if !matches!(outcome, Outcome::Done(Ok(_)) | Outcome::Retired) {
+                // Nothing came of it: a place that nobody else needs goes.
+                self.bus.tidy(&slot);
+            }
+            match outcome {
                 Outcome::Done(applied) => break (slot, applied?),
                 Outcome::NoState => return Err(PublishError::NeedsSnapshot),
                 // Nobody needed the place a moment ago: there is another. Or the service stopped meanwhile.
@@ -442,15 +452,21 @@ impl Service {
 
     /// The table was read and is what it was.
     pub fn confirm(&self, table: &str) {
-        if let Ok(slot) = self.slot(table) {
-            slot.confirm();
-        }
+        // A place that nobody needed a moment ago is another now.
+        while self.slot(table).is_ok_and(|slot| !slot.confirm()) {}
     }
 
     /// An attempt to read the table failed; its rows stay.
     pub fn fail(&self, table: &str, error: String) {
-        if let Ok(slot) = self.slot(table) {
-            slot.fail(error);
+        while let Ok(slot) = self.slot(table) {
+            // A table that failed before it ever came is one that the service has.
+            let new = !slot.is_there() && slot.error().is_none();
+            if slot.fail(&error) {
+                if new {
+                    self.bus.reconcile_table(&self.core.name, table);
+                }
+                return;
+            }
         }
     }
 
@@ -458,7 +474,7 @@ impl Service {
     pub fn end(&self, table: &str) {
         lock(&self.core.offered).remove(table);
         if self.slot(table).is_ok_and(|slot| slot.end()) {
-            self.bus.reconcile(&self.core.name);
+            self.bus.reconcile_table(&self.core.name, table);
         }
     }
 

@@ -1,8 +1,10 @@
 //! A table's place on the bus: its state, its writer's door, its recent steps, its subscribers, its views.
 //!
 //! A view is a place of its own, fed by the table it looks at under that table's lock: snapshots, steps, resuming and
-//! queues are the same for both. Locks are taken in this order: registry, a table's writer, its views' writers, a cell, a
-//! queue.
+//! queues are the same for both. Locks are taken in this order: a table's writer, its views' writers, a cell, a queue. The
+//! registry's comes before a cell and never together with a writer's: a writer's is held while rows are worked on, and
+//! what the registry has to say to a place (which views it feeds, that another life of its table begins) it leaves in the
+//! cell, where the next writer finds it, or who left it when the registry is free.
 
 use super::address::Address;
 use super::queue::{CatchUp, Message, Position, Queue};
@@ -12,6 +14,7 @@ use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use busway_plugin_api::table::Batches;
 use jiff::Timestamp;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
@@ -38,8 +41,8 @@ pub struct Slot {
 struct Writer {
     state: Option<TableState>,
     views: Vec<Fed>,
-    /// The place was given up: another one is the table's now.
-    retired: bool,
+    /// Of which life the state is.
+    life: u64,
 }
 
 /// A view that this table feeds.
@@ -59,8 +62,39 @@ struct Cell {
     /// When its rows were last known to be true.
     as_of: Option<Timestamp>,
     subscribers: Vec<(Arc<Queue>, u32)>,
-    /// The writer's views once more: who only looks need not wait for the writer.
+    /// The views that it is to feed. The writer's follow them.
     views: Vec<Arc<Slot>>,
+    /// They are others than the writer's.
+    unfit: bool,
+    /// Another whenever the table's service moved: what was there before is no more. The same in all places of a table.
+    life: u64,
+    /// Changes that are being worked out.
+    busy: usize,
+    /// The place was given up: another one is the table's now.
+    retired: bool,
+}
+
+/// A change that is being worked out: the place stays meanwhile.
+struct Busy<'a>(&'a Slot);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.cell().busy -= 1;
+    }
+}
+
+impl Cell {
+    /// The table is no more; answers whether it was there.
+    fn clear(&mut self) -> bool {
+        self.error = None;
+        self.as_of = None;
+        self.ring.clear();
+        let was = self.table.take().is_some();
+        if was {
+            self.subscribers.iter().for_each(|(queue, number)| queue.push(*number, Message::Gone, 0));
+        }
+        was
+    }
 }
 
 /// A table at one moment. Cheap to clone.
@@ -130,8 +164,22 @@ pub(crate) enum Change<'a> {
 }
 
 impl Slot {
-    pub(crate) fn new(address: Address, view: View) -> Self {
-        Self { address: Arc::new(address), view, writer: Mutex::default(), cell: Mutex::default() }
+    /// `life`: that of the table's other places.
+    pub(crate) fn new(address: Address, view: View, life: u64) -> Self {
+        let cell = Mutex::new(Cell { life, ..Cell::default() });
+        Self { address: Arc::new(address), view, writer: Mutex::default(), cell }
+    }
+
+    /// The number of the table's present life.
+    pub(crate) fn life(&self) -> u64 {
+        self.cell().life
+    }
+
+    /// Another life of the table begins: what was here is no more, and whoever works out a change of it won't be heard.
+    pub(crate) fn begin_life(&self, life: u64) {
+        let mut cell = self.cell();
+        cell.life = life;
+        cell.clear();
     }
 
     /// The table's name.
@@ -203,9 +251,9 @@ impl Slot {
         may: impl FnOnce() -> bool,
     ) -> Outcome {
         let mut writer = self.turn();
-        if writer.retired {
-            return Outcome::Retired;
-        }
+        let Some(_busy) = self.begin() else { return Outcome::Retired };
+        // First of which life it is: who may write after that is of this life.
+        self.fit(&mut writer);
         if !may() {
             return Outcome::Forbidden;
         }
@@ -227,7 +275,9 @@ impl Slot {
             (None, Change::Delta { .. } | Change::Step(_)) => return Outcome::NoState,
         };
         if let Ok(applied) = &applied {
-            self.announce(&mut writer, applied, poll, publisher);
+            if !self.announce(&mut writer, applied, poll, publisher) {
+                return Outcome::Forbidden;
+            }
             if from_elsewhere {
                 self.compact_in(&mut writer);
             }
@@ -240,9 +290,9 @@ impl Slot {
         Applied::Begun
     }
 
-    /// The next state and the word of it in one breath; then the views'.
-    fn announce(&self, writer: &mut Writer, applied: &Applied, poll: u64, publisher: &Publisher) {
-        let Some(state) = &writer.state else { return };
+    /// The next state and the word of it in one breath; then the views'. `false`: it is of a life that is over.
+    fn announce(&self, writer: &mut Writer, applied: &Applied, poll: u64, publisher: &Publisher) -> bool {
+        let Some(state) = &writer.state else { return false };
         let moved = match (applied, self.position()) {
             // The same rows at a later position: a step all the same, or the next would not continue.
             (Applied::Unchanged, Some((epoch, from))) if from < state.to() => {
@@ -264,14 +314,20 @@ impl Slot {
             error: None,
             as_of: Some(Timestamp::now()),
         });
-        self.tell(Arc::clone(&table), applied);
-        for fed in &mut writer.views {
-            fed.slot.look(&mut fed.bound, &table, applied);
+        if !self.tell(Arc::clone(&table), applied, writer.life) {
+            return false;
         }
+        for fed in &mut writer.views {
+            fed.slot.look(&mut fed.bound, &table, applied, writer.life);
+        }
+        true
     }
 
-    fn tell(&self, table: Arc<TableView>, applied: &Applied) {
+    fn tell(&self, table: Arc<TableView>, applied: &Applied, life: u64) -> bool {
         let mut cell = self.cell();
+        if cell.life != life {
+            return false;
+        }
         cell.as_of = table.as_of;
         cell.error = None;
         cell.table = Some(Arc::clone(&table));
@@ -284,18 +340,22 @@ impl Slot {
                 cell.ring.begin(table.epoch, table.to);
                 Message::Snapshot(table)
             }
-            Applied::Unchanged => return,
+            Applied::Unchanged => return true,
         };
         let bytes = message.bytes();
         for (queue, number) in &cell.subscribers {
             queue.push(*number, message.clone(), bytes);
         }
+        true
     }
 
     /// What a view makes of its table's change. Its position follows only what it shows: what shows nothing makes the next
-    /// step wider.
-    fn look(&self, bound: &mut Option<Bound>, table: &TableView, applied: &Applied) {
+    /// step wider. `life`: of which the table is.
+    fn look(&self, bound: &mut Option<Bound>, table: &TableView, applied: &Applied, life: u64) {
         let mut writer = self.turn();
+        if self.fit(&mut writer) != life {
+            return;
+        }
         let mut seen: Result<Applied, String> = Ok(Applied::Unchanged);
         match (applied, bound.as_mut(), writer.state.as_mut()) {
             (Applied::Unchanged, _, _) => {}
@@ -325,7 +385,7 @@ impl Slot {
             Err(error) => {
                 drop(writer);
                 self.end();
-                self.fail(error);
+                self.fail(&error);
             }
         }
     }
@@ -344,43 +404,92 @@ impl Slot {
         applied.map_err(|e| e.to_string())
     }
 
-    /// From now on feeds a view; what it shows now is there when this returns.
-    pub(crate) fn adopt(&self, view: &Arc<Self>) {
-        let mut writer = self.turn();
-        if writer.views.iter().any(|fed| Arc::ptr_eq(&fed.slot, view)) {
-            return;
+    /// Is to feed a view. [`align`](Self::align) it when nothing is locked: then what the view shows is there.
+    pub(crate) fn feed(&self, view: &Arc<Self>) {
+        let mut cell = self.cell();
+        if !cell.views.iter().any(|slot| Arc::ptr_eq(slot, view)) {
+            cell.views.push(Arc::clone(view));
+            cell.unfit = true;
         }
-        let mut bound = None;
-        if let Some(table) = self.view() {
-            view.look(&mut bound, &table, &Applied::Begun);
-        }
-        writer.views.push(Fed { slot: Arc::clone(view), bound });
-        self.cell().views.push(Arc::clone(view));
     }
 
-    /// Feeds a view no longer.
-    pub(crate) fn disown(&self, view: &Slot) {
-        let mut writer = self.turn();
-        writer.views.retain(|fed| !std::ptr::eq(Arc::as_ptr(&fed.slot), view));
-        self.cell().views.retain(|slot| !std::ptr::eq(Arc::as_ptr(slot), view));
+    /// Is to feed a view no longer.
+    pub(crate) fn unfeed(&self, view: &Slot) {
+        let mut cell = self.cell();
+        cell.views.retain(|slot| !std::ptr::eq(Arc::as_ptr(slot), view));
+        cell.unfit = true;
     }
 
-    /// The rows were read and are what they were.
-    pub(crate) fn confirm(&self) {
+    /// Does what the registry left to do here. Waits for who writes.
+    pub(crate) fn align(&self) {
+        self.fit(&mut self.turn());
+    }
+
+    /// The writer's side follows the cell: of the same life, with the same views, and those that are new are filled.
+    /// Answers the life.
+    fn fit(&self, writer: &mut Writer) -> u64 {
+        let (life, views) = {
+            let mut cell = self.cell();
+            let unfit = std::mem::take(&mut cell.unfit);
+            (cell.life, unfit.then(|| cell.views.clone()))
+        };
+        if writer.life != life {
+            writer.life = life;
+            writer.state = None;
+            writer.views.iter_mut().for_each(|fed| fed.bound = None);
+        }
+        let Some(views) = views else { return life };
+        let wanted: HashSet<*const Self> = views.iter().map(Arc::as_ptr).collect();
+        writer.views.retain(|fed| wanted.contains(&Arc::as_ptr(&fed.slot)));
+        let known: HashSet<*const Self> = writer.views.iter().map(|fed| Arc::as_ptr(&fed.slot)).collect();
+        let table = writer.state.as_ref().and_then(|_| self.view());
+        for slot in views.into_iter().filter(|slot| !known.contains(&Arc::as_ptr(slot))) {
+            let mut bound = None;
+            if let Some(table) = &table {
+                slot.look(&mut bound, table, &Applied::Begun, life);
+                slot.inherit(table);
+            }
+            writer.views.push(Fed { slot, bound });
+        }
+        life
+    }
+
+    /// How true the rows of a view that was just filled are.
+    fn inherit(&self, table: &TableView) {
+        let mut cell = self.cell();
+        if cell.table.is_some() {
+            cell.error.clone_from(&table.error);
+            cell.as_of = table.as_of;
+        }
+    }
+
+    /// The rows were read and are what they were. `false`: the table has another place now.
+    pub(crate) fn confirm(&self) -> bool {
         let views = {
             let mut cell = self.cell();
+            if cell.retired {
+                return false;
+            }
             cell.as_of = Some(Timestamp::now());
             cell.error = None;
             cell.views.clone()
         };
-        views.iter().for_each(|view| view.confirm());
+        views.iter().for_each(|view| _ = view.confirm());
+        true
     }
 
-    /// An attempt to read the rows failed.
-    pub(crate) fn fail(&self, error: String) {
-        let views = self.cell().views.clone();
-        views.iter().for_each(|view| view.fail(error.clone()));
-        self.cell().error = Some(error);
+    /// An attempt to read the rows failed. `false`: the table has another place now.
+    pub(crate) fn fail(&self, error: &str) -> bool {
+        let views = {
+            let mut cell = self.cell();
+            if cell.retired {
+                return false;
+            }
+            cell.error = Some(error.to_owned());
+            cell.views.clone()
+        };
+        views.iter().for_each(|view| _ = view.fail(error));
+        true
     }
 
     /// The table is no more; its subscribers stay.
@@ -391,24 +500,16 @@ impl Slot {
             fed.slot.end();
         }
         writer.state = None;
-        let mut cell = self.cell();
-        cell.error = None;
-        cell.as_of = None;
-        cell.ring.clear();
-        let was = cell.table.take().is_some();
-        if was {
-            cell.subscribers.iter().for_each(|(queue, number)| queue.push(*number, Message::Gone, 0));
-        }
-        was
+        self.cell().clear()
     }
 
     /// Gives a subscription a place in line. `resume`: where the subscriber stands already; answers whether it can go on
-    /// from there. Without, or when it can't, the first message is the present state.
-    pub(crate) fn attach(self: &Arc<Self>, queue: &Arc<Queue>, resume: Option<Position>) -> bool {
+    /// from there. Without, or when it can't, the first message is the present state. `None`: it has a place already.
+    pub(crate) fn attach(self: &Arc<Self>, queue: &Arc<Queue>, resume: Option<Position>) -> Option<bool> {
         let mut cell = self.cell();
         // The state and the place in line are taken in one breath: no step is missed, none comes twice.
         let steps = resume.and_then(|(epoch, to)| cell.ring.since(epoch, to));
-        let Some(number) = queue.join(self, resume.filter(|_| steps.is_some())) else { return false };
+        let number = queue.join(self, resume.filter(|_| steps.is_some()))?;
         match (&steps, &cell.table) {
             (Some(steps), _) => {
                 steps.iter().for_each(|step| queue.push(number, Message::Step(Arc::clone(step)), step.bytes()));
@@ -417,7 +518,7 @@ impl Slot {
             (None, None) => {}
         }
         cell.subscribers.push((Arc::clone(queue), number));
-        steps.is_some()
+        Some(steps.is_some())
     }
 
     pub(crate) fn detach(&self, queue: &Arc<Queue>) {
@@ -467,17 +568,28 @@ impl Slot {
     /// Gives the place up if nothing is here and nobody waits for it; answers whether it is given up. Whoever is about to
     /// publish here is told, and looks for the table's new place.
     pub(crate) fn retire(&self) -> bool {
-        if !self.is_idle() {
-            return false;
-        }
-        let mut writer = self.turn();
-        writer.retired = self.is_idle();
-        writer.retired
+        let mut cell = self.cell();
+        let idle = cell.views.is_empty() && cell.table.is_none() && cell.error.is_none() && cell.subscribers.is_empty();
+        cell.retired |= idle && cell.busy == 0;
+        cell.retired
     }
 
-    fn is_idle(&self) -> bool {
-        let cell = self.cell();
-        cell.views.is_empty() && cell.table.is_none() && cell.error.is_none() && cell.subscribers.is_empty()
+    /// A change begins, if the place is the table's.
+    fn begin(&self) -> Option<Busy<'_>> {
+        let mut cell = self.cell();
+        if cell.retired {
+            return None;
+        }
+        cell.busy += 1;
+        Some(Busy(self))
+    }
+
+    /// Holds the writer up, as one who works on many rows does.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Drop + '_ {
+        let busy = self.begin();
+        let turn = self.turn();
+        Held { _turn: turn, _busy: busy }
     }
 
     /// Gives back the memory of rows that are no more, if it is worth it.
@@ -507,4 +619,15 @@ impl Slot {
     fn cell(&self) -> MutexGuard<'_, Cell> {
         self.cell.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+#[cfg(test)]
+struct Held<'a> {
+    _turn: MutexGuard<'a, Writer>,
+    _busy: Option<Busy<'a>>,
+}
+
+#[cfg(test)]
+impl Drop for Held<'_> {
+    fn drop(&mut self) {}
 }

@@ -117,11 +117,9 @@ impl Subscription {
         let known: BTreeMap<Arc<Address>, Position> = BTreeMap::new();
         stream::unfold((self, known), |(subscription, mut known)| async move {
             loop {
-                let Delivery { address, message } = subscription.queue.next().await;
+                let (Delivery { address, message }, slot) = subscription.queue.next_at().await;
                 // The message is a sign that there is something to see; what is seen is the present.
-                let slot = subscription.queue.slot_of(&address);
-                let view = slot.and_then(|slot| slot.view());
-                let seen = match view.filter(|_| !matches!(message, Message::Gone)) {
+                let seen = match slot.view().filter(|_| !matches!(message, Message::Gone)) {
                     None => known.remove(&address).map(|_| None),
                     Some(view) => {
                         let now = (view.epoch, view.to);
@@ -183,7 +181,7 @@ impl Subscription {
     /// What is seen of its table now, if it is to one: [`SubscribeOptions::resume_mark`] of one that goes on from here.
     #[must_use]
     pub fn mark(&self) -> u64 {
-        self.queue.slots().first().map_or(0, |(slot, _)| slot.view_of().mark())
+        self.queue.first().map_or(0, |slot| slot.view_of().mark())
     }
 
     /// How much may wait for it.

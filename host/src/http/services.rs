@@ -13,10 +13,9 @@ pub(super) fn address(service: &str, table: &str) -> Result<Address, Error> {
 }
 
 pub(super) fn no_table(state: &State, service: &str, table: &str) -> Error {
-    let there: Vec<String> = (state.bus.tables().iter())
-        .filter(|view| view.address.service() == service)
-        .map(|view| view.address.table().to_owned())
-        .collect();
+    let slots = state.bus.slots_of(service);
+    let there: Vec<String> =
+        slots.iter().filter(|slot| slot.is_there()).map(|slot| slot.address().table().to_owned()).collect();
     Error::not_found(match (state.bus.has_service(service), there.is_empty()) {
         (false, _) => format!("no service {service:?}: there are {}", state.bus.services(false).join(", ")),
         (true, true) => format!("no table {table:?}: service {service:?} has none now"),
@@ -25,10 +24,10 @@ pub(super) fn no_table(state: &State, service: &str, table: &str) -> Error {
 }
 
 pub(super) async fn list(Extract(state): Extract<State>) -> Json<Value> {
-    let views = state.bus.tables();
     let one = |name: String| {
+        let slots = state.bus.slots_of(&name);
         let tables: Vec<&str> =
-            views.iter().filter(|v| v.address.service() == name).map(|v| v.address.table()).collect();
+            slots.iter().filter(|slot| slot.is_there()).map(|slot| slot.address().table()).collect();
         json!({"id": name, "tables": tables})
     };
     Json(json!({"results": state.bus.services(true).into_iter().map(one).collect::<Vec<_>>()}))
@@ -38,11 +37,10 @@ pub(super) async fn tables(Extract(state): Extract<State>, Path(service): Path<S
     if !state.bus.has_service(&service) {
         return Err(no_table(&state, &service, ""));
     }
-    let views = state.bus.tables();
-    let mine = views.iter().filter(|v| v.address.service() == service);
+    let slots = state.bus.slots_of(&service);
     let one =
         |v: &TableView| json!({"id": v.address.table(), "rows": v.rows.num_rows(), "epoch": v.epoch.0, "to": v.to});
-    Ok(Json(json!({"results": mine.map(|v| one(v)).collect::<Vec<_>>()})))
+    Ok(Json(json!({"results": slots.iter().filter_map(|slot| slot.view()).map(|v| one(&v)).collect::<Vec<_>>()})))
 }
 
 /// Runs an action of a datasource with named arguments, and answers its result.

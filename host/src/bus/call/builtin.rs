@@ -105,7 +105,7 @@ fn position(view: &TableView) -> Value {
 }
 
 fn held(bus: &Bus, name: &str) -> Value {
-    let mine = bus.subscriptions().into_iter().filter(|s| s.owner.as_deref() == Some(name));
+    let mine = bus.subscriptions_of(name).into_iter();
     let tables = mine.flat_map(|s| s.tables.into_iter().map(move |(address, at)| (s.id, address, at)));
     let one = |(id, address, at): (uuid::Uuid, Arc<Address>, Option<crate::bus::Position>)| {
         let publisher = bus.table(&address).map(|view| view.publisher.clone());
@@ -117,7 +117,7 @@ fn held(bus: &Bus, name: &str) -> Value {
 }
 
 fn subscribed(bus: &Bus, name: &str) -> Vec<(String, String)> {
-    let mine = bus.subscriptions().into_iter().filter(|s| s.owner.as_deref() == Some(name));
+    let mine = bus.subscriptions_of(name).into_iter();
     let mut all: Vec<_> =
         mine.flat_map(|s| s.tables).map(|(a, _)| (a.service().to_owned(), a.table().to_owned())).collect();
     all.sort();

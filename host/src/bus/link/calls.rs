@@ -3,7 +3,7 @@
 
 use super::Timing;
 use super::wire::Word;
-use crate::bus::call::CallError;
+use crate::bus::call::{CallError, Fault};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,13 @@ use uuid::Uuid;
 
 /// So many answers are kept for one caller; who has more questions open is refused.
 const KEPT: usize = 4096;
+
+/// So many bytes of answers are kept for one caller: of more, the oldest go. Mostly they have long arrived.
+const KEPT_BYTES: usize = 16 << 20;
+/// A caller that went is remembered for so long: none of its calls runs for longer, so none comes again after that.
+const GONE: Duration = Duration::from_secs(24 * 60 * 60);
+/// So many of those are remembered: of more, those that went first are forgotten.
+const GONE_CALLERS: usize = 10_000;
 
 /// A call of ours that waits for its answer.
 #[derive(Debug)]
@@ -34,7 +41,8 @@ struct Waiting {
 #[derive(Debug)]
 enum Served {
     Running(JoinHandle<()>),
-    Done(Box<Result<Value, CallError>>),
+    /// Its answer, and how many bytes that is.
+    Done(Box<Result<Value, CallError>>, usize),
 }
 
 /// A caller's calls.
@@ -43,6 +51,54 @@ struct Client {
     calls: BTreeMap<u64, (Served, Instant)>,
     /// Calls up to this number are over and forgotten: one of them that comes again is a late copy.
     floor: u64,
+    /// Of the answers that are kept.
+    bytes: usize,
+    /// Since when it is gone.
+    gone: Option<Instant>,
+}
+
+/// What one hears who asks for an answer that is kept no longer.
+fn not_kept() -> CallError {
+    CallError::Failed(Fault::new(
+        "answer_lost",
+        "it was done, but its answer was lost on the way and is kept no longer",
+    ))
+}
+
+fn bytes(result: &Result<Value, CallError>) -> usize {
+    serde_json::to_vec(result).map_or(0, |text| text.len())
+}
+
+impl Client {
+    fn keep(&mut self, id: u64, (result, bytes): (Result<Value, CallError>, usize), until: Instant) {
+        self.bytes += bytes;
+        if let Some((Served::Done(_, was), _)) = self.calls.insert(id, (Served::Done(Box::new(result), bytes), until)) {
+            self.bytes -= was;
+        }
+        if self.bytes <= KEPT_BYTES {
+            return;
+        }
+        for (served, _) in self.calls.iter_mut().filter(|(of, _)| **of != id).map(|(_, call)| call) {
+            if let Served::Done(result, bytes) = served {
+                self.bytes -= std::mem::take(bytes);
+                **result = Err(not_kept());
+                if self.bytes <= KEPT_BYTES / 2 {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, gone: impl Fn(u64, &Served) -> bool) {
+        let bytes = &mut self.bytes;
+        self.calls.retain(|id, (served, _)| {
+            let gone = gone(*id, served);
+            if let (true, Served::Done(_, own)) = (gone, &*served) {
+                *bytes -= own;
+            }
+            !gone
+        });
+    }
 }
 
 #[derive(Debug)]
@@ -138,18 +194,20 @@ impl Calls {
         }
         for client in state.clients.values_mut() {
             while let Some(entry) = client.calls.first_entry()
-                && matches!(entry.get().0, Served::Done(_))
-                && entry.get().1 <= now
+                && let (Served::Done(_, bytes), until) = entry.get()
+                && *until <= now
             {
+                client.bytes -= bytes;
                 client.floor = client.floor.max(*entry.key());
                 entry.remove();
             }
         }
+        state.clients.retain(|_, client| client.gone.is_none_or(|since| now < since + GONE));
         again
     }
 
     /// A process is gone: who waits for it is told, what runs for it ends.
-    pub(super) fn leave(&self, process: Uuid) {
+    pub(super) fn leave(&self, process: Uuid, now: Instant) {
         let mut state = self.state();
         let waiting = std::mem::take(&mut state.waiting);
         let (gone, left): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -162,11 +220,21 @@ impl Calls {
         if let Some(client) = state.clients.get_mut(&process) {
             // It may be back, and ask again: what was taken once is not run again.
             client.floor = client.calls.keys().next_back().map_or(client.floor, |last| client.floor.max(*last));
+            client.bytes = 0;
+            client.gone = Some(now);
             for (served, _) in std::mem::take(&mut client.calls).into_values() {
                 if let Served::Running(task) = served {
                     task.abort();
                 }
             }
+        }
+        let gone = state.clients.iter().filter_map(|(process, client)| Some((client.gone?, *process)));
+        let mut gone: Vec<(Instant, Uuid)> = gone.collect();
+        if gone.len() > GONE_CALLERS {
+            gone.sort_unstable();
+            // Some more than need be: not each who goes is to cost this.
+            gone.truncate(gone.len() - GONE_CALLERS * 3 / 4);
+            gone.iter().for_each(|(_, process)| drop(state.clients.remove(process)));
         }
     }
 
@@ -174,12 +242,13 @@ impl Calls {
     pub(super) fn take(&self, process: Uuid, id: u64, open: u64) -> Taken {
         let mut state = self.state();
         let client = state.clients.entry(process).or_default();
+        client.gone = None;
         client.floor = client.floor.max(open.saturating_sub(1));
         let floor = client.floor;
-        client.calls.retain(|id, (served, _)| *id > floor || matches!(served, Served::Running(_)));
+        client.forget(|id, served| id <= floor && !matches!(served, Served::Running(_)));
         match client.calls.get(&id) {
             Some((Served::Running(_), _)) => Taken::Running,
-            Some((Served::Done(result), _)) => Taken::Done((**result).clone()),
+            Some((Served::Done(result, _), _)) => Taken::Done((**result).clone()),
             None if id <= client.floor => Taken::Late,
             None if client.calls.len() >= KEPT => Taken::Full(KEPT),
             None => Taken::New,
@@ -196,20 +265,22 @@ impl Calls {
 
     /// It is done; its answer is kept until then.
     pub(super) fn done(&self, process: Uuid, id: u64, result: Result<Value, CallError>, until: Instant) {
-        let mut state = self.state();
-        state.clients.entry(process).or_default().calls.insert(id, (Served::Done(Box::new(result)), until));
+        let bytes = bytes(&result);
+        self.state().clients.entry(process).or_default().keep(id, (result, bytes), until);
     }
 
     /// Its caller went.
     pub(super) fn cancel(&self, process: Uuid, id: u64, until: Instant, gone: CallError) {
         let mut state = self.state();
-        let calls = &mut state.clients.entry(process).or_default().calls;
-        if let Some((Served::Running(task), _)) = calls.get(&id) {
+        let client = state.clients.entry(process).or_default();
+        if let Some((Served::Running(task), _)) = client.calls.get(&id) {
             task.abort();
         }
-        if !matches!(calls.get(&id), Some((Served::Done(_), _))) {
+        if !matches!(client.calls.get(&id), Some((Served::Done(..), _))) {
             // Also when the cancellation overtook the call: it is not begun then.
-            calls.insert(id, (Served::Done(Box::new(Err(gone))), until));
+            let gone = Err(gone);
+            let bytes = bytes(&gone);
+            client.keep(id, (gone, bytes), until);
         }
     }
 
@@ -259,8 +330,52 @@ mod tests {
         assert_eq!(asked, 2);
         calls.accepted(them, id);
         assert_eq!(calls.tick(now + timing.retry * 300).len(), 1, "who has it is asked how it goes");
-        calls.leave(them);
+        calls.leave(them, now);
         assert_eq!(answer.await.unwrap(), Err(gone()));
         calls.answered(them, id, Ok(Value::Null));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_are_kept_up_to_so_many_bytes_and_nothing_is_run_again_for_those_that_are_not() {
+        let (calls, now, them) = (Calls::new(Timing::default()), Instant::now(), Uuid::nil());
+        let until = now + Duration::from_secs(60);
+        let large = || Ok(Value::String("x".repeat(1 << 20)));
+        let kept = || calls.state().clients[&them].bytes;
+        // The first runs for long: the caller waits for it, and so none that came later is forgotten.
+        assert!(matches!(calls.take(them, 1, 1), Taken::New));
+        calls.running(them, 1, tokio::spawn(async {}), now);
+        for id in 2..100 {
+            assert!(matches!(calls.take(them, id, 1), Taken::New));
+            calls.done(them, id, large(), until);
+            assert!(kept() <= KEPT_BYTES, "{}", kept());
+        }
+        assert!(matches!(calls.take(them, 99, 1), Taken::Done(Ok(_))), "the last is there");
+        let Taken::Done(Err(lost)) = calls.take(them, 2, 1) else { panic!("it is not run again") };
+        assert_eq!(lost.to_string(), "it was done, but its answer was lost on the way and is kept no longer");
+        calls.take(them, 101, 101);
+        assert_eq!(kept(), 0, "the caller waits for none of them any more");
+        calls.done(them, 101, large(), until);
+        calls.done(them, 101, Ok(Value::Null), until);
+        assert_eq!(kept(), 11, "what is kept in its place counts alone");
+        calls.done(them, 1, Ok(Value::Null), until);
+        calls.tick(until);
+        assert_eq!(kept(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_that_went_are_forgotten_in_the_end() {
+        let (calls, now) = (Calls::new(Timing::default()), Instant::now());
+        let of = |n: usize| Uuid::from_u128(n as u128);
+        for n in 0..GONE_CALLERS * 2 {
+            calls.take(of(n), 7, 7);
+            calls.done(of(n), 7, Ok(Value::Null), now);
+            calls.leave(of(n), now + Duration::from_micros(n as u64));
+            assert!(calls.state().clients.len() <= GONE_CALLERS);
+            let back = matches!(calls.take(of(n), 7, 7), Taken::Late);
+            assert!(back, "it may be back, and what it asked for once is not run again");
+            calls.leave(of(n), now + Duration::from_micros(n as u64));
+        }
+        calls.tick(now + GONE + GONE);
+        assert_eq!(calls.state().clients.len(), 0);
     }
 }

@@ -71,7 +71,7 @@ impl Copies {
     /// Follows these tables and no others; answers the places that are followed no more.
     pub(super) fn follow(
         &mut self,
-        wanted: Vec<(Arc<Slot>, Remote, BTreeSet<String>)>,
+        wanted: Vec<(Arc<Slot>, Arc<Remote>, BTreeSet<String>)>,
         now: Instant,
         out: &mut Outgoing,
     ) -> Vec<Arc<Slot>> {
@@ -93,7 +93,7 @@ impl Copies {
             let copy = self.all.entry(feed).or_insert_with(|| Copy {
                 slot,
                 process: remote.process,
-                publisher: Publisher { node: remote.node, instance: remote.instance },
+                publisher: Publisher { node: Arc::clone(&remote.node), instance: remote.instance },
                 steps: Sequencer::new(self.timing.patience, now),
                 pull: None,
                 say: now,
@@ -199,6 +199,11 @@ impl Copies {
         copy.ask(feed, self.timing, &mut self.next, now, out);
     }
 
+    /// Whether tables of one of these services are followed.
+    pub(super) fn concerns(&self, services: &BTreeSet<String>) -> bool {
+        self.by_slot.keys().any(|(address, _)| services.contains(address.service()))
+    }
+
     /// Whether a feed comes from that process.
     pub(super) fn is_from(&self, feed: u64, process: Uuid) -> bool {
         self.all.get(&feed).is_some_and(|copy| copy.process == process)
@@ -282,7 +287,7 @@ impl Copy {
     fn distrust(&mut self, why: String, now: Instant) {
         tracing::warn!(table = %self.slot.address(), why, "a copy of another node's table begins anew");
         self.pull = None;
-        self.slot.fail(why);
+        self.slot.fail(&why);
         self.steps.distrust(self.patience.max(now));
         self.patience = now + crate::bus::resync::PAUSE;
     }

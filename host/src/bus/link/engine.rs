@@ -11,7 +11,7 @@ use crate::bus::address::Address;
 use crate::bus::call::{Call, CallError, Fault};
 use crate::bus::selector::Selector;
 use crate::bus::subscription::SubscribeOptions;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,6 +21,8 @@ use uuid::Uuid;
 const TICK: Duration = Duration::from_millis(100);
 /// Changes that come so close together are one.
 const SETTLE: Duration = Duration::from_millis(5);
+/// Looking after changes takes one in so many parts of the time: where that is much work, more of them are one.
+const SHARE: u32 = 5;
 /// Answers are kept for so long after a call's deadline.
 const KEEP: Duration = Duration::from_secs(10);
 /// No call runs for longer, whatever its caller says.
@@ -33,7 +35,8 @@ pub(super) struct Engine {
     peers: Peers,
     copies: Copies,
     feeds: Feeds,
-    catalogue: Vec<Announced>,
+    /// What this node has, as it said.
+    catalogue: BTreeMap<String, Announced>,
     revision: u64,
     beat: Instant,
 }
@@ -47,7 +50,7 @@ impl Engine {
             peers: Peers::new(&bus.inner.node, link.process, timing),
             copies: Copies::new(timing),
             feeds: Feeds::new(timing),
-            catalogue: Vec::new(),
+            catalogue: BTreeMap::new(),
             revision: 0,
             beat: Instant::now(),
         }
@@ -56,7 +59,7 @@ impl Engine {
     pub(super) async fn run(mut self) {
         let transport = Arc::clone(&self.link.transport);
         let link = Arc::clone(&self.link);
-        // Changes that come close together are one.
+        let mut pause = SETTLE;
         let mut settled: Option<Instant> = None;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -67,10 +70,12 @@ impl Engine {
                     Some(received) => self.hear(&received.from, &received.message),
                     None => return,
                 },
-                () = link.bell.notified(), if settled.is_none() => settled = Some(Instant::now() + SETTLE),
+                () = link.bell.notified(), if settled.is_none() => settled = Some(Instant::now() + pause),
                 () = tokio::time::sleep_until(settled.unwrap_or_else(Instant::now)), if settled.is_some() => {
                     settled = None;
+                    let begun = Instant::now();
                     self.refresh();
+                    pause = SETTLE.max(begun.elapsed() * (SHARE - 1));
                 }
                 _ = tick.tick() => self.tick(),
             }
@@ -83,11 +88,28 @@ impl Engine {
     /// What this node has and follows, after something changed.
     fn refresh(&mut self) {
         let Some(bus) = upgrade(&self.bus) else { return };
-        let catalogue = bus.catalogue();
-        if catalogue != self.catalogue || self.revision == 0 {
-            self.catalogue = catalogue;
+        let first = self.revision == 0;
+        let (mut services, mut gone) = (Vec::new(), BTreeSet::new());
+        for (name, now) in bus.news(self.link.process, first) {
+            match now {
+                Some(now) if self.catalogue.get(&name) == Some(&now) => {}
+                Some(now) => {
+                    services.push(now.clone());
+                    self.catalogue.insert(name, now);
+                }
+                None if self.catalogue.remove(&name).is_some() => _ = gone.insert(name),
+                None => {}
+            }
+        }
+        if first || !services.is_empty() || !gone.is_empty() {
             self.revision += 1;
-            self.announce(None);
+            let word = Word::Changed { from: self.revision - 1, revision: self.revision, services, gone };
+            let small = serde_json::to_vec(&word).is_ok_and(|text| text.len() <= self.link.transport.max_message() / 2);
+            if small && !first {
+                self.link.say(None, word, &[]);
+            } else {
+                self.announce(None);
+            }
         }
         self.follow(&bus);
         self.tick();
@@ -114,7 +136,7 @@ impl Engine {
 
     /// Says what this node has, to all or one.
     fn announce(&self, to: Option<(&str, Uuid)>) {
-        let all = pages(&self.catalogue, self.link.transport.max_message() / 2);
+        let all = pages(self.catalogue.values(), self.link.transport.max_message() / 2);
         let pages = all.len();
         for (page, services) in all.into_iter().enumerate() {
             self.link.say(to, Word::Catalogue { revision: self.revision, page, pages, services }, &[]);
@@ -135,7 +157,7 @@ impl Engine {
         let dead = self.peers.expire(now);
         dead.iter().for_each(|process| self.forget(*process));
         if !dead.is_empty() {
-            self.learn(&bus);
+            self.learn(&bus, None);
         }
         self.feeds.expire(now);
         self.copies.tick(now, &mut out);
@@ -170,15 +192,18 @@ impl Engine {
 
     fn forget(&mut self, process: Uuid) {
         self.feeds.end_all(process);
-        self.link.calls.leave(process);
+        self.link.calls.leave(process, Instant::now());
     }
 
     /// Who has which name may be others now.
-    fn learn(&mut self, bus: &Bus) {
-        let (remote, lost) = self.peers.winners(&bus.claims());
-        bus.learn(remote, &lost);
+    /// `only`: as far as those names are concerned.
+    fn learn(&mut self, bus: &Bus, only: Option<&BTreeSet<String>>) {
+        let (remote, lost) = self.peers.winners(&bus.claims(only), only);
+        bus.learn(only, remote, &lost);
         // At once: nothing that is on its way for a copy may reach what is no copy any more.
-        self.follow(bus);
+        if only.is_none_or(|names| self.copies.concerns(names)) {
+            self.follow(bus);
+        }
         self.link.ring();
     }
 
@@ -195,7 +220,7 @@ impl Engine {
         if envelope.word == Word::Bye {
             if self.peers.leave(process) {
                 self.forget(process);
-                self.learn(&bus);
+                self.learn(&bus, None);
             }
             return;
         }
@@ -208,7 +233,7 @@ impl Engine {
         }
         if !heard.replaced.is_empty() {
             heard.replaced.iter().for_each(|process| self.forget(*process));
-            self.learn(&bus);
+            self.learn(&bus, None);
         }
         let mut out = Outgoing::new();
         match envelope.word {
@@ -225,7 +250,17 @@ impl Engine {
             Word::AskCatalogue => self.announce(Some((node, process))),
             Word::Catalogue { revision, page, pages, services } => {
                 if self.peers.catalogue(process, revision, (page, pages), services) {
-                    self.learn(&bus);
+                    self.learn(&bus, None);
+                }
+            }
+            Word::Changed { from, revision, services, gone } => {
+                match self.peers.changed(process, (from, revision), services, gone) {
+                    Some(names) => self.learn(&bus, Some(&names)),
+                    // It is not what follows on what is known: all of it will do.
+                    None if self.peers.beat(process, revision, now) => {
+                        out.push((process, Word::AskCatalogue, Vec::new()));
+                    }
+                    None => {}
                 }
             }
             Word::Bye => {}
@@ -326,7 +361,7 @@ impl Engine {
 }
 
 /// A catalogue in pages of so many bytes, about; one at least. A service with many tables spans several.
-fn pages(catalogue: &[Announced], room: usize) -> Vec<Vec<Announced>> {
+fn pages<'a>(catalogue: impl Iterator<Item = &'a Announced>, room: usize) -> Vec<Vec<Announced>> {
     let (mut pages, mut used) = (vec![Vec::new()], 0);
     let mut put = |service: Announced, bytes: usize| {
         if used + bytes > room && used > 0 {

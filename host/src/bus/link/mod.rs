@@ -184,8 +184,9 @@ impl Bus {
         link.stop();
         link.say(None, Word::Bye, &[]);
         let gone: Vec<Uuid> = self.registry().remote.values().map(|remote| remote.process).collect();
-        gone.into_iter().for_each(|process| link.calls.leave(process));
-        self.learn(std::collections::BTreeMap::new(), &std::collections::BTreeMap::new());
+        gone.into_iter().for_each(|process| link.calls.leave(process, Instant::now()));
+        self.registry().forget_news();
+        self.learn(None, std::collections::BTreeMap::new(), &std::collections::BTreeMap::new());
     }
 
     /// The nodes of the bus, this one first.

@@ -3,10 +3,13 @@
 use super::Timing;
 use super::wire::Announced;
 use crate::bus::registry::Remote;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::time::Instant;
 use uuid::Uuid;
+
+/// Who was taken for dead is remembered for so many times the silence after which others are gone.
+const REMEMBERED: u32 = 60;
 
 /// Another process on the bus.
 #[derive(Debug)]
@@ -125,6 +128,30 @@ impl Peers {
         false
     }
 
+    /// What changed in its catalogue since the one of number `from`; answers which names that is about. `None`: it is not
+    /// the next after the one that is known.
+    pub(super) fn changed(
+        &mut self,
+        process: Uuid,
+        (from, revision): (u64, u64),
+        services: Vec<Announced>,
+        gone: BTreeSet<String>,
+    ) -> Option<BTreeSet<String>> {
+        let peer = self.peers.get_mut(&process)?;
+        if peer.revision != from || revision <= from || from == 0 {
+            return None;
+        }
+        peer.revision = revision;
+        peer.latest = peer.latest.max(revision);
+        let mut names = gone;
+        names.iter().for_each(|name| drop(peer.services.remove(name)));
+        for service in services {
+            names.insert(service.name.clone());
+            peer.services.insert(service.name.clone(), service);
+        }
+        Some(names)
+    }
+
     /// It goes, or is gone.
     pub(super) fn leave(&mut self, process: Uuid) -> bool {
         self.peers.remove(&process).is_some()
@@ -135,18 +162,26 @@ impl Peers {
         let dead = self.peers.iter().filter(|(_, peer)| now >= peer.heard + self.timing.down);
         let dead: Vec<Uuid> = dead.map(|(process, _)| *process).collect();
         dead.iter().for_each(|process| drop(self.peers.remove(process)));
+        // One that lives beats: after so long it is no more, or it was cut off and is new here as anybody who was.
+        let long = self.timing.down * REMEMBERED;
+        self.replaced.retain(|_, since| now < *since + long);
         dead
     }
 
     /// Who has each name among the other nodes, and the names that a service of this node loses, and to whom. The earlier
-    /// claim has a name; of two of one moment the smaller process.
+    /// claim has a name; of two of one moment the smaller process. `only`: as far as those names are concerned.
     pub(super) fn winners(
         &self,
         mine: &BTreeMap<String, u64>,
+        only: Option<&BTreeSet<String>>,
     ) -> (BTreeMap<String, Remote>, BTreeMap<String, Arc<str>>) {
         let mut best: BTreeMap<&str, (u64, Uuid, &Peer, &Announced)> = BTreeMap::new();
         for (process, peer) in &self.peers {
-            for service in peer.services.values() {
+            let services: Vec<&Announced> = match only {
+                None => peer.services.values().collect(),
+                Some(names) => names.iter().filter_map(|name| peer.services.get(name)).collect(),
+            };
+            for service in services {
                 let claim = (service.claim, *process);
                 if best.get(service.name.as_str()).is_none_or(|(c, p, ..)| claim < (*c, *p)) {
                     best.insert(&service.name, (claim.0, claim.1, peer, service));
@@ -235,6 +270,19 @@ mod tests {
         assert_eq!(peers.expire(later + Timing::default().down).len(), 2);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn who_was_replaced_is_forgotten_in_the_end() {
+        let (mut peers, begun) = (peers(), Instant::now());
+        for n in 0..500 {
+            peers.hear("a", Uuid::from_u128(100 + n), begun);
+        }
+        assert_eq!(peers.replaced.len(), 499);
+        peers.expire(begun + Timing::default().down);
+        assert_eq!(peers.replaced.len(), 499, "what is on its way may still come");
+        peers.expire(begun + Timing::default().down * REMEMBERED);
+        assert_eq!(peers.replaced.len(), 0);
+    }
+
     #[tokio::test]
     async fn the_earlier_claim_has_the_name() {
         let (mut peers, now) = (peers(), Instant::now());
@@ -243,13 +291,13 @@ mod tests {
         peers.hear("b", b, now);
         peers.catalogue(a, 1, (0, 1), vec![service("x", 10), service("y", 30)]);
         peers.catalogue(b, 1, (0, 2), vec![service("x", 5)]);
-        assert_eq!(&*peers.winners(&BTreeMap::new()).0["x"].node, "a", "a catalogue counts when it is whole");
+        assert_eq!(&*peers.winners(&BTreeMap::new(), None).0["x"].node, "a", "a catalogue counts when it is whole");
         peers.catalogue(b, 1, (1, 2), vec![service("y", 30)]);
         let mine = BTreeMap::from([("x".to_owned(), 7), ("y".to_owned(), 20)]);
-        let (remote, lost) = peers.winners(&mine);
+        let (remote, lost) = peers.winners(&mine, None);
         assert_eq!((&*remote["x"].node, &*lost["x"]), ("b", "b"));
         assert!(!remote.contains_key("y") && !lost.contains_key("y"), "mine is the earlier");
-        assert_eq!(&*peers.winners(&BTreeMap::new()).0["y"].node, "a", "of one moment the smaller process");
+        assert_eq!(&*peers.winners(&BTreeMap::new(), None).0["y"].node, "a", "of one moment the smaller process");
     }
 
     #[tokio::test]
@@ -260,6 +308,26 @@ mod tests {
         assert!(peers.catalogue(a, 4, (0, 1), vec![service("new", 1)]));
         assert!(!peers.catalogue(a, 3, (0, 1), vec![service("old", 1)]));
         assert!(!peers.catalogue(a, 4, (0, 1), vec![]));
-        assert!(peers.winners(&BTreeMap::new()).0.contains_key("new"));
+        assert!(peers.winners(&BTreeMap::new(), None).0.contains_key("new"));
+    }
+
+    #[tokio::test]
+    async fn what_changed_is_added_to_what_is_known_and_to_nothing_else() {
+        let (mut peers, now) = (peers(), Instant::now());
+        let a = Uuid::from_u128(1);
+        peers.hear("a", a, now);
+        assert_eq!(peers.changed(a, (0, 1), vec![service("x", 1)], BTreeSet::new()), None, "nothing is known yet");
+        assert!(peers.catalogue(a, 4, (0, 1), vec![service("x", 1), service("y", 1)]));
+        let names = |names: &[&str]| -> BTreeSet<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+        let changed = peers.changed(a, (4, 5), vec![service("z", 1)], names(&["x"]));
+        assert_eq!(changed, Some(names(&["x", "z"])));
+        let known = |peers: &Peers| peers.winners(&BTreeMap::new(), None).0.into_keys().collect::<BTreeSet<_>>();
+        assert_eq!(known(&peers), names(&["y", "z"]));
+        assert_eq!(peers.changed(a, (4, 5), vec![service("x", 1)], BTreeSet::new()), None, "twice");
+        assert_eq!(peers.changed(a, (6, 7), vec![service("x", 1)], BTreeSet::new()), None, "one was lost");
+        assert_eq!(known(&peers), names(&["y", "z"]));
+        assert!(peers.beat(a, 7, now), "it is asked for all");
+        let only = peers.winners(&BTreeMap::new(), Some(&names(&["z", "x"])));
+        assert_eq!(only.0.into_keys().collect::<BTreeSet<_>>(), names(&["z"]));
     }
 }

@@ -40,6 +40,8 @@ pub(crate) enum Word {
     AskCatalogue,
     /// What I have, in so many pages.
     Catalogue { revision: u64, page: usize, pages: usize, services: Vec<Announced> },
+    /// My catalogue of that number is the one of number `from`, but for these.
+    Changed { from: u64, revision: u64, services: Vec<Announced>, gone: BTreeSet<String> },
     /// I go.
     Bye,
     /// I follow a table of yours, for these services of mine. Said again and again; who stops saying it follows no more.

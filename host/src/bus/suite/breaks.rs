@@ -8,7 +8,7 @@ use std::future::IntoFuture;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs work that may deadlock.
-fn within_seconds(work: impl FnOnce() + Send + 'static) {
+pub(super) fn within_seconds(work: impl FnOnce() + Send + 'static) {
     let (done, ended) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
         work();
@@ -31,11 +31,6 @@ async fn calm() -> World {
 
 fn all() -> crate::bus::Pattern {
     "#".parse().unwrap()
-}
-
-fn put(service: &Service, rows: &[(i64, Option<&str>, i64)]) {
-    let (shape, rows) = topical(rows);
-    service.snapshot("t", shape, &rows, 0).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,7 +288,7 @@ fn the_names_of_a_fallback_may_look_at_the_bus() {
         let service = bus.register("web").unwrap();
         let there = bus.clone();
         service.fallback(move || there.services(false), |call| async move { Ok(call.args) });
-        assert_eq!(bus.catalogue().len(), 1);
+        assert_eq!(bus.news(bus.process(), true).len(), 1);
     });
 }
 

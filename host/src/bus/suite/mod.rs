@@ -3,6 +3,7 @@
 
 mod breaks;
 mod calls;
+mod locks;
 mod model;
 mod nodes;
 mod queues;
@@ -268,4 +269,10 @@ pub(super) fn topical(rows: &[(i64, Option<&str>, i64)]) -> (Shape, Batches) {
     let shape =
         Shape { topic: Some("topic".to_owned()), ..Shape::new(Arc::clone(&schema), vec!["id".to_owned()]).unwrap() };
     (shape, Batches::from(RecordBatch::try_new(schema, columns).unwrap()))
+}
+
+/// Publishes a whole state of `t` with topics.
+pub(super) fn put(service: &Service, rows: &[(i64, Option<&str>, i64)]) {
+    let (shape, rows) = topical(rows);
+    service.snapshot("t", shape, &rows, 0).unwrap();
 }

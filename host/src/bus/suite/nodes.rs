@@ -191,3 +191,38 @@ async fn a_node_that_hears_but_is_not_heard_heals() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_services_that_come_at_once_are_told_of_together_and_later_ones_alone() {
+    let world = World::three(1).await;
+    world.hub.calm();
+    let begin = |n: i32| {
+        let service = world.first().register(&format!("s{n}")).unwrap();
+        service.offer("t").unwrap();
+        service.offer("u").unwrap();
+        service
+    };
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = world.hub.counters().sent;
+    let mut services: Vec<Service> = (0..200).map(begin).collect();
+    until(|| world.last().services(false).len() == 200).await;
+    let sent = world.hub.counters().sent - before;
+    assert!(sent < 60, "{sent} messages of 200 services of two tables each");
+    services.truncate(150);
+    let one = begin(1000);
+    until(|| world.last().services(false).len() == 151 && world.last().has_service("s1000")).await;
+    drop(one);
+    until(|| !world.last().has_service("s1000")).await;
+    services.push(begin(1000));
+    let methods = |bus: &Bus| bus.registry().remote.get("s1000").map(|remote| remote.methods.clone());
+    until(|| methods(world.last()).is_some()).await;
+    services[150].method("new", "", |call| async move { Ok(call.args) });
+    until(|| methods(world.last()).is_some_and(|methods| methods.contains("new"))).await;
+    // Who missed some of it is told all.
+    world.part("n2");
+    services.truncate(100);
+    services.push(begin(2000));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.mend("n2");
+    until(|| world.last().services(false).len() == 101 && world.last().has_service("s2000")).await;
+}

@@ -184,3 +184,59 @@ async fn hidden_services_are_met_only_when_asked_for(world: World) {
     assert!(world.last().services(true).contains(&"_inner".to_owned()));
     assert!("_*/t".parse::<Selector>().is_err());
 }
+
+/// More tables than are looked through one by one.
+#[test]
+fn each_of_many_tables_is_kept_apart_while_they_come_and_go() {
+    let bus = Bus::new("n0");
+    let mut all = Consumer::to(&bus, "#/#");
+    let begin = |n: i64| {
+        let service = bus.register(&format!("s{n}")).unwrap();
+        publish(&service, "t", &[(n, n)]);
+        publish(&service, "u", &[(n, -n)]);
+        service
+    };
+    let mut services: BTreeMap<i64, Service> = (0..40).map(|n| (n, begin(n))).collect();
+    let check = |all: &mut Consumer, services: &BTreeMap<i64, Service>| {
+        all.drain();
+        let there: BTreeMap<_, _> = all
+            .held
+            .iter()
+            .filter(|(_, held)| held.at.is_some())
+            .map(|(name, held)| (name.clone(), held.rows.clone()))
+            .collect();
+        let expected = services
+            .keys()
+            .flat_map(|n| [("t", *n), ("u", -*n)].map(|(table, v)| (format!("s{n}/{table}"), [(*n, v)].into())));
+        assert_eq!(there, expected.collect());
+        assert_eq!(all.subscription.places().len(), 2 * services.len());
+    };
+    check(&mut all, &services);
+    for round in 1..4 {
+        // Some go, and some of those come back before anybody looked.
+        services.retain(|n, _| n % 7 != round && n % 3 != 0);
+        (0..20)
+            .filter(|n| n % 7 == round || n % 3 == round % 3)
+            .for_each(|n| _ = services.entry(n).or_insert_with(|| begin(n)));
+        check(&mut all, &services);
+    }
+    services.retain(|n, _| *n == 5);
+    check(&mut all, &services);
+    services.clear();
+    check(&mut all, &services);
+}
+
+#[test]
+fn what_did_not_change_is_not_touched() {
+    let bus = Bus::new("n0");
+    let service = bus.register("web").unwrap();
+    let _all: Vec<Subscription> =
+        ["#/#", "web/*", "web/t"].into_iter().map(|to| bus.subscribe(to.parse::<Selector>().unwrap())).collect();
+    publish(&service, "t", &[(1, 1)]);
+    service.offer("u").unwrap();
+    for only in [None, Some("t"), Some("u")] {
+        let mut touched = crate::bus::Touched::default();
+        bus.registry().reconcile("web", only, &mut touched);
+        assert!(touched.tables.is_empty() && touched.unfit.is_empty(), "{touched:?}");
+    }
+}

@@ -18,11 +18,6 @@ fn seeing(view: View) -> SubscribeOptions {
     SubscribeOptions { view, ..SubscribeOptions::default() }
 }
 
-fn put(service: &Service, rows: &[(i64, Option<&str>, i64)]) {
-    let (shape, rows) = topical(rows);
-    service.snapshot("t", shape, &rows, 0).unwrap();
-}
-
 async fn a_row_that_changes_topic_goes_for_one_and_comes_for_the_other(world: World) {
     let service = world.service("web").await;
     put(&service, &[(1, Some("a"), 1), (2, Some("b"), 2), (3, Some("c"), 3)]);
