@@ -114,30 +114,17 @@ fn spec_of(view: &TableView) -> Value {
 }
 
 pub(super) async fn schema(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {
-<<<<<<< HEAD
     let name = name(&state, &ds)?;
-    let views = state.bus.tables();
-    let tables: Vec<Value> = views.iter().filter(|v| v.address.service() == name).map(|v| spec_of(v)).collect();
-=======
-    let (name, ..) = find(&state, &ds)?;
     let slots = state.bus.slots_of(&name);
     let tables: Vec<Value> = slots.iter().filter_map(|slot| slot.view()).map(|v| spec_of(&v)).collect();
->>>>>>> A
     Ok(Json(json!({"tables": tables})))
 }
 
 pub(super) async fn tables(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {
-<<<<<<< HEAD
     let name = name(&state, &ds)?;
-    let views = state.bus.tables();
-    let mine = views.iter().filter(|v| v.address.service() == name);
-    Ok(Json(json!({"results": mine.map(|v| json!({"id": v.address.table()})).collect::<Vec<_>>()})))
-=======
-    let (name, ..) = find(&state, &ds)?;
     let slots = state.bus.slots_of(&name);
     let mine = slots.iter().filter(|slot| slot.is_there());
     Ok(Json(json!({"results": mine.map(|slot| json!({"id": slot.address().table()})).collect::<Vec<_>>()})))
->>>>>>> A
 }
 
 pub(super) async fn table(
