@@ -174,25 +174,7 @@ impl Args {
     ///
     /// All problems at once: unknown, missing, given twice, too many.
     pub(crate) fn of(info: Option<ActionInfo>, request: ExecuteRequest) -> Result<Self, Error> {
-        let mut found = Vec::new();
-        if let Some(info) = &info {
-            let names: Vec<&str> = info.args.iter().map(|a| a.name.as_str()).collect();
-            if request.positional.len() > names.len() {
-                found.push(format!("{} arguments given, {} taken", request.positional.len(), names.len()));
-            }
-            for name in request.named.keys() {
-                match names.iter().position(|n| n == name) {
-                    None => found.push(format!("unknown argument {name:?}: it takes {}", names.join(", "))),
-                    Some(i) if i < request.positional.len() => found.push(format!("argument {name:?} is given twice")),
-                    Some(_) => {}
-                }
-            }
-            for (i, arg) in info.args.iter().enumerate() {
-                if arg.required && i >= request.positional.len() && !request.named.contains_key(&arg.name) {
-                    found.push(format!("missing argument {:?}", arg.name));
-                }
-            }
-        }
+        let found = info.as_ref().map(|info| info.misfits(&request.positional, &request.named)).unwrap_or_default();
         if found.is_empty() {
             return Ok(Self { info, positional: request.positional, named: request.named });
         }

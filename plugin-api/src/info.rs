@@ -1,7 +1,7 @@
 //! What a driver says of itself: the JSON that `describe` answers, typed. Host and driver share these types.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A driver: its identity, and what its sources can do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -164,6 +164,31 @@ impl ActionInfo {
     pub fn optional_arg(mut self, name: impl Into<String>, description: impl Into<String>) -> Self {
         self.args.push(ArgInfo { name: name.into(), description: description.into(), required: false });
         self
+    }
+}
+
+impl ActionInfo {
+    /// What is wrong with the arguments of a request, everything at once: unknown, missing, given twice, too many.
+    #[must_use]
+    pub fn misfits(&self, positional: &[Value], named: &Map<String, Value>) -> Vec<String> {
+        let mut found = Vec::new();
+        let names: Vec<&str> = self.args.iter().map(|a| a.name.as_str()).collect();
+        if positional.len() > names.len() {
+            found.push(format!("{} arguments given, {} taken", positional.len(), names.len()));
+        }
+        for name in named.keys() {
+            match names.iter().position(|n| n == name) {
+                None => found.push(format!("unknown argument {name:?}: it takes {}", names.join(", "))),
+                Some(i) if i < positional.len() => found.push(format!("argument {name:?} is given twice")),
+                Some(_) => {}
+            }
+        }
+        for (i, arg) in self.args.iter().enumerate() {
+            if arg.required && i >= positional.len() && !named.contains_key(&arg.name) {
+                found.push(format!("missing argument {:?}", arg.name));
+            }
+        }
+        found
     }
 }
 

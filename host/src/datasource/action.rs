@@ -4,7 +4,9 @@ use super::error::fault;
 use super::runner::Shared;
 use crate::bus::{Call, Fault, Service};
 use crate::plugin::Catalog;
+use busway_plugin_api::info::ActionInfo;
 use busway_plugin_api::message::{ExecuteRequest, PollRequest};
+use busway_plugin_api::options::nearest;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,12 @@ pub enum ActionError {
         /// Why.
         error: String,
     },
+    /// Another request came under the same id.
+    #[error("request id {0:?} was used for another request: choose another id")]
+    RequestId(String),
+    /// The host lost it: its log says where.
+    #[error("the host failed in this request: its log says where")]
+    Lost,
     /// The source says no.
     #[error(transparent)]
     Failed(Fault),
@@ -48,7 +56,40 @@ impl From<ActionError> for Fault {
             ActionError::Failed(fault) => fault,
             ActionError::NotFound(_) => Self::new("not_found", error),
             ActionError::NotOpen { .. } => Self::new("not_open", error),
+            ActionError::RequestId(_) => Self::new("request_id_used", error),
+            ActionError::Lost => Self::new("lost", error),
         }
+    }
+}
+
+/// Whether the request is of an action that the driver declares, with arguments as declared.
+///
+/// # Errors
+///
+/// The nearest action, or everything that is wrong with the arguments.
+pub(super) fn check(actions: &[ActionInfo], request: &ExecuteRequest) -> Result<(), ActionError> {
+    let refuse = |kind: &str, text: String| Err(ActionError::Failed(Fault::new(kind, text)));
+    let Some(info) = actions.iter().find(|info| info.name == request.action) else {
+        let names = || actions.iter().map(|info| info.name.as_str());
+        let near = nearest(&request.action, names());
+        return refuse(
+            "unknown_action",
+            match near {
+                Some(near) => format!("no action {:?}: did you mean {near:?}?", request.action),
+                None if actions.is_empty() => format!("no action {:?}: its driver has none", request.action),
+                None => {
+                    format!("no action {:?}: its driver has {}", request.action, names().collect::<Vec<_>>().join(", "))
+                }
+            },
+        );
+    };
+    let misfits = info.misfits(&request.positional, &request.named);
+    match misfits.is_empty() {
+        true => Ok(()),
+        false => refuse(
+            "invalid_arguments",
+            format!("the arguments of {:?} are wrong: {}", request.action, misfits.join("; ")),
+        ),
     }
 }
 
@@ -70,6 +111,7 @@ pub(super) async fn run(
                 return Err(ActionError::Failed(Fault::new("standby", text)));
             }
         };
+        check(&open.generation.info.actions, &request)?;
         let left = until.saturating_duration_since(Instant::now());
         let done = open.execute(request.clone(), left, shared.still(&open)).await;
         if done.as_ref().is_err_and(super::open::SourceError::is_code_fault) {

@@ -98,6 +98,23 @@ impl Ingest {
         *lock(&self.door) = to;
     }
 
+    /// Whether the table is there.
+    pub(super) fn has(&self, table: &str) -> bool {
+        self.service.has(table)
+    }
+
+    /// Applies what a client wrote, as the source's own publication would be.
+    pub(super) fn write(&self, update: Update) -> Result<(), CallError> {
+        let door = lock(&self.door);
+        match *door {
+            Door::Open => self.put(update, 0),
+            Door::Standby | Door::Superseded => {
+                Err(CallError::new(Code::STANDBY, "the datasource moves to another source: try again at once"))
+            }
+            Door::Closed => Err(CallError::new(Code::CLOSED, "the source is closed")),
+        }
+    }
+
     pub(super) fn close(&self) {
         self.calls.close();
         self.turn(Door::Closed);

@@ -40,8 +40,11 @@ pub(super) async fn tell(name: String, shared: Arc<Shared>, mut tables: watch::R
         if let Some(open) = active {
             let same = |of: &Weak<Open>| std::ptr::eq(of.as_ptr(), Arc::as_ptr(&open));
             if told.as_ref().is_none_or(|(of, told)| !same(of) || *told != wanted) {
-                told = Some((Arc::downgrade(&open), wanted.clone()));
+                let before = told.replace((Arc::downgrade(&open), wanted.clone()));
+                let before = before.filter(|(of, _)| same(of)).map(|(_, tables)| tables).unwrap_or_default();
+                let new: Vec<String> = wanted.difference(&before).cloned().collect();
                 say(&name, &open, wanted).await;
+                read(&open, &new);
                 continue;
             }
         }
@@ -52,6 +55,15 @@ pub(super) async fn tell(name: String, shared: Arc<Shared>, mut tables: watch::R
         if changed.is_err() {
             return;
         }
+    }
+}
+
+/// Has tables polled that were not, as nobody wanted them.
+fn read(open: &Open, new: &[String]) {
+    let lazy = open.tables().into_iter().filter(|table| table.lazy && new.contains(&table.name));
+    let tables: Vec<String> = lazy.map(|table| table.name).filter(|table| !open.ingest.has(table)).collect();
+    if !tables.is_empty() {
+        open.ingest.want(&PollRequest { tables: Some(tables), snapshot: true });
     }
 }
 

@@ -12,8 +12,10 @@ mod entry;
 mod error;
 mod ingest;
 mod interest;
+mod once;
 mod open;
 mod options;
+mod push;
 mod record;
 mod refusal;
 mod runner;
@@ -24,6 +26,7 @@ mod synchronize;
 
 pub use action::ActionError;
 pub use options::{HIDDEN, PERSIST_DATA, POLL_TIME, shown};
+pub use push::Written;
 pub use record::{Change, Draft, ManagedBy, Record};
 pub use refusal::Refusal;
 pub use runner::{Phase, Status};

@@ -8,7 +8,10 @@ use super::record::Record;
 use crate::bus::Service;
 use crate::plugin::{Call, CallError, Generation, HostCalls, PoolError, Source};
 use busway_plugin_api::abi::Status as Code;
-use busway_plugin_api::message::{CallHead, ExecuteRequest, OpenRequest, PollRequest, StateBody, SubscribedRequest};
+use busway_plugin_api::info::TableInfo;
+use busway_plugin_api::message::{
+    CallHead, ExecuteRequest, OpenRequest, PollRequest, StateBody, SubscribedRequest, WebhookRequest,
+};
 use busway_plugin_api::table::Update;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -67,6 +70,8 @@ impl SourceError {
 pub(super) struct Open {
     pub(super) generation: Arc<Generation>,
     pub(super) ingest: Arc<Ingest>,
+    /// The tables that it says it has.
+    tables: Mutex<Vec<TableInfo>>,
     /// There until it is closed.
     source: Mutex<Option<Arc<dyn Source>>>,
     calls: AtomicU64,
@@ -100,7 +105,37 @@ impl Open {
         let opening = move || driver.open(&request, host);
         let source = generation.pool.run(DEADLINE, move || door.close(), opening).await??;
         generation.sources.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { generation, ingest, source: Mutex::new(Some(source)), calls: AtomicU64::new(2) })
+        let tables = Mutex::new(generation.info.tables.clone());
+        let open = Self { generation, ingest, tables, source: Mutex::new(Some(source)), calls: AtomicU64::new(2) };
+        if let Err(error) = open.learn_tables().await {
+            match error.is_hung() {
+                true => Arc::new(open).leak(),
+                false => open.close().await,
+            }
+            return Err(error);
+        }
+        Ok(open)
+    }
+
+    /// Asks which tables it has now.
+    pub(super) async fn learn_tables(&self) -> Result<(), SourceError> {
+        let tables = match self.call(DEADLINE, |s, head| s.tables(head)).await {
+            Ok(tables) => tables,
+            Err(error) if error.status() == Some(Code::NOT_IMPLEMENTED) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        *self.tables.lock().unwrap_or_else(PoisonError::into_inner) = tables;
+        Ok(())
+    }
+
+    /// The tables that it says it has.
+    pub(super) fn tables(&self) -> Vec<TableInfo> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether one of them is polled only while somebody subscribes to it.
+    pub(super) fn has_lazy(&self) -> bool {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|table| table.lazy)
     }
 
     fn source(&self) -> Result<Arc<dyn Source>, CallError> {
@@ -181,6 +216,11 @@ impl Open {
             false => Ok(None),
         };
         self.call_of(self.source()?, deadline, ACTION, work).await
+    }
+
+    /// Hands on what somebody sent about news; the tables that were updated.
+    pub(super) async fn webhook(&self, request: WebhookRequest) -> Result<Vec<String>, SourceError> {
+        self.call(ACTION, move |s, head| s.webhook(Call { head, body: &request })).await
     }
 
     /// Tells which tables have subscribers.

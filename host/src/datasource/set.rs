@@ -2,6 +2,7 @@
 
 use super::action::{self, ACTION, ActionError};
 use super::entry::Entry;
+use super::once::Once;
 use super::record::Record;
 use super::runner::{Command, Status};
 use super::secret::Keyring;
@@ -47,6 +48,8 @@ pub(super) struct Inner {
     /// Rung when that is to be done soon.
     pub(super) wake: Notify,
     pub(super) stopping: watch::Sender<bool>,
+    /// Requests that carried an id.
+    once: Arc<Once>,
     /// Runners that were told to end.
     pub(super) ending: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
@@ -80,6 +83,7 @@ impl Datasources {
             turn: tokio::sync::Mutex::default(),
             wake: Notify::new(),
             stopping: watch::Sender::new(false),
+            once: Arc::default(),
             ending: std::sync::Mutex::default(),
         };
         let all = Self { inner: Arc::new(inner) };
@@ -122,15 +126,33 @@ impl Datasources {
         entries.by_id.get(&id).cloned()
     }
 
-    /// Runs an action of a datasource's source. When the future is dropped, the action is cancelled.
+    /// Runs an action of a datasource's source. When the future is dropped, the action is cancelled. A request with an id runs
+    /// once in this host's life (of the last 10,000), whoever goes: one that comes again is answered as the first was.
     ///
     /// # Errors
     ///
-    /// When it is not there or not open, and what the source answers.
+    /// When it is not there or not open, has no such action or no such arguments, and what the source answers.
     pub async fn execute(&self, name_or_id: &str, request: ExecuteRequest) -> Result<Value, ActionError> {
         let entry = self.find(name_or_id).ok_or_else(|| ActionError::NotFound(name_or_id.to_owned()))?;
+        let (record, shared) = (entry.record(), entry.shared());
+        let Some(id) = request.request_id.clone() else {
+            return action::run(&record.name, &shared, request, ACTION).await;
+        };
+        let (name, asked) = (record.name.clone(), request.clone());
+        let work = async move { action::run(&name, &shared, asked, ACTION).await };
+        self.inner.once.run(record.id, &id, request, work).await
+    }
+
+    /// Whether an action could begin now: the predecessor's clients ask and do not wait for its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute), as far as can be told before.
+    pub fn can_execute(&self, name_or_id: &str, request: &ExecuteRequest) -> Result<(), ActionError> {
+        let entry = self.find(name_or_id).ok_or_else(|| ActionError::NotFound(name_or_id.to_owned()))?;
         let shared = entry.shared();
-        action::run(&entry.record().name, &shared, request, ACTION).await
+        let open = shared.open().ok_or_else(|| ActionError::not_open(&entry.record().name, &shared))?;
+        action::check(&open.generation.info.actions, request)
     }
 
     /// Polls a datasource soon.

@@ -45,12 +45,20 @@ impl Error {
 
 impl From<ActionError> for Error {
     fn from(error: ActionError) -> Self {
-        let status = match &error {
-            ActionError::NotFound(_) => StatusCode::NOT_FOUND,
-            ActionError::NotOpen { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            ActionError::Failed(_) => StatusCode::BAD_REQUEST,
+        let (status, kind) = match &error {
+            ActionError::NotFound(_) => (StatusCode::NOT_FOUND, "DatasourceNotFound"),
+            ActionError::NotOpen { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_open"),
+            ActionError::RequestId(_) => (StatusCode::CONFLICT, "request_id_used"),
+            ActionError::Lost => (StatusCode::INTERNAL_SERVER_ERROR, "lost"),
+            // It is about to be over.
+            ActionError::Failed(fault) if ["standby", "busy", "cancelled"].contains(&fault.kind.as_str()) => {
+                (StatusCode::SERVICE_UNAVAILABLE, fault.kind.as_str())
+            }
+            ActionError::Failed(fault) if fault.kind == "timed_out" => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
+            ActionError::Failed(fault) => (StatusCode::BAD_REQUEST, fault.kind.as_str()),
         };
-        Self::new(status, error.to_string())
+        let data = json!({"kind": kind});
+        Self::new(status, error.to_string()).with(data)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod body;
 mod calls;
+mod configuration;
 mod datasources;
 mod error;
 mod guard;
@@ -10,6 +11,7 @@ mod outbox;
 mod overview;
 mod predecessor;
 mod publication;
+mod push;
 mod rows;
 mod server;
 mod services;
@@ -25,6 +27,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
 use session::Sessions;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -35,6 +38,8 @@ struct State {
     catalog: Arc<Catalog>,
     datasources: Datasources,
     sessions: Sessions,
+    /// The configuration file that the host was started with.
+    file: Option<Arc<PathBuf>>,
     /// Turns true when the host stops: streams end then.
     stopping: watch::Receiver<bool>,
 }
@@ -58,7 +63,17 @@ fn router(state: State) -> Router {
         .route("/v1/data-sources/{ds}/tables", get(predecessor::tables))
         .route("/v1/data-sources/{ds}/tables/{table}", get(predecessor::table))
         .route("/v1/data-sources/{ds}/tables/{table}/spec", get(predecessor::spec))
-        .route("/v1/data-sources/{ds}/tables/{table}/rows", get(rows::of_datasource))
+        .route(
+            "/v1/data-sources/{ds}/tables/{table}/rows",
+            get(rows::of_datasource)
+                .put(push::replace)
+                .patch(push::change)
+                .layer(DefaultBodyLimit::max(publication::MOST_BYTES)),
+        )
+        .route("/v1/data-sources/{ds}/webhook", post(push::webhook))
+        .route("/v1/data-sources/{ds}/tables/{table}/webhook", post(push::webhook_of_table))
+        .route("/v1/config/diff", get(configuration::diff))
+        .route("/v1/config/reload", post(configuration::reload))
         .route("/v1/log-filter", get(log::get).put(log::put))
         .route("/v1/services", get(services::list))
         .route("/v1/services/{service}/tables", get(services::tables))

@@ -6,11 +6,11 @@
 use super::State;
 use super::error::{Body, Error};
 use crate::bus::{Address, TableView, View};
-use crate::datasource::{self, Refusal};
+use crate::datasource::{self, PERSIST_DATA, POLL_TIME, Refusal};
 use crate::plugin::Generation;
 use axum::Json;
 use axum::extract::{Path, Query, State as Extract};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use busway_plugin_api::TableSpec;
 use busway_plugin_api::info::TableInfo;
 use busway_plugin_api::message::ExecuteRequest;
@@ -37,12 +37,18 @@ pub(super) async fn drivers(Extract(state): Extract<State>) -> Json<Value> {
 }
 
 pub(super) async fn driver(Extract(state): Extract<State>, Path(driver): Path<String>) -> Result<Json<Value>, Error> {
-    let generation =
-        state.catalog.serving(&driver).ok_or_else(|| Error::not_found(format!("Driver not found {driver}")))?;
+    let generation = state.catalog.serving(&driver).ok_or_else(|| {
+        let why = state.catalog.why_not(&driver);
+        Error::not_found(format!("Driver not found {driver}: {why}")).with(json!({"kind": "DriverNotFound"}))
+    })?;
     let info = &generation.info;
     let required = |required| if required { "required" } else { "(optional)" };
-    let config: Map<String, Value> =
+    let mut config: Map<String, Value> =
         info.options.iter().map(|o| (o.name.clone(), required(o.required).into())).collect();
+    // What the host does for every datasource is set among them, too.
+    for own in [POLL_TIME, PERSIST_DATA] {
+        config.entry(own).or_insert_with(|| required(false).into());
+    }
     let secret: Vec<&str> = info.options.iter().filter(|o| o.secret).map(|o| o.name.as_str()).collect();
     Ok(Json(json!({
         "id": info.id,
@@ -78,7 +84,11 @@ pub(super) fn view(state: &State, ds: &str, table: &str) -> Result<Arc<TableView
     let name = name(state, ds)?;
     let address = Address::new(&name, table).map_err(|e| Error::bad_request(e.to_string()))?;
     let seen = state.bus.look(&address, None, &View::default()).map_err(|e| Error::bad_request(e.to_string()))?;
-    seen.ok_or_else(|| Error::not_found(format!("Not Found::tablename '{table}' does not exist")))
+    seen.ok_or_else(|| match state.datasources.is_idle(&name, table) {
+        true => Error::bad_request(format!("table {table} is a lazy table and is not subscribed."))
+            .with(json!({"kind": "LazyTable"})),
+        false => Error::not_found(format!("Not Found::tablename '{table}' does not exist")),
+    })
 }
 
 pub(super) async fn status(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {
@@ -146,6 +156,7 @@ struct Execute {
     name: String,
     #[serde(default)]
     args: Args,
+    request_id: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -156,11 +167,13 @@ struct Args {
     named: Map<String, Value>,
 }
 
-/// `?action=request-refresh` and `?action=execute`. Unlike the predecessor's, the answer to `execute` is its result.
+/// `?action=request-refresh` and `?action=execute`. As the predecessor's, `execute` answers at once, when the action can
+/// begin; with `wait=true` it answers the action's result. `x-request-id` (or `request_id` in the body): runs once.
 pub(super) async fn act(
     Extract(state): Extract<State>,
     Path(ds): Path<String>,
     Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Json<Value>, Error> {
     match query.get("action").map(String::as_str) {
@@ -173,10 +186,21 @@ pub(super) async fn act(
                 let form = "{'positional': [<args>], 'named': {<key>:<value>,}}";
                 Error::bad_request(format!("Incorrect argument syntax. Requires: {form}: {e}"))
             })?;
-            let Args { positional, named } = request.args;
-            let request = ExecuteRequest { action: request.name, positional, named, request_id: None };
-            let result = state.datasources.execute(&ds, request).await?;
-            Ok(Json(json!({"result": result})))
+            let header = headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+            let Execute { name, args: Args { positional, named }, request_id } = request;
+            let request = ExecuteRequest { action: name, positional, named, request_id: request_id.or(header) };
+            if query.get("wait").is_some_and(|wait| wait != "false") {
+                let result = state.datasources.execute(&ds, request).await?;
+                return Ok(Json(json!({"result": result})));
+            }
+            state.datasources.can_execute(&ds, &request)?;
+            tokio::spawn(async move {
+                let action = request.action.clone();
+                if let Err(error) = state.datasources.execute(&ds, request).await {
+                    tracing::warn!(datasource = ds, action, %error, "an action that nobody waits for failed");
+                }
+            });
+            Ok(Json(json!({})))
         }
         Some(other) => Err(Error::new(StatusCode::NOT_IMPLEMENTED, format!("Method not supported: action {other:?}"))),
         None => Err(Error::bad_request("Missing required action parameter.")),

@@ -69,7 +69,7 @@ impl From<PublishError> for Error {
     }
 }
 
-type Given = Result<Bytes, BytesRejection>;
+pub(super) type Given = Result<Bytes, BytesRejection>;
 
 /// Publishes a table, or all its rows anew.
 pub(super) async fn put(
@@ -134,7 +134,7 @@ pub(super) async fn delete(
 }
 
 /// No work for a thread that others wait for.
-async fn work(work: impl FnOnce() -> Result<Value, Error> + Send + 'static) -> Result<Json<Value>, Error> {
+pub(super) async fn work(work: impl FnOnce() -> Result<Value, Error> + Send + 'static) -> Result<Json<Value>, Error> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|e| Err(Error::internal(&e))).map(Json)
 }
@@ -147,7 +147,7 @@ fn own(state: &State, service: &str, table: &str, headers: &HeaderMap) -> Result
     state.sessions.own(state, service, headers)
 }
 
-fn bytes(body: Given) -> Result<Bytes, Error> {
+pub(super) fn bytes(body: Given) -> Result<Bytes, Error> {
     body.map_err(|e| match e.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             let most = MOST_BYTES >> 20;
@@ -158,7 +158,7 @@ fn bytes(body: Given) -> Result<Bytes, Error> {
     })
 }
 
-fn read<T: serde::de::DeserializeOwned>(body: &Bytes, form: &str) -> Result<T, Error> {
+pub(super) fn read<T: serde::de::DeserializeOwned>(body: &Bytes, form: &str) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|e| Error::bad_request(format!("{form}: {e}")))
 }
 
@@ -188,7 +188,7 @@ fn shape(whole: &Whole) -> Result<Shape, Error> {
 }
 
 /// `of`: where in the body.
-fn batches(schema: &SchemaRef, rows: &[Value], of: &str) -> Result<Batches, Error> {
+pub(super) fn batches(schema: &SchemaRef, rows: &[Value], of: &str) -> Result<Batches, Error> {
     let batch = rows_of_json(schema, rows).map_err(|e| {
         let text = match e.row().map(|row| format!("row {row}")) {
             Some(row) => e.to_string().replacen(&row, &format!("{row}{of}"), 1),
@@ -200,7 +200,7 @@ fn batches(schema: &SchemaRef, rows: &[Value], of: &str) -> Result<Batches, Erro
 }
 
 /// The columns that tell which rows are meant, and those of the rows; all, of a table without a key.
-fn keys(shape: &Shape, mut rows: Vec<Value>) -> (SchemaRef, Vec<Value>) {
+pub(super) fn keys(shape: &Shape, mut rows: Vec<Value>) -> (SchemaRef, Vec<Value>) {
     if shape.key.is_empty() {
         return (Arc::clone(&shape.schema), rows);
     }

@@ -116,9 +116,16 @@ impl Server {
 
     /// Begins to answer.
     #[must_use]
-    pub(crate) fn serve(mut self, bus: Bus, catalog: Arc<Catalog>, datasources: Datasources) -> Self {
+    pub(crate) fn serve(
+        mut self,
+        bus: Bus,
+        catalog: Arc<Catalog>,
+        datasources: Datasources,
+        file: Option<PathBuf>,
+    ) -> Self {
         let (sessions, stopping) = (Sessions::default(), self.stopping.subscribe());
-        let state = State { bus, catalog, datasources, sessions, stopping };
+        let file = file.map(Arc::new);
+        let state = State { bus, catalog, datasources, sessions, file, stopping };
         let app = router(state);
         let stop = |mut stopping: watch::Receiver<bool>| async move {
             let _ = stopping.wait_for(|stop| *stop).await;

@@ -122,7 +122,7 @@ impl Node {
             }
         });
         let introspection = introspection::start(&bus, Arc::clone(&catalog), datasources.clone())?;
-        let server = server.serve(bus.clone(), Arc::clone(&catalog), datasources.clone());
+        let server = server.serve(bus.clone(), Arc::clone(&catalog), datasources.clone(), config.file.clone());
         Ok(Self { bus, catalog, datasources, server, reloading, introspection, _lock: lock })
     }
 

@@ -4,7 +4,7 @@ use busway_plugin_api::abi::Status;
 use busway_plugin_api::info::{DriverInfo, TableInfo};
 use busway_plugin_api::message::{
     AttachRequest, CallHead, CallRequest, ErrorBody, ExecuteRequest, LogRecord, OpenRequest, PollRequest,
-    SelfTestRequest, StateBody, SubscribedRequest,
+    SelfTestRequest, StateBody, SubscribedRequest, WebhookRequest,
 };
 use busway_plugin_api::table::Update;
 use serde_json::Value;
@@ -105,6 +105,8 @@ pub trait Source: Send + Sync {
     fn poll(&self, call: Call<'_, PollRequest>) -> Result<Vec<Update>, CallError>;
     /// Which tables have subscribers.
     fn subscribed(&self, call: Call<'_, SubscribedRequest>) -> Result<(), CallError>;
+    /// Takes what somebody sent about news; the tables that it updated.
+    fn webhook(&self, call: Call<'_, WebhookRequest>) -> Result<Vec<String>, CallError>;
     /// Runs an action.
     fn execute(&self, call: Call<'_, ExecuteRequest>) -> Result<Value, CallError>;
     /// Stop having effects.

@@ -14,8 +14,8 @@ use busway_plugin_api::abi::{
 use busway_plugin_api::info::{DriverInfo, TableInfo};
 use busway_plugin_api::message::{
     AttachRequest, CallHead, CancelRequest, ErrorBody, ExecuteRequest, Headed, LogFilterRequest, OpenRequest,
-    PollRequest, SelfTestRequest, StateBody, StatusRequest, SubscribedRequest, UpdateHeader, decode, encode, failure,
-    success,
+    PollRequest, SelfTestRequest, StateBody, StatusRequest, SubscribedRequest, UpdateHeader, WebhookRequest, decode,
+    encode, failure, success,
 };
 use busway_plugin_api::table::{Change, Update};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
@@ -107,6 +107,9 @@ impl Driver for AbiDriver {
     }
 }
 
+/// The operation of a source's `control` that takes what a webhook was sent.
+const WEBHOOK: &str = "webhook";
+
 struct AbiSource {
     source: SourceObject,
 }
@@ -133,6 +136,10 @@ impl Source for AbiSource {
 
     fn subscribed(&self, call: Call<'_, SubscribedRequest>) -> Result<(), CallError> {
         done(&self.source.subscribed(headed(call).as_str().into()))
+    }
+
+    fn webhook(&self, call: Call<'_, WebhookRequest>) -> Result<Vec<String>, CallError> {
+        answer(&self.source.control(WEBHOOK.into(), headed(call).as_str().into()))
     }
 
     fn execute(&self, call: Call<'_, ExecuteRequest>) -> Result<Value, CallError> {

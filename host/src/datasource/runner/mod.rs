@@ -12,6 +12,7 @@ pub(super) use shared::{Shared, Standing};
 pub use status::Status;
 
 use super::open::{Open, SourceError};
+use super::push;
 use super::record::Record;
 use crate::bus::Service;
 use crate::plugin::{Catalog, Generation, REPLACED, SwitchError};
@@ -151,7 +152,10 @@ impl Runner {
 
     async fn activate(&mut self, open: Arc<Open>) {
         match open.activate().await {
-            Ok(()) => drop(self.shared.set(Standing::Active(open))),
+            Ok(()) => {
+                push::begin(&open);
+                self.shared.set(Standing::Active(open));
+            }
             Err(error) => self.lose(&error).await,
         }
     }
@@ -175,9 +179,11 @@ impl Runner {
         if all {
             self.plan();
         }
+        let request = if all && open.has_lazy() { self.without_idle(&open, request).await } else { request };
+        let asked = request.tables.clone();
         match open.poll(request, self.record.spec.deadline).await {
             Ok(updates) => {
-                let errors = self.apply(&open, updates, all).await;
+                let errors = self.apply(&open, updates, all.then_some(asked)).await;
                 self.schedule.worked();
                 let text = open.ingest.text();
                 // A changed record that can't be applied is not forgotten over a good poll.
@@ -207,8 +213,36 @@ impl Runner {
         }
     }
 
-    /// Publishes what a poll answered. Of a poll of all tables, one that is missing is that table's error.
-    async fn apply(&self, open: &Open, updates: Vec<Update>, all: bool) -> Vec<(String, String)> {
+    /// The tables to poll, when some are polled only while somebody subscribes to them: those that nobody does subscribe to
+    /// are left out, and what is left of them ends.
+    async fn without_idle(&self, open: &Open, request: PollRequest) -> PollRequest {
+        if let Err(error) = open.learn_tables().await {
+            tracing::debug!(datasource = self.service.name(), %error, "the source does not say which tables it has");
+        }
+        let declared = open.tables();
+        let idle: BTreeSet<&String> =
+            declared.iter().filter(|t| t.lazy && !self.service.is_wanted(&t.name)).map(|t| &t.name).collect();
+        for table in idle.iter().filter(|table| self.service.has(table)) {
+            self.service.end(table);
+        }
+        for table in &idle {
+            // Patterns meet it before anybody reads it.
+            if let Err(error) = self.service.offer(table) {
+                tracing::warn!(datasource = self.service.name(), %error, "a table that can't be one");
+            }
+        }
+        let known = self.service.tables();
+        let all: BTreeSet<&String> = declared.iter().map(|t| &t.name).chain(&known).collect();
+        PollRequest { tables: Some(all.difference(&idle).map(|table| (*table).clone()).collect()), ..request }
+    }
+
+    /// Publishes what a poll answered. `all`: it was of all tables, or of these; one that is missing is that table's error.
+    async fn apply(
+        &self,
+        open: &Open,
+        updates: Vec<Update>,
+        all: Option<Option<Vec<String>>>,
+    ) -> Vec<(String, String)> {
         let named: BTreeSet<String> = updates.iter().map(|u| u.table.clone()).collect();
         let ingest = Arc::clone(&open.ingest);
         let poll = self.shared.status().polls + 1;
@@ -219,7 +253,9 @@ impl Runner {
             let applied = tokio::task::spawn_blocking(move || ingest.apply(updates, poll)).await;
             applied.unwrap_or_else(|e| vec![(String::new(), format!("the host panicked: {e}"))])
         };
-        for table in self.service.tables().into_iter().filter(|t| all && !named.contains(t)) {
+        let Some(asked) = all else { return errors };
+        let meant = |table: &String| asked.as_ref().is_none_or(|asked| asked.contains(table));
+        for table in self.service.tables().into_iter().filter(|t| meant(t) && !named.contains(t)) {
             let error = "the last poll said nothing of it".to_owned();
             self.service.fail(&table, error.clone());
             errors.push((table, error));

@@ -201,7 +201,7 @@ impl Runner {
                     self.service.end(&table);
                 }
                 let number = Some(new.generation.number);
-                let errors = self.apply(&new, updates, true).await;
+                let errors = self.apply(&new, updates, Some(None)).await;
                 self.shared.change(|status| {
                     status.generation = number;
                     status.polls += 1;

@@ -3,10 +3,6 @@
 //! A store knows of a record its id, its name and its revision. The rest is a text to it, in which secrets are sealed
 //! before they come here.
 
-mod memory;
-
-pub use memory::MemoryStore;
-
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 

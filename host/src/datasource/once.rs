@@ -1,0 +1,174 @@
+//! Requests that carry an id run once, however often they come.
+
+use super::action::ActionError;
+use busway_plugin_api::message::ExecuteRequest;
+use serde_json::Value;
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// So many requests are remembered.
+const REMEMBERED: usize = 10_000;
+/// So many bytes of answers: the oldest are forgotten first.
+const BYTES: usize = 16 << 20;
+
+type Outcome = Result<Value, ActionError>;
+
+/// One request.
+#[derive(Debug)]
+struct Slot {
+    /// What it asks, of which datasource.
+    asks: (Uuid, ExecuteRequest),
+    outcome: watch::Sender<Option<Outcome>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    slots: HashMap<String, Arc<Slot>>,
+    order: VecDeque<(String, usize)>,
+    bytes: usize,
+}
+
+/// The requests of this host's life that carried an id: the last ones.
+#[derive(Debug, Default)]
+pub(super) struct Once {
+    state: Mutex<State>,
+}
+
+impl Once {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a request with an id, unless one of that id was run or runs: then its outcome is the answer. One that runs goes on
+    /// when its caller goes: who comes back hears how it ended. One that could not begin is forgotten.
+    pub(super) async fn run<F>(
+        self: &Arc<Self>,
+        datasource: Uuid,
+        id: &str,
+        request: ExecuteRequest,
+        work: F,
+    ) -> Outcome
+    where
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        let asks = (datasource, request);
+        let (slot, new) = {
+            let mut state = self.state();
+            match state.slots.get(id) {
+                Some(slot) => (Arc::clone(slot), false),
+                None => {
+                    let slot = Arc::new(Slot { asks: asks.clone(), outcome: watch::Sender::new(None) });
+                    state.slots.insert(id.to_owned(), Arc::clone(&slot));
+                    (slot, true)
+                }
+            }
+        };
+        if slot.asks != asks {
+            return Err(ActionError::RequestId(id.to_owned()));
+        }
+        let mut ended = slot.outcome.subscribe();
+        if new {
+            let (once, id) = (Arc::clone(self), id.to_owned());
+            tokio::spawn(async move {
+                let outcome = work.await;
+                once.end(id, &slot, outcome);
+            });
+        }
+        match ended.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or(Err(ActionError::Lost)),
+            // Its task panicked: the sender is gone.
+            Err(_) => Err(ActionError::Lost),
+        }
+    }
+
+    fn end(&self, id: String, slot: &Slot, outcome: Outcome) {
+        let began = !matches!(outcome, Err(ActionError::NotFound(_) | ActionError::NotOpen { .. }));
+        let size = id.len() + outcome.as_ref().map_or(0, |value| value.to_string().len());
+        let mut state = self.state();
+        if began {
+            state.bytes += size;
+            state.order.push_back((id, size));
+            while state.order.len() > REMEMBERED || state.bytes > BYTES {
+                let Some((id, size)) = state.order.pop_front() else { break };
+                state.bytes -= size;
+                state.slots.remove(&id);
+            }
+        } else {
+            state.slots.remove(&id);
+        }
+        drop(state);
+        slot.outcome.send_replace(Some(outcome));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn request(action: &str) -> ExecuteRequest {
+        ExecuteRequest { action: action.to_owned(), ..ExecuteRequest::default() }
+    }
+
+    #[tokio::test]
+    async fn a_request_of_one_id_runs_once_also_when_its_first_caller_went() {
+        let (once, ran, gate) =
+            (Arc::new(Once::default()), Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Notify::new()));
+        let id = Uuid::new_v4();
+        let work = || {
+            let (ran, gate) = (Arc::clone(&ran), Arc::clone(&gate));
+            async move {
+                gate.notified().await;
+                Ok(json!(ran.fetch_add(1, Ordering::SeqCst)))
+            }
+        };
+        let first = tokio::spawn({
+            let (once, work) = (Arc::clone(&once), work());
+            async move { once.run(id, "a", request("x"), work).await }
+        });
+        while once.state().slots.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        first.abort();
+        gate.notify_one();
+        assert_eq!(once.run(id, "a", request("x"), work()).await, Ok(json!(0)));
+        assert_eq!(once.run(id, "a", request("x"), work()).await, Ok(json!(0)));
+        assert_eq!(ran.load(Ordering::SeqCst), 1);
+        // Another request under the id is not taken for it.
+        let other = once.run(id, "a", request("y"), work()).await;
+        assert_eq!(other, Err(ActionError::RequestId("a".to_owned())));
+        let other = once.run(Uuid::new_v4(), "a", request("x"), work()).await;
+        assert_eq!(other, Err(ActionError::RequestId("a".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn what_could_not_begin_is_tried_again_and_what_failed_is_not() {
+        let (once, id) = (Arc::new(Once::default()), Uuid::new_v4());
+        let closed = ActionError::NotOpen { name: "web".to_owned(), phase: "opening", error: String::new() };
+        let failed = ActionError::Failed(crate::bus::Fault::new("failed", "no"));
+        let run = |outcome: Outcome| once.run(id, "a", request("x"), async move { outcome });
+        assert_eq!(run(Err(closed.clone())).await, Err(closed));
+        assert_eq!(run(Err(failed.clone())).await, Err(failed.clone()));
+        assert_eq!(run(Ok(json!(1))).await, Err(failed));
+    }
+
+    #[tokio::test]
+    async fn the_oldest_are_forgotten() {
+        let (once, id) = (Arc::new(Once::default()), Uuid::new_v4());
+        let large = || json!("x".repeat(BYTES / 4));
+        for name in ["a", "b", "c", "d"] {
+            once.run(id, name, request("x"), async move { Ok(large()) }).await.unwrap();
+        }
+        assert_eq!(once.run(id, "d", request("x"), async { Ok(json!(2)) }).await, Ok(large()));
+        assert_eq!(once.run(id, "a", request("x"), async { Ok(json!(2)) }).await, Ok(json!(2)));
+        for n in 0..=REMEMBERED {
+            once.run(id, &n.to_string(), request("x"), async { Ok(json!(1)) }).await.unwrap();
+        }
+        assert_eq!(once.run(id, "0", request("x"), async { Ok(json!(2)) }).await, Ok(json!(2)));
+        assert_eq!(once.run(id, "9", request("x"), async { Ok(json!(2)) }).await, Ok(json!(1)));
+    }
+}

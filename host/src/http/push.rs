@@ -1,0 +1,89 @@
+//! Rows that clients write into a datasource's tables, and webhooks: what others tell of news.
+
+use super::State;
+use super::error::{Body, Error};
+use super::publication::{Given, batches, bytes, keys, read, work};
+use arrow_schema::SchemaRef;
+use axum::Json;
+use axum::extract::{Path, State as Extract};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Changes {
+    #[serde(default)]
+    added: Vec<Value>,
+    #[serde(default)]
+    removed: Vec<Value>,
+}
+
+/// Replaces all rows: a list of rows, each an object or a list of values in the order of the columns.
+pub(super) async fn replace(
+    Extract(state): Extract<State>,
+    Path((ds, table)): Path<(String, String)>,
+    body: Given,
+) -> Result<Json<Value>, Error> {
+    let (body, written) = (bytes(body)?, state.datasources.written(&ds, &table).await?);
+    work(move || {
+        let rows: Vec<Value> = read(&body, "the body is a list of rows")?;
+        let schema = &written.shape.schema;
+        written.replace(batches(schema, &named(schema, rows, "")?, "")?)?;
+        Ok(json!({}))
+    })
+    .await
+}
+
+/// Adds and removes rows, all or nothing.
+pub(super) async fn change(
+    Extract(state): Extract<State>,
+    Path((ds, table)): Path<(String, String)>,
+    body: Given,
+) -> Result<Json<Value>, Error> {
+    let (body, written) = (bytes(body)?, state.datasources.written(&ds, &table).await?);
+    work(move || {
+        let changes: Changes = read(&body, "the body is {\"added\": [rows], \"removed\": [rows or keys]}")?;
+        let schema = &written.shape.schema;
+        let added = batches(schema, &named(schema, changes.added, " of added")?, " of added")?;
+        let (schema, removed) = keys(&written.shape, named(schema, changes.removed, " of removed")?);
+        written.change(added, batches(&schema, &removed, " of removed")?)?;
+        Ok(json!({}))
+    })
+    .await
+}
+
+/// Rows that are lists, as objects. `of`: where in the body.
+fn named(schema: &SchemaRef, rows: Vec<Value>, of: &str) -> Result<Vec<Value>, Error> {
+    let one = |(at, row): (usize, Value)| match row {
+        Value::Array(values) if values.len() == schema.fields().len() => {
+            let names = schema.fields().iter().map(|field| field.name().clone());
+            Ok(Value::Object(names.zip(values).collect::<Map<_, _>>()))
+        }
+        Value::Array(values) => {
+            let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+            let (has, columns) = (values.len(), names.len());
+            let text = format!("row {at}{of} has {has} values for {columns} columns: {}", names.join(", "));
+            Err(Error::bad_request(text).with(json!({"row": at})))
+        }
+        row => Ok(row),
+    };
+    rows.into_iter().enumerate().map(one).collect()
+}
+
+/// Hands what was sent on to the datasource's driver, which answers the tables that it updated.
+pub(super) async fn webhook(
+    Extract(state): Extract<State>,
+    Path(ds): Path<String>,
+    Body(payload): Body,
+) -> Result<Json<Value>, Error> {
+    Ok(Json(json!({"tables": state.datasources.webhook(&ds, None, payload).await?})))
+}
+
+/// The same, about one table.
+pub(super) async fn webhook_of_table(
+    Extract(state): Extract<State>,
+    Path((ds, table)): Path<(String, String)>,
+    Body(payload): Body,
+) -> Result<Json<Value>, Error> {
+    Ok(Json(json!({"tables": state.datasources.webhook(&ds, Some(table), payload).await?})))
+}
