@@ -11,6 +11,7 @@ mod ingest;
 mod interest;
 mod open;
 mod runner;
+pub mod secret;
 mod set;
 mod status;
 pub mod store;
