@@ -28,7 +28,7 @@ impl Datasources {
         self.free(&name)?;
         self.addresses(&spec)?;
         let record = Record::new(&name, spec, ManagedBy::Api, secret);
-        let document = record::write(&record, &self.inner.keyring);
+        let document = record::write(&record, &self.inner.keyring)?;
         self.inner.store.create(document).await.map_err(|error| Refusal::of_store(&name, error))?;
         tracing::info!(datasource = name, driver = record.spec.driver, "datasource created");
         self.settle(record.id).await;
@@ -70,7 +70,7 @@ impl Datasources {
                 break;
             }
             let next = record.to(spec, secret);
-            match self.inner.store.replace(record::write(&next, &self.inner.keyring)).await {
+            match self.inner.store.replace(record::write(&next, &self.inner.keyring)?).await {
                 Ok(()) => {
                     tracing::info!(datasource = name, revision = next.revision, "datasource changed");
                     break;
@@ -162,11 +162,11 @@ impl Datasources {
                 (Difference::Added { .. }, _, Some(spec)) => {
                     let secret = self.secret_options(&spec);
                     let record = Record::new(name, spec, ManagedBy::File, secret);
-                    self.inner.store.create(record::write(&record, &self.inner.keyring)).await
+                    self.inner.store.create(record::write(&record, &self.inner.keyring)?).await
                 }
                 (Difference::Changed { .. }, Some(record), Some(spec)) => {
                     let secret = self.secret_options(&spec);
-                    self.inner.store.replace(record::write(&record.to(spec, secret), &self.inner.keyring)).await
+                    self.inner.store.replace(record::write(&record.to(spec, secret), &self.inner.keyring)?).await
                 }
                 (Difference::Removed { .. }, Some(record), _) => {
                     self.inner.store.remove(record.id, record.revision).await

@@ -32,6 +32,7 @@ pub(super) fn fault(error: &SourceError) -> Fault {
         SourceError::Pool(PoolError::Panicked) => "panicked",
         SourceError::Pool(PoolError::Busy | PoolError::NoThread) => "busy",
         SourceError::Pool(PoolError::Exhausted(_)) => "hung",
+        SourceError::Options(_) => "invalid_options",
         SourceError::Call(error) => {
             let mut known = BOTH.iter().chain(&ONE_WAY);
             known.find(|(status, _)| *status == error.status).map_or("failed", |(_, kind)| kind)

@@ -5,6 +5,7 @@
 
 use super::calls::{Calls, Ended};
 use super::error;
+use super::secret::Redactor;
 use crate::bus::{PublishError, Service};
 use crate::logging::forward;
 use crate::plugin::{CallError, HostCalls};
@@ -13,6 +14,7 @@ use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::message::{CallRequest, ErrorBody, LogRecord, PollRequest};
 use busway_plugin_api::table::{Change, Update};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -45,6 +47,8 @@ pub(super) struct Ingest {
     runtime: Handle,
     /// Of each table.
     limits: Limits,
+    /// Knows what of its options is secret.
+    redactor: Redactor,
     /// Tables that the source publishes by itself.
     offered: Mutex<BTreeSet<String>>,
     /// Which tables need a poll: some, or all.
@@ -77,7 +81,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Ingest {
     /// Must be called within a tokio runtime.
-    pub(super) fn new(service: Arc<Service>, driver: &str, generation: u64, limits: Limits, bell: Arc<Notify>) -> Self {
+    pub(super) fn new(
+        service: Arc<Service>,
+        driver: &str,
+        generation: u64,
+        limits: Limits,
+        redactor: Redactor,
+        bell: Arc<Notify>,
+    ) -> Self {
         Self {
             service,
             driver: driver.to_owned(),
@@ -86,6 +97,7 @@ impl Ingest {
             calls: Arc::new(Calls::new()),
             runtime: Handle::current(),
             limits,
+            redactor,
             offered: Mutex::default(),
             wanted: Mutex::default(),
             bell,
@@ -96,6 +108,37 @@ impl Ingest {
     /// Turns the door; waits for an update that is being applied.
     pub(super) fn turn(&self, to: Door) {
         *lock(&self.door) = to;
+    }
+
+    /// What the source said went wrong, without its secrets.
+    pub(super) fn clean(&self, mut error: CallError) -> CallError {
+        let body = &mut error.body;
+        let texts = std::iter::once(&mut body.message).chain(&mut body.problems).chain(&mut body.place);
+        for text in texts {
+            if let Cow::Owned(cleaned) = self.redactor.clean(text) {
+                *text = cleaned;
+            }
+        }
+        error
+    }
+
+    fn clean_record(&self, record: &mut LogRecord) {
+        if let Cow::Owned(cleaned) = self.redactor.clean(&record.message) {
+            record.message = cleaned;
+        }
+        let fields = Value::Object(std::mem::take(&mut record.fields));
+        if let Value::Object(fields) = self.clean_answer(fields) {
+            record.fields = fields;
+        }
+        for span in &mut record.spans {
+            *span = self.redactor.clean(span).into_owned();
+        }
+    }
+
+    /// What the source answered, without its secrets.
+    pub(super) fn clean_answer(&self, mut answer: Value) -> Value {
+        self.redactor.clean_json(&mut answer);
+        answer
     }
 
     /// Whether the table is there.
@@ -193,7 +236,7 @@ impl Ingest {
                 lock(&self.offered).remove(table);
                 self.service.end(table);
             }
-            Change::Failed(error) => return Err(CallError::of(Code::FAILED, error.clone())),
+            Change::Failed(error) => return Err(self.clean(CallError::of(Code::FAILED, error.clone()))),
         }
         Ok(())
     }
@@ -259,11 +302,12 @@ impl HostCalls for Ingest {
     }
 
     fn status(&self, text: String) -> Code {
-        *lock(&self.text) = text.chars().take(200).collect();
+        *lock(&self.text) = self.redactor.clean(&text).chars().take(200).collect();
         Code::OK
     }
 
-    fn log(&self, record: LogRecord) -> Code {
+    fn log(&self, mut record: LogRecord) -> Code {
+        self.clean_record(&mut record);
         forward(&record, &self.driver, self.generation, Some(self.service.name()));
         Code::OK
     }

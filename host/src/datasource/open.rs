@@ -3,8 +3,9 @@
 use super::action::ACTION;
 use super::calls::Calls;
 use super::ingest::{Door, Ingest};
-use super::options::complete;
+use super::options::{complete, refers, typed};
 use super::record::Record;
+use super::secret::{Redactor, read_limited, resolve};
 use crate::bus::Service;
 use crate::plugin::{Call, CallError, Generation, HostCalls, PoolError, Source};
 use busway_plugin_api::abi::Status as Code;
@@ -32,6 +33,9 @@ pub(super) enum SourceError {
     /// It answered so.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// It can't be asked with such options.
+    #[error("{0}")]
+    Options(String),
 }
 
 impl SourceError {
@@ -46,6 +50,7 @@ impl SourceError {
             Self::Pool(PoolError::Busy | PoolError::NoThread) => false,
             Self::Pool(_) => true,
             Self::Call(error) => error.is_code_fault(),
+            Self::Options(_) => false,
         }
     }
 
@@ -53,7 +58,7 @@ impl SourceError {
     pub(super) fn status(&self) -> Option<Code> {
         match self {
             Self::Call(error) => Some(error.status),
-            Self::Pool(_) => None,
+            Self::Pool(_) | Self::Options(_) => None,
         }
     }
 
@@ -61,7 +66,7 @@ impl SourceError {
     pub(super) fn into_code_fault(self) -> Self {
         match self {
             Self::Call(error) => Self::Call(error.into_code_fault()),
-            pool => pool,
+            other => other,
         }
     }
 }
@@ -91,19 +96,17 @@ impl Open {
         generation: Arc<Generation>,
         bell: Arc<Notify>,
     ) -> Result<Self, SourceError> {
+        let (options, redactor) = options(record, &generation).await?;
         let (driver, number) = (&generation.info.id, generation.number);
-        let ingest = Arc::new(Ingest::new(Arc::clone(service), driver, number, record.spec.limits(), bell));
-        let request = OpenRequest {
-            datasource: service.name().to_owned(),
-            call: 1,
-            generation: generation.number,
-            options: complete(&generation.info.options, &record.spec.options),
-        };
+        let ingest = Arc::new(Ingest::new(Arc::clone(service), driver, number, record.spec.limits(), redactor, bell));
+        let request =
+            OpenRequest { datasource: service.name().to_owned(), call: 1, generation: generation.number, options };
         let driver = Arc::clone(&generation.driver);
         let host: Arc<dyn HostCalls> = Arc::clone(&ingest) as _;
         let door = Arc::clone(&ingest);
         let opening = move || driver.open(&request, host);
-        let source = generation.pool.run(DEADLINE, move || door.close(), opening).await??;
+        let source = generation.pool.run(DEADLINE, move || door.close(), opening).await?;
+        let source = source.map_err(|error| ingest.clean(error))?;
         generation.sources.fetch_add(1, Ordering::Relaxed);
         let tables = Mutex::new(generation.info.tables.clone());
         let open = Self { generation, ingest, tables, source: Mutex::new(Some(source)), calls: AtomicU64::new(2) };
@@ -185,7 +188,7 @@ impl Open {
         };
         let done = self.generation.pool.run(deadline, overdue, work).await;
         waits.0 = None;
-        Ok(done??)
+        Ok(done?.map_err(|error| self.ingest.clean(error))?)
     }
 
     pub(super) async fn poll(&self, request: PollRequest, deadline: Duration) -> Result<Vec<Update>, SourceError> {
@@ -215,7 +218,8 @@ impl Open {
             true => source.execute(Call { head, body: &request }).map(Some),
             false => Ok(None),
         };
-        self.call_of(self.source()?, deadline, ACTION, work).await
+        let answer = self.call_of(self.source()?, deadline, ACTION, work).await?;
+        Ok(answer.map(|answer| self.ingest.clean_answer(answer)))
     }
 
     /// Hands on what somebody sent about news; the tables that were updated.
@@ -286,6 +290,35 @@ impl Open {
             cancel(source, None);
         }
     }
+}
+
+/// What a source is opened with: the options as they are declared, with what they refer to; and who knows the secrets in
+/// them.
+async fn options(
+    record: &Record,
+    generation: &Generation,
+) -> Result<(serde_json::Map<String, Value>, Redactor), SourceError> {
+    let declared = &generation.info.options;
+    let given = complete(declared, &record.spec.options);
+    let elsewhere: Vec<String> = given.iter().filter(|(_, v)| refers(v)).map(|(name, _)| name.clone()).collect();
+    let mut resolved = Value::Object(given);
+    if !elsewhere.is_empty() {
+        // Files may be slow.
+        let read = move || resolve(&resolved, &|name| std::env::var(name).ok(), &read_limited);
+        let read = tokio::task::spawn_blocking(read).await.map_err(|e| SourceError::Options(e.to_string()))?;
+        resolved = read.map_err(|problems| {
+            SourceError::Options(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        })?;
+    }
+    let resolved = resolved.as_object().cloned().unwrap_or_default();
+    let is_secret = |name: &String| {
+        let declared = declared.iter().any(|o| o.secret && o.name == *name);
+        declared || record.secret.contains(name) || elsewhere.contains(name)
+    };
+    let redactor = Redactor::new(resolved.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value));
+    let options =
+        typed(declared, &resolved).map_err(|e| SourceError::Options(redactor.clean(&e.to_string()).into()))?;
+    Ok((options, redactor))
 }
 
 /// How a call is told to end.

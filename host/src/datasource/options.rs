@@ -2,13 +2,12 @@
 
 use super::record::Record;
 use super::refusal::Refusal;
+use super::secret::HIDDEN;
 use crate::config::{Datasource, read_duration};
 use busway_plugin_api::info::OptionInfo;
 use busway_plugin_api::options::problems;
 use serde_json::{Map, Number, Value};
 
-/// What stands for a secret's value wherever it is shown. An update that sends it back keeps the value.
-pub const HIDDEN: &str = "<hidden>";
 /// The predecessor's name for how often a datasource is polled, in seconds.
 pub const POLL_TIME: &str = "poll_time";
 /// The predecessor's name for whether its last tables are kept.
@@ -28,7 +27,7 @@ pub(crate) fn typed(declared: &[OptionInfo], given: &Map<String, Value>) -> Resu
     for (name, value) in given.iter().filter(|(_, value)| !value.is_null()) {
         let (kind, items) = option(name).map_or(("any", ""), |o| (o.kind.as_str(), items(o)));
         let (value, fits) = match value {
-            Value::String(text) if text.contains("${") => (value.clone(), any_of(kind)),
+            Value::String(text) if kind != "string" && refers(value) => (value.clone(), any_of(kind)),
             Value::String(text) => {
                 let value = read(text, kind, items).unwrap_or_else(|| value.clone());
                 (value.clone(), value)
@@ -106,6 +105,16 @@ pub fn shown(record: &Record, declared: Option<&[OptionInfo]>) -> Map<String, Va
     let options = complete(declared.unwrap_or_default(), &record.spec.options);
     let show = |(name, value): (String, Value)| if secret(&name) { (name, Value::from(HIDDEN)) } else { (name, value) };
     options.into_iter().map(show).collect()
+}
+
+/// Whether a variable or a file is named in the value: it is read when a source opens.
+pub(crate) fn refers(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains("${"),
+        Value::Array(values) => values.iter().any(refers),
+        Value::Object(map) => map.values().any(refers),
+        _ => false,
+    }
 }
 
 /// Some value of that type.

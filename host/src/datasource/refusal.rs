@@ -1,5 +1,6 @@
 //! Why a datasource was not created, changed or removed. Nothing was changed then.
 
+use super::secret::SealError;
 use super::store::StoreError;
 use crate::config::NameError;
 use serde_json::{Value, json};
@@ -60,9 +61,9 @@ pub enum Refusal {
     /// The store can't be used now.
     #[error("The datasources can't be changed now: {0}; those that run go on")]
     Store(StoreError),
-    /// The host is stopping.
-    #[error("The host is stopping")]
-    Stopping,
+    /// Its options can't be sealed.
+    #[error("The datasource can't be kept: {0}")]
+    Seal(#[from] SealError),
 }
 
 impl Refusal {
@@ -81,7 +82,7 @@ impl Refusal {
             Self::DatasourceManagedByFile(_) => "DatasourceManagedByFile",
             Self::DatasourceRevisionConflict { .. } => "DatasourceRevisionConflict",
             Self::Store(_) => "StoreUnavailable",
-            Self::Stopping => "Stopping",
+            Self::Seal(_) => "SealFailed",
         }
     }
 
@@ -99,7 +100,7 @@ impl Refusal {
             Self::DatasourceNameInUse { .. }
             | Self::DatasourceManagedByFile(_)
             | Self::DatasourceRevisionConflict { .. } => 409,
-            Self::Store(_) | Self::Stopping => 503,
+            Self::Store(_) | Self::Seal(_) => 503,
         }
     }
 
@@ -128,6 +129,7 @@ impl Refusal {
             StoreError::Conflict { expected, found, .. } => {
                 Self::DatasourceRevisionConflict { name: name.to_owned(), expected, found }
             }
+            error @ StoreError::TooLarge { .. } => Self::InvalidRequest(vec![error.to_string()]),
             other => Self::Store(other),
         }
     }

@@ -11,8 +11,9 @@ pub use lock::{Lock, LockError};
 
 use crate::bus::{Bus, RegisterError};
 use crate::config::{Config, ConfigError};
-use crate::datasource::store::{MemoryStore, StoreError};
-use crate::datasource::{Datasources, Keyring, Refusal};
+use crate::datasource::secret::{KeyError, Keyring};
+use crate::datasource::store::{OpenError, SqliteStore, StoreError};
+use crate::datasource::{Datasources, Refusal};
 use crate::http::{Server, ServerError};
 use crate::plugin::{Catalog, Executor, Stage, StageError, Watch};
 use std::net::SocketAddr;
@@ -46,6 +47,12 @@ pub enum NodeError {
     /// The records of the datasources can't be read.
     #[error("the datasources' records: {0}")]
     Store(#[from] StoreError),
+    /// They can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The key that opens what is secret in them can't be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The configuration's datasources can't be kept.
     #[error(transparent)]
     Datasource(#[from] Refusal),
@@ -91,8 +98,8 @@ impl Node {
         let server = Server::bind(config, socket)?;
         let bus = Bus::new(&config.node_name());
         let catalog = Arc::new(Catalog::new(&config.log.filter));
-        let store = Arc::new(MemoryStore::new());
-        let datasources = Datasources::start(&bus, &catalog, store, Keyring).await?;
+        let (store, keyring) = records(&state).await?;
+        let datasources = Datasources::start(&bus, &catalog, store, keyring).await?;
         datasources.follow_file(&config.datasource).await?;
         let mut executor = Executor::new(
             config.plugins.directories.clone(),
@@ -158,6 +165,16 @@ impl Node {
         self.datasources.stop(STOP_LIMIT.saturating_sub(begun.elapsed())).await;
         self.introspection.abort();
     }
+}
+
+/// The records of a state directory, and the key to what is secret in them.
+async fn records(state: &Path) -> Result<(Arc<SqliteStore>, Keyring), NodeError> {
+    let state = state.to_owned();
+    let opened = tokio::task::spawn_blocking(move || {
+        let keyring = Keyring::open(&state)?;
+        Ok((Arc::new(SqliteStore::open(&state)?), keyring))
+    });
+    opened.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// Where the plugins of a built checkout lie: beside the program.

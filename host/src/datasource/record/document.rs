@@ -2,13 +2,14 @@
 
 use super::{ManagedBy, Record};
 use crate::config::Datasource;
-use crate::datasource::secret::Keyring;
+use crate::datasource::secret::{Keyring, SealError};
 use crate::datasource::store::Document;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// The form's number; one who meets a later one does not guess.
 const FORM: u32 = 1;
@@ -34,10 +35,14 @@ struct Body {
 }
 
 /// What the store is to keep.
-pub(in crate::datasource) fn write(record: &Record, keyring: &Keyring) -> Document {
+///
+/// # Errors
+///
+/// When the options can't be sealed.
+pub(in crate::datasource) fn write(record: &Record, keyring: &Keyring) -> Result<Document, SealError> {
     let spec = &record.spec;
     let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let options = Value::Object(spec.options.clone()).to_string();
+    let options = Zeroizing::new(Value::Object(spec.options.clone()).to_string());
     let body = Body {
         form: FORM,
         driver: spec.driver.clone(),
@@ -53,10 +58,10 @@ pub(in crate::datasource) fn write(record: &Record, keyring: &Keyring) -> Docume
         created: record.created,
         changed: record.changed,
         secret: record.secret.clone(),
-        options: keyring.seal(record.id.as_bytes(), options.as_bytes()),
+        options: keyring.seal(record.id.as_bytes(), options.as_bytes())?,
     };
     let body = serde_json::to_string(&body).unwrap_or_default();
-    Document { id: record.id, name: record.name.clone(), revision: record.revision, body }
+    Ok(Document { id: record.id, name: record.name.clone(), revision: record.revision, body })
 }
 
 /// What the store has kept. One that can't be read in full has its fault.
@@ -86,7 +91,7 @@ pub(in crate::datasource) fn read(document: Document, keyring: &Keyring) -> Reco
         Ok(body) => body,
         Err(error) => return broken(Datasource::new(""), format!("the record can't be read: {error}")),
     };
-    let options = keyring.unseal(id.as_bytes(), &body.options).map_err(|e| e.to_string());
+    let options = keyring.open_sealed(id.as_bytes(), &body.options).map_err(|e| e.to_string());
     let options = options.and_then(|plain| {
         // What it holds is not for an error's text.
         serde_json::from_slice::<Map<String, Value>>(&plain).map_err(|_| "they are no options".to_owned())

@@ -1,8 +1,8 @@
 //! What a client says to create or change a datasource.
 
 use crate::config::{Datasource, read_duration};
-use crate::datasource::options::HIDDEN;
 use crate::datasource::refusal::Refusal;
+use crate::datasource::secret::HIDDEN;
 use busway_plugin_api::options::nearest;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;

@@ -1,11 +1,16 @@
-//! STUB
-#[derive(Debug, Clone)]
-pub(crate) struct Keyring;
-impl Keyring {
-    pub(crate) fn seal(&self, _aad: &[u8], plain: &[u8]) -> String {
-        plain.iter().map(|b| format!("{b:02x}")).collect()
-    }
-    pub(crate) fn unseal(&self, _aad: &[u8], text: &str) -> Result<Vec<u8>, std::num::ParseIntError> {
-        (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16)).collect()
-    }
-}
+//! What keeps a secret one: sealed at rest, named instead of written, taken out of what is shown.
+//!
+//! A secret option's value is sealed ([`Keyring`]) before it comes to the store, or is a [`resolve`]d reference to where it
+//! is kept; when a source has it in clear, a [`Redactor`] takes it out of what the source says.
+
+mod check;
+mod file;
+mod keyring;
+mod redact;
+mod reference;
+
+pub use check::{Unsealable, unsealable};
+pub use file::KeyError;
+pub use keyring::{Keyring, SealError};
+pub use redact::{HIDDEN, Redactor};
+pub use reference::{ReferenceProblem, read_limited, resolve};
