@@ -4,8 +4,9 @@
 //! the sum of those it missed, from the table's ring, or a snapshot when the ring has lost them.
 
 use super::resync::PAUSE;
-use super::slot::{Slot, TableView};
+use super::slot::Slot;
 use super::subscription::Delivery;
+use super::table_view::TableView;
 use crate::table::{Epoch, Step};
 use futures_util::task::AtomicWaker;
 use std::collections::{HashMap, VecDeque};
