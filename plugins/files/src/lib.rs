@@ -36,11 +36,13 @@
 
 mod content;
 mod csv;
+mod declared;
 mod directory;
 mod input;
 mod key;
 mod ndjson;
 mod options;
+mod parquet;
 mod shape;
 mod source;
 mod table;
