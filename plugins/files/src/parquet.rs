@@ -2,7 +2,7 @@
 
 use crate::declared::Types;
 use crate::input::{Input, Places, Rows};
-use ::parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use ::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use ::parquet::errors::ParquetError;
 use busway_plugin_api::Error;
 use busway_plugin_api::arrow_array::{RecordBatch, RecordBatchOptions};
@@ -48,8 +48,8 @@ fn decode(input: &Input<'_>, bytes: &Bytes, most: u64) -> Result<Rows, Error> {
     // The columns as Parquet has them: what Arrow's writers note beside them may be types of their memory alone, as
     // dictionaries and views, which help no consumer.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes.clone(), options).map_err(failed)?;
-    let groups = builder.metadata().row_groups();
+    let metadata = ArrowReaderMetadata::load(bytes, options).map_err(failed)?;
+    let groups = metadata.metadata().row_groups();
     let sizes = groups.iter().map(|group| u64::try_from(group.total_byte_size()).unwrap_or(u64::MAX));
     let too_large = || {
         let message = format!("its rows take more than {most} bytes, {EXPANSION} times option \"max_file_bytes\"");
@@ -58,14 +58,12 @@ fn decode(input: &Input<'_>, bytes: &Bytes, most: u64) -> Result<Rows, Error> {
     if sizes.fold(0, u64::saturating_add) > most {
         return Err(too_large());
     }
-    let schema = plain(input, builder.schema())?;
-    let groups = groups.len();
+    let schema = plain(input, metadata.schema())?;
     let mut batches = Vec::new();
     let (mut rows, mut taken) = (0, 0_u64);
-    for group in 0..groups {
-        // Each is read by itself: a batch is of one group, and what was decoded of the last is given back.
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes.clone(), options).map_err(failed)?;
+    for group in 0..groups.len() {
+        // Each is read by itself: what was decoded of the last is given back.
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata.clone());
         for batch in builder.with_row_groups(vec![group]).with_batch_size(BATCH).build().map_err(failed)? {
             input.go_on(0)?;
             let batch = batch.map_err(|error| unreadable(input, error))?;
