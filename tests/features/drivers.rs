@@ -1,4 +1,4 @@
-//! The two drivers that ship with the host, each on real input: this machine, and a folder of files.
+//! The drivers that ship with the host, each on real input: this machine, a folder of files, declarations.
 
 use busway_tests::host::{Bed, Host};
 use busway_tests::wait_for;
@@ -70,6 +70,65 @@ fn system_has_all_its_tables_and_shows_who_listens() {
         let rows = host.rows("system", "listeners")?;
         if rows.iter().any(|row| row["port"] == port) { Err(format!("{rows:#?}")) } else { Ok(()) }
     });
+}
+
+/// What `busway call` says of a signal.
+fn signal(host: &Host, args: &Value) -> Result<Value, String> {
+    let said = host.run(&["--output", "json", "call", "system", "signal_process", &args.to_string()]);
+    if said.code == Some(0) { Ok(serde_json::from_str(&said.out).unwrap()) } else { Err(said.err) }
+}
+
+#[test]
+fn system_signals_a_process_but_not_the_host_or_what_started_it() {
+    let host = system();
+    let mut child = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
+    let row =
+        host.wait_row("system", "processes", "the child", |row| row["pid"] == child.id() && row["name"] == "sleep");
+    for (pid, why) in [(host.pid(), "is the host itself"), (std::process::id(), "started the host, or what started it")]
+    {
+        let refused = signal(&host, &json!({"pid": pid, "signal": "KILL"})).unwrap_err();
+        assert!(refused.contains(&format!("process {pid} (")) && refused.contains(why), "{refused}");
+    }
+    let refused = signal(&host, &json!({"pid": child.id(), "signal": "KILL", "name": "other"})).unwrap_err();
+    assert!(refused.contains("is not \"other\": nothing was sent"), "{refused}");
+    let args = json!({"pid": child.id(), "signal": "TERM", "name": row["name"], "started_at": row["started_at"]});
+    let sent = signal(&host, &args).unwrap();
+    assert_eq!((&sent["result"]["pid"], &sent["result"]["signal"]), (&json!(child.id()), &json!("TERM")), "{sent}");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap()), Some(15));
+}
+
+#[test]
+fn declared_types_hold_when_the_values_change() {
+    let datasource = format!("{FILES}types = {{orders = {{id = 'text', total = 'decimal(8,2)'}}}}\n");
+    let host = files(&datasource, &[("orders.csv", "id,total,n\n7,10.5,1\n")]);
+    host.wait_datasource("files", "running");
+    let mut stream = host.stream("files", "orders");
+    stream.follow("the first rows", |_| {}, |rows| rows.is_some());
+    assert_eq!(stream.rows().unwrap(), [json!({"id": "7", "total": "10.50", "n": 1})]);
+    let at = stream.position();
+    put(&host, "orders.csv", "id,total,n\n7,x,1\n");
+    wait_error(&host, "orders", &json!("column \"total\": \"x\" is no decimal(8,2) (at orders.csv:2)"));
+    put(&host, "orders.csv", "id,total,n\nA7,11,1\n");
+    stream.follow("the new rows", |_| {}, |rows| rows.unwrap()[0]["id"] == "A7");
+    assert_eq!(stream.rows().unwrap(), [json!({"id": "A7", "total": "11.00", "n": 1})]);
+    assert_eq!(stream.position(), (at.0, at.1 + 1), "the columns are the same, so it is the same life");
+}
+
+#[test]
+fn push_declares_its_tables_or_says_what_is_wrong() {
+    let bed = Bed::new();
+    load(&bed, "push");
+    let host = bed.start(
+        "[datasource.good]\ndriver = 'push'\noptions.tables.machines = {columns = ['serial', {name = 'price', type = \
+         'decimal(12,2)'}], key = ['serial']}\n[datasource.old]\ndriver = 'push'\noptions = {columns = ['a', \
+         'b'], description = 'As before'}\n[datasource.bad]\ndriver = 'push'\noptions.columns = ['a', 'a']\n",
+    );
+    assert_eq!(host.wait_datasource("good", "running")["error"], Value::Null);
+    assert_eq!(host.wait_datasource("old", "running")["error"], Value::Null);
+    assert_eq!(
+        host.wait_datasource("bad", "failed")["error"],
+        "the options of the push driver are wrong: table \"data\": column 2: the name \"a\" is taken"
+    );
 }
 
 const FILES: &str = "[datasource.files]\ndriver = 'files'\npoll = '100ms'\n[datasource.files.options]\npath = \

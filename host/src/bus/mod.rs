@@ -14,6 +14,7 @@ mod pattern;
 mod policy;
 mod queue;
 mod registry;
+mod resting;
 mod resync;
 mod selector;
 mod service;
@@ -21,6 +22,7 @@ mod slot;
 mod subscription;
 #[cfg(test)]
 mod suite;
+mod table_view;
 mod transport;
 mod view;
 
@@ -38,8 +40,9 @@ pub use queue::{Bounds, Counters, Message, Mode, Position};
 pub use resync::Resync;
 pub use selector::{BadSelector, Selector};
 pub use service::{PublishError, RegisterError, Service, ServiceState};
-pub use slot::{Publisher, Slot, TableView};
+pub use slot::Slot;
 pub use subscription::{Delivery, NotInTime, SubscribeError, SubscribeOptions, Subscription, SubscriptionView};
+pub use table_view::{Publisher, TableView};
 pub use transport::{Direct, FaultCounters, Faults, Faulty, FaultyHub, Hub, Received, To, Transport};
 pub use view::{BadConstant, Bound, Comparison, Condition, Constant, Mask, View, ViewError, ViewFault};
 
@@ -256,6 +259,7 @@ impl Bus {
         let mut touched = Touched::default();
         self.registry().unsubscribe(&id, &mut touched);
         self.settle(touched);
+        self.await_resting();
     }
 
     /// All subscriptions.

@@ -4,8 +4,9 @@
 //! the sum of those it missed, from the table's ring, or a snapshot when the ring has lost them.
 
 use super::resync::PAUSE;
-use super::slot::{Slot, TableView};
+use super::slot::Slot;
 use super::subscription::Delivery;
+use super::table_view::TableView;
 use crate::table::{Epoch, Step};
 use futures_util::task::AtomicWaker;
 use std::collections::{HashMap, VecDeque};
@@ -108,6 +109,8 @@ struct Waiting {
     /// Feeds that have a last word to say, and perhaps some that had one.
     leavers: VecDeque<u32>,
     leaving: usize,
+    /// Feeds that are to be resynced when that is due, as whoever comes finds out.
+    asked: VecDeque<(Instant, u32)>,
     next: u32,
     dropped: u64,
     coalesced: u64,
@@ -221,6 +224,16 @@ impl Waiting {
         self.bytes = self.messages.iter().map(|(_, bytes, _)| bytes).sum();
     }
 
+    /// The subscriber's copy is worth nothing: the next word is a snapshot.
+    fn distrust(&mut self, number: u32) {
+        self.forget(number);
+        if let Some(feed) = self.feed(number) {
+            // Something to replace, but no place from which a step could lead.
+            feed.at = feed.at.and(Some(NOWHERE));
+        }
+        self.mark_late(number);
+    }
+
     /// All that waits goes; whose it was is late.
     fn overflow(&mut self) {
         let all = std::mem::take(&mut self.messages);
@@ -310,14 +323,7 @@ impl Queue {
             Some(slot) => waiting.feed_of(slot).map(|feed| feed.number).into_iter().collect(),
             None => waiting.feeds.iter().map(|feed| feed.number).collect(),
         };
-        for number in numbers {
-            waiting.forget(number);
-            if let Some(feed) = waiting.feed(number) {
-                // Something to replace, but no place from which a step could lead.
-                feed.at = feed.at.and(Some(NOWHERE));
-            }
-            waiting.mark_late(number);
-        }
+        numbers.into_iter().for_each(|number| waiting.distrust(number));
         drop(waiting);
         self.waker.wake();
     }
@@ -334,12 +340,35 @@ impl Queue {
         Some(when)
     }
 
+    /// As [`resync`](Self::resync) of one table, when the subscriber comes at that time or later: where nothing can ring.
+    pub(crate) fn resync_at(&self, slot: &Slot, when: Instant) {
+        let mut waiting = self.waiting();
+        if let Some(number) = waiting.feed_of(slot).map(|feed| feed.number) {
+            waiting.asked.push_back((when, number));
+        }
+    }
+
+    /// What was asked for and is due now.
+    fn asked(&self) {
+        let mut waiting = self.waiting();
+        if waiting.asked.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        // Each is due one pause after it was asked for: the first is the first.
+        while let Some((_, number)) = waiting.asked.front().copied().filter(|(when, _)| *when <= now) {
+            waiting.asked.pop_front();
+            waiting.distrust(number);
+        }
+    }
+
     /// The next message and whose it is, if there is one.
     pub(crate) fn pop(&self) -> Option<Delivery> {
         self.pop_at().map(|(delivery, _)| delivery)
     }
 
     fn pop_at(&self) -> Option<(Delivery, Arc<Slot>)> {
+        self.asked();
         loop {
             let mut waiting = self.waiting();
             // First the last words: the table may be here again already, in another place.

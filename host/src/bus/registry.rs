@@ -4,6 +4,7 @@ use super::address::Address;
 use super::matcher::Matcher;
 use super::policy::Policy;
 use super::queue::{Position, Queue};
+use super::resting::Resting;
 use super::selector::Selector;
 use super::service::Core;
 use super::slot::Slot;
@@ -11,6 +12,7 @@ use super::view::View;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// A service of another node, as its node announced it.
@@ -50,6 +52,8 @@ pub(crate) struct Registry {
     slots: BTreeMap<Address, BTreeMap<View, Arc<Slot>>>,
     followers: BTreeMap<Uuid, Arc<Follower>>,
     patterns: Matcher<Uuid>,
+    /// Views that nobody looks at.
+    pub(crate) resting: Resting,
     /// Who listens on each address besides its name, as of the last reconciliation; and by service.
     listeners: BTreeMap<String, BTreeSet<String>>,
     listening: BTreeMap<String, BTreeSet<String>>,
@@ -270,8 +274,20 @@ impl Registry {
         }
     }
 
-    /// Lets go of a place that nobody needs.
+    /// Lets go of a place that nobody needs; of a view that shows something not at once.
     pub(crate) fn tidy(&mut self, slot: &Arc<Slot>, touched: &mut Touched) {
+        let here = self.services.contains_key(slot.address().service());
+        if here && !slot.view_of().is_everything() && slot.is_there() && !slot.has_queues() && !slot.has_views() {
+            for view in self.resting.add(slot, Instant::now()) {
+                self.let_go(&view, touched);
+            }
+            return;
+        }
+        self.let_go(slot, touched);
+    }
+
+    /// Lets go of a place that nobody needs.
+    pub(crate) fn let_go(&mut self, slot: &Arc<Slot>, touched: &mut Touched) {
         let (address, mut view) = (&**slot.address(), slot.view_of());
         let Some(views) = self.slots.get_mut(address) else { return };
         // A view that nobody looks at, then the one it looked at.

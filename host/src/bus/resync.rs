@@ -45,14 +45,13 @@ impl Bus {
             queue.resync(Some(slot));
             return;
         }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return queue.resync_at(slot, when) };
         let (queue, slot) = (Arc::downgrade(queue), Arc::clone(slot));
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                tokio::time::sleep_until(when).await;
-                if let Some(queue) = queue.upgrade() {
-                    queue.resync(Some(&slot));
-                }
-            });
-        }
+        runtime.spawn(async move {
+            tokio::time::sleep_until(when).await;
+            if let Some(queue) = queue.upgrade() {
+                queue.resync(Some(&slot));
+            }
+        });
     }
 }

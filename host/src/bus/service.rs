@@ -191,6 +191,8 @@ impl Core {
             return;
         }
         wanted.telling = true;
+        // A hook that panics does so in who subscribes or leaves: others are told of the rest.
+        let telling = Telling(&self.wanted);
         while let Some(table) = wanted.asked.pop_first() {
             drop(wanted);
             let now = now(&table);
@@ -204,6 +206,17 @@ impl Core {
             }
         }
         wanted.telling = false;
+        drop(wanted);
+        std::mem::forget(telling);
+    }
+}
+
+/// Somebody tells the hook; when that ends early, the next one may.
+struct Telling<'a>(&'a Mutex<Wanted>);
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        lock(self.0).telling = false;
     }
 }
 

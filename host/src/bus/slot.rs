@@ -8,24 +8,14 @@
 
 use super::address::Address;
 use super::queue::{CatchUp, Message, Position, Queue};
+use super::table_view::{Publisher, TableView};
 use super::view::{Bound, View};
-use crate::table::{Applied, Epoch, Limits, Refused, Ring, Rows, Shape, Step, TableState};
+use crate::table::{Applied, Epoch, Limits, Refused, Ring, Shape, Step, TableState};
 use arrow_array::RecordBatch;
-use arrow_select::concat::concat_batches;
 use busway_plugin_api::table::Batches;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use uuid::Uuid;
-
-/// Who publishes a table.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Publisher {
-    /// The node it runs on.
-    pub node: Arc<str>,
-    /// The service's registration: another after each restart.
-    pub instance: Uuid,
-}
 
 /// The place of a table, or of a view of one: there before the table comes and after it goes.
 #[derive(Debug)]
@@ -94,47 +84,6 @@ impl Cell {
             self.subscribers.iter().for_each(|(queue, number)| queue.push(*number, Message::Gone, 0));
         }
         was
-    }
-}
-
-/// A table at one moment. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct TableView {
-    /// Its name.
-    pub address: Arc<Address>,
-    /// Who published it.
-    pub publisher: Publisher,
-    /// Its columns and key.
-    pub shape: Arc<Shape>,
-    /// Its rows.
-    pub rows: Rows,
-    /// Its life's number.
-    pub epoch: Epoch,
-    /// The state's number in it.
-    pub to: u64,
-    /// The publisher's poll that the state comes from; 0: none.
-    pub poll: u64,
-    /// Why the last attempt to read it failed; the rows are those of the last good one.
-    pub error: Option<String>,
-    /// When its rows were last known to be true.
-    pub as_of: Option<Timestamp>,
-}
-
-impl TableView {
-    /// The table as a view shows it.
-    pub(super) fn through(self: &Arc<Self>, view: &View) -> Result<Arc<Self>, String> {
-        if view.is_everything() {
-            return Ok(Arc::clone(self));
-        }
-        let below = match &view.through {
-            Some(imposed) => self.through(imposed)?,
-            None => Arc::clone(self),
-        };
-        let mut bound = view.bind(&below.shape).map_err(|e| e.to_string())?;
-        let batches = bound.begin(below.rows.batches()).map_err(|e| e.to_string())?;
-        let shape = Arc::new(bound.shape().clone());
-        let rows = concat_batches(&shape.schema, &batches).map_err(|e| e.to_string())?;
-        Ok(Arc::new(Self { shape, rows: Rows::from(rows), ..(*below).clone() }))
     }
 }
 

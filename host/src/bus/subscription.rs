@@ -3,7 +3,7 @@
 use super::Bus;
 use super::address::Address;
 use super::queue::{Bounds, Counters, Message, Mode, Position, Queue};
-use super::slot::TableView;
+use super::table_view::TableView;
 use super::view::View;
 use futures_util::stream::{self, Stream};
 use jiff::Timestamp;

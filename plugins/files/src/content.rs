@@ -2,6 +2,7 @@
 
 use crate::directory::File;
 use busway_plugin_api::{Error, tracing};
+use bytes::Bytes;
 use std::fs::Metadata;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
@@ -52,7 +53,8 @@ impl Stamp {
 
 /// A file, read whole.
 pub(crate) struct Content {
-    bytes: Vec<u8>,
+    /// All of it.
+    pub(crate) bytes: Bytes,
     /// As it was when it was read.
     pub(crate) stamp: Stamp,
     /// Whether an equal stamp means an equal file.
@@ -82,7 +84,7 @@ impl Content {
                 hash.write(file.name.as_bytes());
                 hash.write_u8(0);
                 hash.write(&bytes);
-                return Ok(Self { bytes, stamp, settled: stamp.settled(now), hash: hash.finish() });
+                return Ok(Self { bytes: bytes.into(), stamp, settled: stamp.settled(now), hash: hash.finish() });
             }
         }
         Err(Error::transient("it changed while it was read; the next poll reads it again").at(&file.name))

@@ -3,18 +3,19 @@
 //! The cells are split here and not by `arrow-csv`: that one counts rows, not lines, takes a quote that is never closed
 //! for the end of the file, and names no column twice given.
 
-use crate::input::{Input, Rows};
+use crate::declared::{Cell, Column, Types};
+use crate::input::{Input, Places, Rows};
 use crate::types::typed;
 use busway_plugin_api::Error;
 use busway_plugin_api::arrow_array::builder::StringBuilder;
 use busway_plugin_api::arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use busway_plugin_api::arrow_schema::{Field, Schema};
+use busway_plugin_api::arrow_schema::{DataType, Field, Schema};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Reads a whole file.
-pub(crate) fn read(input: &Input<'_>, delimiter: char, header: bool) -> Result<Rows, Error> {
+pub(crate) fn read(input: &Input<'_>, delimiter: char, header: bool, types: &Types) -> Result<Rows, Error> {
     let mut records = Records { input, delimiter, at: 0, line: 1 };
     let mut cells = Vec::new();
     let Some(first) = records.next(&mut cells)? else {
@@ -28,8 +29,11 @@ pub(crate) fn read(input: &Input<'_>, delimiter: char, header: bool) -> Result<R
         records = Records { input, delimiter, at: 0, line: 1 };
         (1..=cells.len()).map(|i| format!("column_{i}")).collect()
     };
-    // A builder's own idea of its capacity, a thousand cells, would let a long header fill the memory.
-    let mut columns: Vec<StringBuilder> = names.iter().map(|_| StringBuilder::with_capacity(0, 0)).collect();
+    let mut columns: Vec<Growing> = names.iter().map(|name| Growing::new(name, types)).collect();
+    if let Some(name) = types.keys().find(|name| !names.contains(name)) {
+        let known = Schema::new(names.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect::<Vec<_>>());
+        return Err(input.bad(first, input.no_column(name, &known)).code("type"));
+    }
     let mut lines = Vec::new();
     while let Some(line) = records.next(&mut cells)? {
         input.go_on(lines.len())?;
@@ -38,21 +42,54 @@ pub(crate) fn read(input: &Input<'_>, delimiter: char, header: bool) -> Result<R
             return Err(input.bad(line, message));
         }
         for (column, cell) in columns.iter_mut().zip(&cells) {
-            column.append_option((!cell.is_empty()).then_some(cell));
+            let put = column.put((!cell.is_empty()).then_some(cell));
+            put.map_err(|problem| input.bad(line, problem).code("type"))?;
         }
         lines.push(line);
     }
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(columns.len());
     for mut column in columns {
         input.go_on(0)?;
-        arrays.push(typed(column.finish()));
+        arrays.push(column.finish());
     }
     let fields: Vec<Field> =
         names.into_iter().zip(&arrays).map(|(name, array)| Field::new(name, array.data_type().clone(), true)).collect();
     let schema = Arc::new(Schema::new(fields));
     let options = RecordBatchOptions::new().with_row_count(Some(lines.len()));
     let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options)?;
-    Ok(Rows { schema, batches: vec![batch], lines })
+    Ok(Rows { schema, batches: vec![batch], places: Places::Lines(lines) })
+}
+
+/// A column as it grows.
+enum Growing {
+    /// Its type is that of all its cells.
+    Guessed(StringBuilder),
+    Declared(Column),
+}
+
+impl Growing {
+    fn new(name: &str, types: &Types) -> Self {
+        match types.get(name) {
+            Some(kind) => Self::Declared(Column::new(name, kind)),
+            // A builder's own idea of its capacity, a thousand cells, would let a long header fill the memory.
+            None => Self::Guessed(StringBuilder::with_capacity(0, 0)),
+        }
+    }
+
+    fn put(&mut self, cell: Option<&str>) -> Result<(), String> {
+        match self {
+            Self::Guessed(cells) => cells.append_option(cell),
+            Self::Declared(column) => column.push(cell.map_or(Cell::Null, Cell::Text))?,
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Self::Guessed(cells) => typed(cells.finish()),
+            Self::Declared(column) => column.finish(),
+        }
+    }
 }
 
 fn names(input: &Input<'_>, line: u32, cells: &[Cow<'_, str>]) -> Result<Vec<String>, Error> {
@@ -159,7 +196,7 @@ mod tests {
     use busway_plugin_api::arrow_array::types::Int64Type;
 
     fn run(text: &str, delimiter: char, header: bool) -> Result<Rows, Error> {
-        read(&Input { file: "t.csv", text, cancelled: &|| false }, delimiter, header)
+        read(&Input { file: "t.csv", text, cancelled: &|| false }, delimiter, header, &Types::new())
     }
 
     fn refused(text: &str) -> String {
@@ -173,13 +210,20 @@ mod tests {
         rows.batches[0].column(column).as_string::<i32>().iter().collect()
     }
 
+    fn lines(rows: &Rows) -> &[u32] {
+        match &rows.places {
+            Places::Lines(lines) => lines,
+            Places::Numbers(_) => panic!("no lines"),
+        }
+    }
+
     #[test]
     fn quotes_line_ends_and_blank_lines() {
         let rows = run("\r\na,\"b \"\"c\"\"\"\r\n\r\n\"x,\n\"\"y\"\"\",5\" pipe\n\n,\"\"\nz,w", ',', true).unwrap();
         assert_eq!(rows.schema.field(1).name(), "b \"c\"");
         assert_eq!(texts(&rows, 0), [Some("x,\n\"y\""), None, Some("z")]);
         assert_eq!(texts(&rows, 1), [Some("5\" pipe"), None, Some("w")]);
-        assert_eq!(rows.lines, [4, 7, 8]);
+        assert_eq!(lines(&rows), [4, 7, 8]);
     }
 
     #[test]
@@ -187,8 +231,8 @@ mod tests {
         let rows = run("a,b\r\n1\r,x\r\n\r\n2,y\r", ',', true).unwrap();
         assert_eq!(texts(&rows, 0), [Some("1\r"), Some("2")]);
         assert_eq!(texts(&rows, 1), [Some("x"), Some("y")]);
-        assert_eq!((rows.schema.field(1).name().as_str(), &rows.lines[..]), ("b", &[2, 4][..]));
-        assert_eq!(run("a\r", ',', true).unwrap().lines.len(), 0);
+        assert_eq!((rows.schema.field(1).name().as_str(), lines(&rows)), ("b", &[2, 4][..]));
+        assert_eq!(run("a\r", ',', true).unwrap().places.len(), 0);
     }
 
     #[test]
@@ -198,7 +242,7 @@ mod tests {
         assert_eq!(names, ["column_1", "column_2"]);
         assert_eq!(rows.batches[0].column(0).as_primitive::<Int64Type>().values(), &[1, 2]);
         assert_eq!(texts(&rows, 1), [Some("x"), None]);
-        assert_eq!(rows.lines, [1, 2]);
+        assert_eq!(lines(&rows), [1, 2]);
     }
 
     #[test]

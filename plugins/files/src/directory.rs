@@ -16,6 +16,8 @@ pub(crate) enum Format {
     Tsv,
     /// A JSON object on each line.
     Ndjson,
+    /// Columns in bytes.
+    Parquet,
 }
 
 /// A file that is a table.
@@ -76,6 +78,7 @@ fn split(name: &str) -> Option<(&str, Format)> {
         "csv" => Format::Csv,
         "tsv" => Format::Tsv,
         "ndjson" | "jsonl" => Format::Ndjson,
+        "parquet" => Format::Parquet,
         _ => return None,
     };
     // Office programs lock `a.csv` by a file `~$a.csv`.
@@ -99,6 +102,7 @@ mod tests {
             ("Sales-2026_1.TSV", "Sales-2026_1"),
             ("a.b c.ndjson", "a_b_c"),
             ("größe.jsonl", "gr__e"),
+            ("Facts.Parquet", "Facts"),
             ("#a.csv", "_a"),
         ] {
             assert_eq!(split(file).map(|(stem, _)| table_name(stem)).as_deref(), Some(table), "{file}");

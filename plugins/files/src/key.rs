@@ -1,11 +1,12 @@
 //! A table's key: its columns are there, without nulls, and no two rows have the same.
 
 use crate::input::{Input, Rows};
+use arrow_cast::cast;
 use arrow_cast::display::array_value_to_string;
 use arrow_row::{Row, RowConverter, Rows as Keys, SortField};
 use busway_plugin_api::Error;
 use busway_plugin_api::arrow_array::{Array, ArrayRef, RecordBatch};
-use busway_plugin_api::arrow_schema::{Field, Schema};
+use busway_plugin_api::arrow_schema::{DataType, Field, Schema};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -34,18 +35,18 @@ pub(crate) fn keyed(input: &Input<'_>, rows: Rows, key: &[String]) -> Result<Row
         for (name, column) in key.iter().zip(columns(batch)) {
             if let Some(null) = (0..column.len()).find(|&i| column.is_null(i)) {
                 let message = format!("key column {name:?} is null here");
-                return Err(input.bad(rows.lines[first + null], message).code("key"));
+                return Err(input.bad_row(&rows.places, first + null, message).code("key"));
             }
         }
         keys.push(converter.convert_columns(&columns(batch))?);
         first += batch.num_rows();
     }
-    let mut seen: HashMap<Row<'_>, u32> = HashMap::with_capacity(rows.lines.len());
-    for (i, (row, &line)) in keys.iter().flatten().zip(&rows.lines).enumerate() {
+    let mut seen: HashMap<Row<'_>, usize> = HashMap::with_capacity(rows.places.len());
+    for (i, row) in keys.iter().flatten().enumerate() {
         input.go_on(i)?;
-        if let Some(earlier) = seen.insert(row, line) {
-            let message = format!("the key {} is in line {earlier} already", shown(&rows, &places, i)?);
-            return Err(input.bad(line, message).code("key"));
+        if let Some(earlier) = seen.insert(row, i) {
+            let (key, earlier) = (shown(&rows, &places, i)?, rows.places.said(earlier));
+            return Err(input.bad_row(&rows.places, i, format!("the key {key} is in {earlier} already")).code("key"));
         }
     }
     let not_null = |(i, field): (usize, &Arc<Field>)| field.as_ref().clone().with_nullable(!places.contains(&i));
@@ -56,7 +57,7 @@ pub(crate) fn keyed(input: &Input<'_>, rows: Rows, key: &[String]) -> Result<Row
         RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())
     });
     let batches = batches.collect::<Result<_, _>>()?;
-    Ok(Rows { batches, schema, lines: rows.lines })
+    Ok(Rows { batches, schema, places: rows.places })
 }
 
 /// A row's key, for a message: `id=7, day=2026-01-31`.
@@ -66,12 +67,24 @@ fn shown(rows: &Rows, places: &[usize], mut row: usize) -> Result<String, Error>
             row -= batch.num_rows();
             continue;
         }
-        let cell = |&i: &usize| -> Result<String, Error> {
-            Ok(format!("{}={}", rows.schema.field(i).name(), array_value_to_string(batch.column(i), row)?))
+        let named = |&i: &usize| -> Result<String, Error> {
+            Ok(format!("{}={}", rows.schema.field(i).name(), cell(batch.column(i), row)?))
         };
-        return Ok(places.iter().map(cell).collect::<Result<Vec<_>, _>>()?.join(", "));
+        return Ok(places.iter().map(named).collect::<Result<Vec<_>, _>>()?.join(", "));
     }
     Ok(String::new())
+}
+
+/// A value, for a message.
+pub(crate) fn cell(column: &ArrayRef, row: usize) -> Result<String, Error> {
+    let column = match column.data_type() {
+        // Zones go by name here, and arrow's display knows offsets alone.
+        DataType::Timestamp(unit, Some(_)) => {
+            &cast(&column.slice(row, 1), &DataType::Timestamp(*unit, Some("+00:00".into())))?
+        }
+        _ => &column.slice(row, 1),
+    };
+    Ok(array_value_to_string(column, 0)?)
 }
 
 #[cfg(test)]
@@ -91,6 +104,11 @@ mod tests {
         for (file, text, expected) in [
             ("a.csv", "id,day\n1,\"a\n\"\n2,b\n1,b\n2,b\n", "a: a.csv:6: the key id=2, day=b is in line 4 already"),
             ("a.csv", "id,day\n\n1,a\n2,\n", "a: a.csv:4: key column \"day\" is null here"),
+            (
+                "a.csv",
+                "id,day\n1,2026-01-31T10:00:00Z\n1,2026-01-31T12:00:00+02:00\n",
+                "a: a.csv:3: the key id=1, day=2026-01-31T10:00:00Z is in line 2 already",
+            ),
             ("a.csv", "id,dya\n", "a: a.csv: there is no key column \"day\"; the columns are id, dya"),
             ("a.csv", "id,day\n1.5,a\n", "a: a.csv: key column \"id\" is Float64: a key is no float, list or struct"),
             (

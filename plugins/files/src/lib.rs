@@ -1,8 +1,8 @@
-//! Driver `files`: a directory of CSV and NDJSON files, each a live table named after it.
+//! Driver `files`: a directory of CSV, NDJSON and Parquet files, each a live table named after it.
 //!
 //! # Which files
 //!
-//! `.csv`, `.tsv`, `.ndjson` and `.jsonl`, in capitals too, directly in the directory; links are followed. All else is
+//! `.csv`, `.tsv`, `.ndjson`, `.jsonl` and `.parquet`, in capitals too, directly in the directory; links are followed. All else is
 //! ignored: hidden files, subdirectories, and what editors leave beside a file (`a.csv~`, `.a.csv.swp`, `a.csv.tmp`,
 //! `#a.csv#`, `~$a.csv`). The table's name is the file's without its ending, with `_` for all but `A-Z a-z 0-9 _ -`. Two
 //! files of one name are an error of that table, and neither is read.
@@ -16,7 +16,7 @@
 //! | is touched, or written anew as it was | is unchanged |
 //! | vanishes | is gone |
 //! | is malformed, unreadable, too large | stays as it was, with an error that names file and line |
-//! | is empty, or an NDJSON file ends within a line | stays as it was, with an error: it is probably being written |
+//! | is empty, or an NDJSON or Parquet file lacks its end | stays as it was, with an error: it is probably being written |
 //! | changes while it is read | stays as it was, with an error; the next poll reads it again |
 //!
 //! A CSV file that is being written can't be told from a whole one when it happens to end with a whole row: write it
@@ -32,15 +32,35 @@
 //!   quoted or not. Lines without any character are skipped.
 //! * NDJSON: `Int64`, `Float64`, `Boolean`, `Utf8`, lists and structs of them; nothing is guessed from texts. Whole
 //!   numbers beyond 64 bits are floats. A key that is missing is null; one that has values of two types is an error.
+//! * Parquet: as the file says (what Arrow's writers note of their own memory is left aside: dictionaries and views are
+//!   text). Compressed by Snappy, zstd, LZ4 or gzip. Its rows may take four times `max_file_bytes` in memory.
+//!
+//! # Declared types
+//!
+//! What is found out changes with the values, and with it the table's columns. Option `types` says what they are:
+//!
+//! ```toml
+//! [datasource.sales.options]
+//! path = "/srv/sales"
+//! types.orders = { id = "int64", total = "decimal(12,2)", code = "text", at = "timestamp" }
+//! ```
+//!
+//! Columns that are not named are found out as before. A value that does not fit is the table's error, with file, line,
+//! column, value and type. In CSV and in texts of NDJSON: digits for whole numbers, as many digits behind a decimal's point
+//! as it has at most, ISO 8601 for dates and times (a `timestamp` without offset is in UTC, a `local_timestamp` has none),
+//! hexadecimal digits for `binary`; in CSV `true`, `false`, `1`, `0` for `bool`. Lists are NDJSON's alone. A named column
+//! that a CSV or Parquet file lacks is an error, in NDJSON it is null. A Parquet file's own types must be those declared.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed test may panic"))]
 
 mod content;
 mod csv;
+mod declared;
 mod directory;
 mod input;
 mod key;
 mod ndjson;
 mod options;
+mod parquet;
 mod shape;
 mod source;
 mod table;
@@ -58,7 +78,7 @@ struct Files;
 
 impl Driver for Files {
     const ID: &'static str = "files";
-    const DESCRIPTION: &'static str = "A directory of CSV and NDJSON files, each a live table";
+    const DESCRIPTION: &'static str = "A directory of CSV, NDJSON and Parquet files, each a live table";
     type Options = Options;
     type Source = FilesSource;
 

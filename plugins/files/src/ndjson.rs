@@ -2,12 +2,15 @@
 //!
 //! `arrow-json` infers too, but makes texts of mixed types, and says of no error which line it is in.
 
-use crate::input::{Input, Rows};
+use crate::declared::{Cell, Column, Types};
+use crate::input::{Input, Places, Rows};
 use crate::shape::{Object, name};
 use arrow_json::ReaderBuilder;
 use busway_plugin_api::Error;
-use busway_plugin_api::arrow_schema::Schema;
+use busway_plugin_api::arrow_array::{Array as _, ArrayRef, RecordBatch};
+use busway_plugin_api::arrow_schema::{Field, Schema};
 use busway_plugin_api::serde_json::{self, Value};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Rows in a batch, at most.
@@ -18,8 +21,10 @@ const BATCH_CELLS: u64 = 1 << 24;
 const MAX_CELLS: u64 = 1 << 28;
 
 /// Reads a whole file.
-pub(crate) fn read(input: &Input<'_>) -> Result<Rows, Error> {
-    let mut object = Object::default();
+pub(crate) fn read(input: &Input<'_>, types: &Types) -> Result<Rows, Error> {
+    let mut object = Object::of_rows(types.keys().cloned());
+    let mut declared: Vec<(&String, Column)> =
+        types.iter().map(|(name, kind)| (name, Column::new(name, kind))).collect();
     let mut lines = Vec::new();
     for (number, text) in (1..).zip(input.text.split_inclusive('\n')) {
         input.go_on(lines.len())?;
@@ -28,7 +33,13 @@ pub(crate) fn read(input: &Input<'_>) -> Result<Rows, Error> {
             continue;
         }
         match serde_json::from_str(row) {
-            Ok(Value::Object(row)) => object.learn_row(&row).map_err(|problem| input.bad(number, problem))?,
+            Ok(Value::Object(row)) => {
+                object.learn_row(&row).map_err(|problem| input.bad(number, problem))?;
+                for (name, column) in &mut declared {
+                    let put = column.push(row.get(*name).map_or(Cell::Null, Cell::Json));
+                    put.map_err(|problem| input.bad(number, problem).code("type"))?;
+                }
+            }
             Ok(other) => return Err(input.bad(number, format!("a row is an object, this is {}", name(&other)))),
             Err(error) if text.ends_with('\n') => return Err(input.bad(number, not_json(&error))),
             Err(error) => {
@@ -45,8 +56,7 @@ pub(crate) fn read(input: &Input<'_>) -> Result<Rows, Error> {
         let message = "it is empty: an NDJSON file without a row has no columns";
         return Err(Error::transient(message).code("empty").at(format!("{}:1", input.file)));
     }
-    let fields = object.fields();
-    if fields.is_empty() {
+    if object.names().is_empty() {
         return Err(input.bad(1, "no row has a key, so there are no columns"));
     }
     let rows = lines.len() as u64;
@@ -56,12 +66,49 @@ pub(crate) fn read(input: &Input<'_>) -> Result<Rows, Error> {
         return Err(Error::new(message).code("too_large").at(input.file));
     }
     let batch = usize::try_from(BATCH_CELLS / (cells / rows).max(1))?.clamp(1, BATCH);
-    decode(input, Arc::new(Schema::new(fields)), batch, lines)
+    let learnt = decode(input, &Arc::new(Schema::new(object.fields())), batch.min(lines.len()))?;
+    let declared = declared.into_iter().map(|(name, mut column)| (name.as_str(), column.finish())).collect();
+    join(&object.names(), learnt, &declared, batch, lines)
 }
 
-fn decode(input: &Input<'_>, schema: Arc<Schema>, batch: usize, lines: Vec<u32>) -> Result<Rows, Error> {
+/// The columns in the order in which the file brings them.
+fn join(
+    names: &[&str],
+    learnt: Vec<RecordBatch>,
+    declared: &HashMap<&str, ArrayRef>,
+    batch: usize,
+    lines: Vec<u32>,
+) -> Result<Rows, Error> {
+    let mut batches = Vec::new();
+    let mut learnt = learnt.into_iter();
+    let mut first = 0;
+    while first < lines.len() {
+        let learnt = learnt.next();
+        // Without learnt columns nothing says how many rows a batch has.
+        let rows = learnt.as_ref().map_or(batch.min(lines.len() - first), RecordBatch::num_rows);
+        let mut columns: Vec<(&str, ArrayRef)> = Vec::with_capacity(names.len());
+        for &name in names {
+            let learnt = || learnt.as_ref()?.column_by_name(name).cloned();
+            let column = declared.get(name).map(|all| all.slice(first, rows)).or_else(learnt);
+            columns.extend(column.map(|column| (name, column)));
+        }
+        let fields: Vec<Field> =
+            columns.iter().map(|(name, a)| Field::new(*name, a.data_type().clone(), true)).collect();
+        let arrays = columns.into_iter().map(|(_, array)| array).collect();
+        batches.push(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?);
+        first += rows;
+    }
+    let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+    Ok(Rows { schema, batches, places: Places::Lines(lines) })
+}
+
+/// The columns whose types were learnt; none, when there are none.
+fn decode(input: &Input<'_>, schema: &Arc<Schema>, batch: usize) -> Result<Vec<RecordBatch>, Error> {
+    if schema.fields().is_empty() {
+        return Ok(Vec::new());
+    }
     let failed = |error| Error::new(format!("it can't be made into columns: {error}")).at(input.file);
-    let builder = ReaderBuilder::new(Arc::clone(&schema)).with_batch_size(batch.min(lines.len()));
+    let builder = ReaderBuilder::new(Arc::clone(schema)).with_batch_size(batch);
     let mut decoder = builder.build_decoder().map_err(failed)?;
     let mut rest = input.text.as_bytes();
     let mut batches = Vec::new();
@@ -75,7 +122,7 @@ fn decode(input: &Input<'_>, schema: Arc<Schema>, batch: usize, lines: Vec<u32>)
             None => break,
         }
     }
-    Ok(Rows { schema, batches, lines })
+    Ok(batches)
 }
 
 /// serde_json's text without its "at line 1": the line is told beside it, and it knows only this one.
@@ -90,7 +137,7 @@ mod tests {
     use super::*;
 
     fn run(text: &str) -> Result<Rows, Error> {
-        read(&Input { file: "t.ndjson", text, cancelled: &|| false })
+        read(&Input { file: "t.ndjson", text, cancelled: &|| false }, &Types::new())
     }
 
     fn kinds(text: &str) -> Vec<String> {
@@ -113,7 +160,7 @@ mod tests {
         let text: String = (0..BATCH + 2).map(|i| format!("{{\"i\": {i}}}\n")).collect();
         let rows = run(&text).unwrap();
         let sizes: Vec<usize> = rows.batches.iter().map(|batch| batch.num_rows()).collect();
-        assert_eq!((sizes, rows.lines.len()), (vec![BATCH, 2], BATCH + 2));
+        assert_eq!((sizes, rows.places.len()), (vec![BATCH, 2], BATCH + 2));
     }
 
     #[test]
@@ -161,7 +208,7 @@ mod tests {
 
     #[test]
     fn cancelled_within_a_file() {
-        let refused = read(&Input { file: "t", text: "{\"a\":1}", cancelled: &|| true }).unwrap_err();
+        let refused = read(&Input { file: "t", text: "{\"a\":1}", cancelled: &|| true }, &Types::new()).unwrap_err();
         assert_eq!(refused.status(), Error::cancelled().status());
     }
 }

@@ -1,8 +1,10 @@
 //! What a datasource may set.
 
+use crate::declared::Types;
 use crate::directory;
 use busway_plugin_api::abi::Status;
 use busway_plugin_api::prelude::*;
+use busway_plugin_api::table::kind_of_name;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -23,6 +25,11 @@ pub(crate) struct Options {
     /// The key columns of tables, by the table's name: {"sales": ["id"]}. Keys hold no nulls, floats, lists or structs.
     #[serde(default)]
     key: BTreeMap<String, Vec<String>>,
+    /// The types of columns, by the table's name: {"sales": {"id": "int64", "total": "decimal(12,2)"}}. The others' are found
+    /// out. Types are bool, int8 to int64, uint8 to uint64, float32, float64, text, binary, date, timestamp,
+    /// local_timestamp, decimal(P,S), list(T).
+    #[serde(default)]
+    types: BTreeMap<String, BTreeMap<String, String>>,
     /// A larger file is not read; at most 2147483647.
     #[serde(default = "max_file_bytes")]
     max_file_bytes: u64,
@@ -51,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) header: bool,
     /// Key columns by table.
     pub(crate) key: BTreeMap<String, Vec<String>>,
+    /// Declared types by table.
+    pub(crate) types: BTreeMap<String, Types>,
     /// A larger file is not read.
     pub(crate) max_file_bytes: u64,
 }
@@ -71,17 +80,36 @@ impl Options {
                 ','
             }
         };
-        for (table, columns) in &self.key {
+        let mut named = |option: &str, table: &String| {
             let name = directory::table_name(table);
             if &name != table || table.is_empty() {
-                problems.push(format!("option \"key\": no table can be named {table:?}; did you mean {name:?}?"));
+                problems.push(format!("option {option:?}: no table can be named {table:?}; did you mean {name:?}?"));
             }
+        };
+        self.key.keys().for_each(|table| named("key", table));
+        self.types.keys().for_each(|table| named("types", table));
+        for (table, columns) in &self.key {
             if columns.is_empty() {
                 problems.push(format!("option \"key\": table {table:?} has no key columns: name one, or leave it out"));
             }
             for (i, column) in columns.iter().enumerate() {
                 if columns[..i].contains(column) {
                     problems.push(format!("option \"key\": table {table:?} has column {column:?} twice"));
+                }
+            }
+        }
+        let mut types: BTreeMap<String, Types> = BTreeMap::new();
+        for (table, columns) in &self.types {
+            if columns.is_empty() {
+                problems.push(format!("option \"types\": table {table:?} has no columns: name one, or leave it out"));
+            }
+            for (column, name) in columns {
+                if column.is_empty() || column.contains('\0') {
+                    problems.push(format!("option \"types\": table {table:?}: no column can be named {column:?}"));
+                }
+                match kind_of_name(name) {
+                    Ok(kind) => drop(types.entry(table.clone()).or_default().insert(column.clone(), kind)),
+                    Err(e) => problems.push(format!("option \"types\": table {table:?}, column {column:?}: {e}")),
                 }
             }
         }
@@ -94,7 +122,7 @@ impl Options {
             return Err(Error::with_status(Status::INVALID, message).problems(problems));
         }
         let (header, key, max_file_bytes) = (self.header, self.key, self.max_file_bytes);
-        Ok(Settings { path: self.path.into(), delimiter, header, key, max_file_bytes })
+        Ok(Settings { path: self.path.into(), delimiter, header, key, types, max_file_bytes })
     }
 }
 
@@ -106,14 +134,21 @@ mod tests {
 
     #[test]
     fn all_wrong_options_at_once() {
-        let wrong = json!({"path": "", "delimiter": ";;", "max_file_bytes": 0, "key": {"a b": ["x", "x"], "c": []}});
+        let wrong = json!({"path": "", "delimiter": ";;", "max_file_bytes": 0, "key": {"a b": ["x", "x"], "c": []},
+            "types": {"d/e": {"n": "int64"}, "f": {}, "g": {"n": "number", "": "text"}}});
         let refused = TestHost::new().open::<Files>(wrong).unwrap_err().body().problems.join("\n");
         let expected = "\
             option \"path\" is empty: it takes a directory\n\
             option \"delimiter\" takes one character, no quote or line end, got \";;\"\n\
             option \"key\": no table can be named \"a b\"; did you mean \"a_b\"?\n\
+            option \"types\": no table can be named \"d/e\"; did you mean \"d_e\"?\n\
             option \"key\": table \"a b\" has column \"x\" twice\n\
             option \"key\": table \"c\" has no key columns: name one, or leave it out\n\
+            option \"types\": table \"f\" has no columns: name one, or leave it out\n\
+            option \"types\": table \"g\": no column can be named \"\"\n\
+            option \"types\": table \"g\", column \"n\": \"number\" is no type: there are bool, int8, int16, int32, int64, \
+            uint8, uint16, uint32, uint64, float32, float64, text, binary, date, timestamp, local_timestamp, decimal(P,S), \
+            list(T)\n\
             option \"max_file_bytes\" takes a number from 1 to 2147483647, got 0";
         assert_eq!(refused, expected);
         let unknown = TestHost::new().open::<Files>(json!({"path": ".", "delimeter": ";"})).unwrap_err().to_string();
@@ -130,6 +165,7 @@ mod tests {
             "delimiter string \",\"",
             "header boolean true",
             "key object {}",
+            "types object {}",
             "max_file_bytes integer 268435456",
         ];
         assert_eq!(options, expected);

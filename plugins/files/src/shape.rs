@@ -2,7 +2,7 @@
 
 use busway_plugin_api::arrow_schema::{DataType, Field, Fields};
 use busway_plugin_api::serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// The type of all values so far at one place of the rows.
@@ -16,6 +16,8 @@ pub(crate) enum Shape {
     Text,
     List(Items),
     Struct(Object),
+    /// Its type is declared: nothing is learnt of it.
+    Declared,
 }
 
 /// The items of all lists at one place.
@@ -30,9 +32,16 @@ pub(crate) struct Items {
 pub(crate) struct Object {
     keys: Vec<(String, Shape)>,
     places: HashMap<String, usize>,
+    /// Keys of which nothing is learnt.
+    declared: HashSet<String>,
 }
 
 impl Object {
+    /// Of rows with these declared columns.
+    pub(crate) fn of_rows(declared: impl IntoIterator<Item = String>) -> Self {
+        Self { declared: declared.into_iter().collect(), ..Self::default() }
+    }
+
     /// Learns from one more row.
     pub(crate) fn learn_row(&mut self, row: &Map<String, Value>) -> Result<(), String> {
         self.learn(row, &String::new)
@@ -54,7 +63,8 @@ impl Object {
             };
             let known = known.unwrap_or_else(|| {
                 self.places.insert(key.clone(), self.keys.len());
-                self.keys.push((key.clone(), Shape::Unknown));
+                let declared = self.declared.contains(key);
+                self.keys.push((key.clone(), if declared { Shape::Declared } else { Shape::Unknown }));
                 self.keys.len() - 1
             });
             let place = || match path() {
@@ -66,9 +76,18 @@ impl Object {
         Ok(())
     }
 
-    /// As columns.
+    /// As columns, but for those that are declared.
     pub(crate) fn fields(&self) -> Fields {
-        self.keys.iter().map(|(name, shape)| Field::new(name, shape.data_type(), true)).collect()
+        let learnt = self.keys.iter().filter(|(_, shape)| *shape != Shape::Declared);
+        learnt.map(|(name, shape)| Field::new(name, shape.data_type(), true)).collect()
+    }
+
+    /// All keys that came up, and then the declared ones that never did.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let mut absent: Vec<&str> =
+            self.declared.iter().filter(|name| !self.places.contains_key(*name)).map(String::as_str).collect();
+        absent.sort_unstable();
+        self.keys.iter().map(|(name, _)| name.as_str()).chain(absent).collect()
     }
 
     /// How many cells, nulls among them, columns of so many objects have.
@@ -85,7 +104,8 @@ impl Shape {
             *self = Self::of(value);
         }
         match (&mut *self, value) {
-            (_, Value::Null)
+            (Self::Declared, _)
+            | (_, Value::Null)
             | (Self::Boolean, Value::Bool(_))
             | (Self::Float, Value::Number(_))
             | (Self::Text, Value::String(_)) => Ok(()),
@@ -121,7 +141,7 @@ impl Shape {
 
     fn name(&self) -> &'static str {
         match self {
-            Self::Unknown => "null",
+            Self::Unknown | Self::Declared => "null",
             Self::Boolean => "true or false",
             Self::Integer | Self::Float => "a number",
             Self::Text => "a text",
@@ -146,7 +166,7 @@ impl Shape {
             Self::List(items) => DataType::List(Arc::new(Field::new_list_field(items.shape.data_type(), true))),
             Self::Struct(object) => DataType::Struct(object.fields()),
             // A column of Arrow's null type helps no consumer.
-            Self::Unknown | Self::Text => DataType::Utf8,
+            Self::Unknown | Self::Declared | Self::Text => DataType::Utf8,
         }
     }
 }

@@ -127,8 +127,8 @@ mod tests {
             fs::write(dir.path().join(name), "x\n1\n").unwrap();
             age(&dir.path().join(name));
         }
-        let (path, key) = (dir.path().to_owned(), Default::default());
-        let settings = Settings { path, delimiter: ',', header: true, key, max_file_bytes: 1000 };
+        let (path, key, types) = (dir.path().to_owned(), Default::default(), Default::default());
+        let settings = Settings { path, delimiter: ',', header: true, key, types, max_file_bytes: 1000 };
         let mut tables = Tables::default();
         let mut poll = |wanted: Option<&[&str]>, snapshot: bool, cancelled: bool| {
             let wanted: Option<Vec<String>> = wanted.map(|names| names.iter().map(|name| (*name).to_owned()).collect());

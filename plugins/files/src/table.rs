@@ -1,10 +1,11 @@
 //! What is known of one table between polls.
 
 use crate::content::{Content, Stamp};
+use crate::declared::Types;
 use crate::directory::{File, Format};
 use crate::input::{Input, Rows};
 use crate::options::Settings;
-use crate::{csv, key, ndjson};
+use crate::{csv, key, ndjson, parquet};
 use busway_plugin_api::abi::Status;
 use busway_plugin_api::arrow_schema::Schema;
 use busway_plugin_api::message::ErrorBody;
@@ -128,17 +129,24 @@ impl Table {
 
 fn parse(table: &str, file: &File, content: &Content, look: &Look<'_>) -> Result<(TableSpec, Batches), Error> {
     let settings = look.settings;
-    let input = Input { file: &file.name, text: content.text(file)?, cancelled: look.cancelled };
+    let (none, cancelled) = (Types::new(), look.cancelled);
+    let types = settings.types.get(table).unwrap_or(&none);
+    let text = if file.format == Format::Parquet { "" } else { content.text(file)? };
+    let input = Input { file: &file.name, text, cancelled };
     let mut rows: Rows = match file.format {
-        Format::Csv => csv::read(&input, settings.delimiter, settings.header)?,
-        Format::Tsv => csv::read(&input, '\t', settings.header)?,
-        Format::Ndjson => ndjson::read(&input)?,
+        Format::Csv => csv::read(&input, settings.delimiter, settings.header, types)?,
+        Format::Tsv => csv::read(&input, '\t', settings.header, types)?,
+        Format::Ndjson => ndjson::read(&input, types)?,
+        Format::Parquet => {
+            let most = settings.max_file_bytes.saturating_mul(parquet::EXPANSION);
+            parquet::read(&input, &content.bytes, types, most)?
+        }
     };
     let key = settings.key.get(table).map(Vec::as_slice).unwrap_or_default();
     if !key.is_empty() {
         rows = key::keyed(&input, rows, key)?;
     }
-    tracing::debug!(file = file.name, rows = rows.lines.len(), "read");
+    tracing::debug!(file = file.name, rows = rows.places.len(), "read");
     let spec = TableSpec::with_schema(table, rows.schema.clone()).key(key).describe(format!("Rows of {}", file.name));
     Ok((spec, rows.into()))
 }

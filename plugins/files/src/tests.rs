@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 /// A directory, and a source that is open on it.
 pub(crate) struct Fixture {
-    dir: TempDir,
+    pub(crate) dir: TempDir,
     host: TestHost,
     pub(crate) source: TestSource,
 }
@@ -58,7 +58,7 @@ pub(crate) fn said(updates: &[Update]) -> Vec<String> {
     updates.iter().map(|update| format!("{}: {}", update.table, change(update))).collect()
 }
 
-fn row(polled: &Polled, table: &str) -> Value {
+pub(crate) fn row(polled: &Polled, table: &str) -> Value {
     polled.rows::<Value>(table).unwrap().remove(0)
 }
 
@@ -258,4 +258,73 @@ fn delimiter_and_header_as_set() {
     let polled = t.source.poll().unwrap();
     assert_eq!(row(&polled, "a"), json!({"column_1": 1, "column_2": 2}));
     assert_eq!(row(&polled, "b"), json!({"column_1": "x;y", "column_2": "z"}));
+}
+
+#[test]
+fn declared_types_hold_and_the_others_are_found_out() {
+    let options = json!({
+        "types": {
+            "c": {"id": "text", "total": "decimal(12,2)", "at": "timestamp", "ok": "bool"},
+            "n": {"id": "int64", "total": "decimal(12,2)", "tags": "list(int64)", "late": "date"},
+        },
+        "key": {"c": ["id"], "n": ["id"]},
+    });
+    let csv = "id,n,total,at,ok\n007,1,10.5,2026-01-31T10:00:00,1\n7,2,,,\n";
+    let ndjson = "{\"n\":1,\"total\":\"10.5\",\"id\":\"8\"}\n{\"id\":9,\"total\":0.25,\"tags\":[1,null],\"x\":[]}\n";
+    let t = Fixture::new(&[("c.csv", csv), ("n.ndjson", ndjson)], options);
+    let polled = t.source.poll().unwrap();
+    let kinds = |table: &str| -> String {
+        let fields = polled.batches(table).unwrap().schema.fields().clone();
+        fields.iter().map(|f| format!("{} {}, ", f.name(), f.data_type())).collect()
+    };
+    let decimal = "total Decimal128(12, 2), ";
+    assert_eq!(kinds("c"), format!("id Utf8, n Int64, {decimal}at Timestamp(µs, \"UTC\"), ok Boolean, "));
+    assert_eq!(kinds("n"), format!("n Int64, {decimal}id Int64, tags List(Int64), x List(Utf8), late Date32, "));
+    let rows: Vec<Value> = polled.rows("n").unwrap();
+    assert_eq!(rows[1], json!({"n": null, "total": "0.25", "id": 9, "tags": [1, null], "x": [], "late": null}));
+    let first = row(&polled, "c");
+    assert_eq!((&first["id"], &first["total"], &first["ok"]), (&json!("007"), &json!("10.50"), &json!(true)));
+
+    // Every value now is of another type that would be found out; the columns stay.
+    t.write("c.csv", "id,n,total,at,ok\n1,1,1,2026-01-31,true\n");
+    t.write("n.ndjson", "{\"id\":1,\"late\":\"2026-01-31\",\"tags\":null}\n{\"total\":7,\"id\":2}\n");
+    assert_eq!(t.poll(), ["c: 1 rows", "n: 2 rows"]);
+    let listed = t.source.tables().unwrap();
+    let columns: Vec<String> = listed[1].columns.iter().map(|c| format!("{} {}", c.name, c.kind)).collect();
+    assert_eq!(columns, ["id l", "late tdD", "tags +l", "total d:12,2"], "nothing had to be found out");
+}
+
+#[test]
+fn a_value_that_is_not_of_its_declared_type_is_named_with_its_place() {
+    let types = json!({"types": {"c": {"n": "int8", "d": "decimal(4,2)"}, "n": {"n": "int8", "d": "date"}}});
+    let t = Fixture::new(&[("good.csv", "n\nx\n")], types);
+    let named = "which option \"types\" names; the columns are";
+    for (file, text, expected) in [
+        ("c.csv", "n,d\n1,1.25\n\n128,1\n", "c: c.csv:4: column \"n\": \"128\" is no int8".to_owned()),
+        ("c.csv", "n,d\n1,\"1\n2\"\n", "c: c.csv:2: column \"d\": \"1\\n2\" is no decimal(4,2)".to_owned()),
+        ("c.csv", "n,e\n", format!("c: c.csv:1: there is no column \"d\", {named} n, e")),
+        ("n.ndjson", "{\"n\":1}\n{\"n\":1.5}\n", "n: n.ndjson:2: column \"n\": 1.5 is no int8".to_owned()),
+        ("n.ndjson", "{\"n\":1,\"d\":{}}\n", "n: n.ndjson:1: column \"d\": {} is no date".to_owned()),
+    ] {
+        t.write(file, text);
+        assert!(t.poll().contains(&expected), "{expected}: {:?}", t.poll());
+    }
+    assert_eq!(t.poll()[1], "good: Unchanged");
+    t.write("c.csv", "n,d\n1,1.25\n");
+    assert_eq!(t.poll()[0], "c: 1 rows");
+}
+
+#[test]
+fn many_declared_rows_make_the_batches_of_the_others() {
+    let text = |learnt: &str| -> String { (0..70_000).map(|i| format!("{{\"id\":{i}{learnt}}}\n")).collect() };
+    let options = json!({"types": {"a": {"id": "uint32"}, "b": {"id": "uint32"}}});
+    let t = Fixture::new(&[("a.ndjson", &text("")), ("b.ndjson", &text(",\"x\":true"))], options);
+    let polled = t.source.poll().unwrap();
+    for table in ["a", "b"] {
+        let batches = polled.batches(table).unwrap();
+        let sizes: Vec<usize> = batches.batches.iter().map(|batch| batch.num_rows()).collect();
+        assert_eq!(sizes, [65_536, 4464], "{table}");
+        let ids: Vec<Value> = batches.to_vec().unwrap();
+        assert!(ids.iter().zip(0..).all(|(row, i): (&Value, u32)| row["id"] == i), "{table}");
+    }
 }

@@ -69,7 +69,8 @@ fn booleans(cells: &StringArray) -> Option<ArrayRef> {
     array.map(|array| Arc::new(array) as ArrayRef)
 }
 
-fn date(cell: &str) -> Option<i32> {
+/// `2026-01-31`, and nothing shorter.
+pub(crate) fn date(cell: &str) -> Option<i32> {
     // The parser takes shorter forms, too; those may be anything.
     (cell.len() == 10 && cell.as_bytes()[4] == b'-').then(|| Date32Type::parse(cell))?
 }
@@ -96,7 +97,7 @@ fn timestamps(cells: &StringArray) -> Option<ArrayRef> {
 }
 
 /// Whether anything but digits, colons and a point follows the date.
-fn has_offset(cell: &str) -> bool {
+pub(crate) fn has_offset(cell: &str) -> bool {
     cell.bytes().skip(11).any(|b| !(b.is_ascii_digit() || matches!(b, b':' | b'.')))
 }
 

@@ -1,5 +1,9 @@
 //! Driver `system`: the Linux machine it runs on, as live tables.
 //!
+//! Its action `signal_process` sends a signal to a process, which must belong to the user that the host runs as, and be
+//! neither the host nor what started it: `{"pid": 4242, "signal": "TERM"}`. With `name` or `started_at` of the row in table
+//! `processes` it is sent only if the process is still that one. Option `signals` turns it off.
+//!
 //! It is also an example to copy: each table has a file of its own, with its row, its `spec` and its `read`; what a
 //! table must remember between polls lives in the source, in the closure that reads it.
 

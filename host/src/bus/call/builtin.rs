@@ -2,7 +2,7 @@
 
 use super::{Call, Fault, ServiceInfo};
 use crate::bus::service::{Core, ServiceState};
-use crate::bus::slot::TableView;
+use crate::bus::table_view::TableView;
 use crate::bus::{Address, Bus, View};
 use crate::table::rows_json;
 use serde_json::{Value, json};

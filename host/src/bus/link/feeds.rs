@@ -4,8 +4,8 @@
 use super::Timing;
 use super::wire::{self, Position, Word};
 use crate::bus::queue::Message;
-use crate::bus::slot::TableView;
 use crate::bus::subscription::Subscription;
+use crate::bus::table_view::TableView;
 use arrow_array::RecordBatch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -125,3 +125,38 @@ fn a_service_that_goes_while_its_table_is_worked_on_leaves_nothing_behind() {
         assert_eq!(view.of("web/t").rows, [(3, 3)].into());
     });
 }
+
+#[test]
+fn a_hook_that_panics_once_is_told_of_the_rest() {
+    let bus = Bus::new("n0");
+    let service = bus.register("web").unwrap();
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    service.on_interest(move |table, wanted| {
+        assert!(table != "bad", "a fault of the hook's");
+        heard.lock().unwrap().push((table.to_owned(), wanted));
+    });
+    let there = bus.clone();
+    std::thread::spawn(move || std::mem::forget(there.subscribe(address("web/bad")))).join().unwrap_err();
+    drop(bus.subscribe(address("web/good")));
+    assert_eq!(*told.lock().unwrap(), [("good".to_owned(), true), ("good".to_owned(), false)]);
+}
+
+#[test]
+fn what_is_said_of_a_place_that_was_given_up_is_refused_and_said_of_the_next() {
+    let bus = Bus::new("n0");
+    let service = bus.register("web").unwrap();
+    let subscription = bus.subscribe(address("web/t"));
+    let place = bus.slots_of("web").remove(0);
+    drop(subscription);
+    assert!(bus.slots_of("web").is_empty());
+    assert!(!place.fail("lost") && !place.confirm(), "who had it at hand would be heard by nobody");
+    service.fail("t", "it is not there".to_owned());
+    assert_eq!(bus.slots_of("web")[0].error().as_deref(), Some("it is not there"));
+    // One that is worked on stays.
+    let place = bus.slot(&address("web/u"), &View::default());
+    let held = place.hold();
+    drop(bus.subscribe(address("web/u")));
+    assert!(place.fail("heard"));
+    drop(held);
+}

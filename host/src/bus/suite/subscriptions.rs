@@ -240,3 +240,22 @@ fn what_did_not_change_is_not_touched() {
         assert!(touched.tables.is_empty() && touched.unfit.is_empty(), "{touched:?}");
     }
 }
+
+#[test]
+fn who_asks_for_a_snapshot_too_soon_gets_it_later_where_nothing_can_ring_too() {
+    let bus = Bus::new("n0");
+    let service = bus.register("web").unwrap();
+    publish(&service, "t", &[(1, 1)]);
+    let mut consumer = Consumer::to(&bus, "web/t");
+    consumer.drain();
+    let ask = |consumer: &Consumer| assert!(consumer.subscription.resync(&address("web/t")));
+    ask(&consumer);
+    assert_eq!(consumer.of("web/t").snapshots, 2);
+    ask(&consumer);
+    assert_eq!(consumer.of("web/t").snapshots, 2, "not so soon");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    // Only the clock is the runtime's.
+    runtime.block_on(tokio::time::advance(Duration::from_secs(11)));
+    let _entered = runtime.enter();
+    assert_eq!(consumer.of("web/t").snapshots, 3);
+}

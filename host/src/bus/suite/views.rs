@@ -169,3 +169,46 @@ async fn what_is_shown_may_change(world: World) {
     put(&service, &[(2, Some("b"), 2)]);
     reader.sees("web/t", &[(2, 2)]).await;
 }
+
+/// A client whose connection broke.
+#[tokio::test(start_paused = true)]
+async fn who_alone_looks_at_a_view_and_comes_back_soon_goes_on() {
+    let bus = Bus::new("n0");
+    let service = bus.register("web").unwrap();
+    put(&service, &[(1, Some("a"), 1)]);
+    let view = View::default().topics(["a"]);
+    let mut consumer = Consumer::new(bus.subscribe_with(address("web/t"), seeing(view.clone())).unwrap());
+    for (after, resumed) in [(5, true), (55, true), (61, false)] {
+        let held = consumer.of("web/t");
+        drop(consumer);
+        put(&service, &[(1, Some("a"), after), (2, Some("b"), after)]);
+        tokio::time::sleep(Duration::from_secs(after.unsigned_abs())).await;
+        let resume = held.at.map(|(epoch, to)| (crate::table::Epoch(epoch), to));
+        let options = SubscribeOptions { resume, resume_mark: view.mark(), ..seeing(view.clone()) };
+        let again = bus.subscribe_with(address("web/t"), options).unwrap();
+        assert_eq!(again.resumed(), resumed, "after {after} s");
+        let held = [("web/t".to_owned(), held)].into();
+        consumer = Consumer { subscription: again, held };
+        assert_eq!(consumer.of("web/t").rows, [(1, after)].into());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn views_that_nobody_looks_at_are_few_and_go_in_the_end() {
+    let bus = Bus::new("n0");
+    let service = bus.register("web").unwrap();
+    put(&service, &[(1, Some("a"), 1)]);
+    let views = || bus.registry().places_of("web").iter().filter(|slot| !slot.view_of().is_everything()).count();
+    for n in 0..200 {
+        drop(bus.subscribe_with(address("web/t"), seeing(View::default().topics([format!("t{n}")]))).unwrap());
+        assert!(views() <= crate::bus::resting::MOST, "{}", views());
+    }
+    assert_eq!(views(), crate::bus::resting::MOST);
+    let keep = bus.subscribe_with(address("web/t"), seeing(View::default().topics(["t199"]))).unwrap();
+    tokio::time::sleep(crate::bus::resting::REST * 2).await;
+    assert_eq!(views(), 1, "the one that is looked at again");
+    drop(keep);
+    assert_eq!(views(), 1);
+    service.end("t");
+    assert_eq!(views(), 0, "none of a table that is no more");
+}
