@@ -7,6 +7,7 @@ mod cli;
 mod cli_bus;
 mod cli_files;
 mod contract;
+mod datasources;
 mod drivers;
 mod faults;
 mod host;

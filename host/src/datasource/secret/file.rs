@@ -237,7 +237,7 @@ mod tests {
                 path.display()
             )
         };
-        let flipped = line.replacen(&line[20..21], if &line[20..21] == "A" { "B" } else { "A" }, 1);
+        let flipped = format!("{}{}{}", &line[..20], if &line[20..21] == "A" { "B" } else { "A" }, &line[21..]);
         for (text, what) in [
             (String::new(), "its first line is not \"busway keys 1\""),
             ("busway keys 1\n".to_owned(), "it has no key"),
