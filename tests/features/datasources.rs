@@ -10,7 +10,9 @@ const NO_FILE: &str = "";
 fn start(datasources: &str) -> Host {
     let bed = Bed::new();
     Fixture::new().rename_into(&bed.plugin("libfixture.so"));
-    bed.start(datasources)
+    let host = bed.start(datasources);
+    host.wait_plugin("libfixture.so", "serving");
+    host
 }
 
 fn draft(name: &str, config: &Value) -> Value {
@@ -185,6 +187,7 @@ fn inv14_what_was_acknowledged_is_there_after_a_kill() {
         assert_eq!(status, 200);
         assert_eq!(host.delete(&format!("/v1/data-sources/{}", names[1])).0, 200);
         host = host.kill_and_start(NO_FILE);
+        host.wait_plugin("libfixture.so", "serving");
         let (_, list) = host.get("/v1/data-sources?fields=name,description,config");
         let list = list["results"].as_array().unwrap();
         assert_eq!(list.len(), 7 * (round as usize + 1));
@@ -202,6 +205,7 @@ fn inv15_a_planted_secret_is_found_nowhere() {
     Fixture::new().rename_into(&bed.plugin("libfixture.so"));
     std::fs::write(bed.path("password"), format!("{SECRET}\n")).unwrap();
     let host = bed.start("[log]\nfilter = 'trace'\n");
+    host.wait_plugin("libfixture.so", "serving");
     let mut said = Vec::new();
     let mut note = |answer: (u16, Value)| {
         said.push(answer.1.to_string());
@@ -263,8 +267,11 @@ fn inv14_one_whose_driver_is_gone_waits_and_starts_when_it_comes_and_is_pruned_w
     let other = "fixture-driver-bb";
     Fixture::new().id(other).rename_into(&host.plugin("libother.so"));
     let host = host.restart(NO_FILE);
-    let seen = host.wait_datasource("web", "waiting for driver");
-    assert_eq!(seen["error"], "no driver \"fixture-driver-aa\" is loaded: did you mean \"fixture-driver-bb\"?");
+    host.wait_plugin("libother.so", "serving");
+    let error = "no driver \"fixture-driver-aa\" is loaded: did you mean \"fixture-driver-bb\"?";
+    host.wait_row("_host", "datasources", "it to wait", |row| {
+        row["state"] == "waiting for driver" && row["error"] == error
+    });
     let (status, _) = host.post("/v1/data-sources", &json!({"name": "more", "driver": other}));
     assert_eq!(status, 201, "another is not held up");
     count(&host, "more", 3);
