@@ -16,6 +16,7 @@ mod library;
 mod loading;
 mod python;
 mod reload;
+mod rows;
 mod sessions;
 mod stream;
 mod views;

@@ -59,8 +59,24 @@ macro_rules! flat {
 }
 
 flat!(Booleans, BooleanArray, bool, |values, row| values.value(row), |a, b| a.cmp(&b));
-flat!(Texts, StringArray, &'a str, |values, row| values.value(row), |a, b| a.cmp(b));
-flat!(Binaries, BinaryArray, &'a [u8], |values, row| values.value(row), |a, b| a.cmp(b));
+flat!(Texts, StringArray, Bytes<'a>, |values, row| bytes(values.value(row).as_bytes()), |a, b| a.cmp(&b));
+flat!(Binaries, BinaryArray, Bytes<'a>, |values, row| bytes(values.value(row)), |a, b| a.cmp(&b));
+
+/// The first eight as a number: that tells most apart, at a tenth of the price.
+type Bytes<'a> = (u64, &'a [u8]);
+
+#[inline]
+fn bytes(all: &[u8]) -> Bytes<'_> {
+    let first = match all.first_chunk::<8>() {
+        Some(first) => *first,
+        None => {
+            let mut first = [0; 8];
+            first[..all.len()].copy_from_slice(all);
+            first
+        }
+    };
+    (u64::from_be_bytes(first), all)
+}
 
 /// Numbers and times. NaN is greater than all numbers.
 pub(super) struct Numbers<'a, T: ArrowPrimitiveType>(Vec<&'a PrimitiveArray<T>>);
