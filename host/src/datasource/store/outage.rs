@@ -170,6 +170,6 @@ async fn turn_read_only(folder: &Path) {
                 folder.display()
             )
         );
-        assert_eq!(store.all().await.unwrap(), [kept.clone()]);
+        assert_eq!(store.all().await.unwrap(), std::slice::from_ref(&kept));
     }
 }
