@@ -20,3 +20,4 @@ mod rows;
 mod sessions;
 mod stream;
 mod views;
+mod written;

@@ -2,6 +2,7 @@
 
 use super::action::ActionError;
 use super::error::fault;
+use super::keep::Keep;
 use super::open::{Open, SourceError};
 use super::set::Datasources;
 use crate::bus::Fault;
@@ -17,6 +18,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// What a field's metadata calls its description, as in the contract's columns.
 const DESCRIPTION: &str = "description";
@@ -26,6 +28,8 @@ const DESCRIPTION: &str = "description";
 pub struct Written {
     open: Arc<Open>,
     table: String,
+    /// Where it is kept, if it is, and whose it is.
+    keep: Option<(Arc<Keep>, Uuid)>,
     /// Its columns and key, as the source declares them.
     pub shape: Shape,
 }
@@ -53,7 +57,17 @@ impl Written {
     fn write(&self, change: Change) -> Result<(), ActionError> {
         let Shape { key, topic, description, .. } = self.shape.clone();
         let update = Update { table: self.table.clone(), key, topic, description, change };
-        self.open.ingest.write(update).map_err(failed)
+        self.open.ingest.write(update).map_err(failed)?;
+        // What a client was told is written is there after any end.
+        if let Some((keep, id)) = &self.keep
+            && let Some(view) = self.open.ingest.view(&self.table)
+        {
+            keep.save(*id, &view).map_err(|error| {
+                let text = format!("the rows are in the table, but they could not be kept on the disk: {error}");
+                ActionError::Failed(Fault::new("not_kept", text))
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -65,6 +79,9 @@ impl Datasources {
     /// When the datasource is not there or not open, and when the table is not one that clients write.
     pub async fn written(&self, name_or_id: &str, table: &str) -> Result<Written, ActionError> {
         let open = self.settled(name_or_id).await?;
+        let record = self.find(name_or_id).map(|entry| entry.record());
+        let kept = record.filter(|record| record.spec.persist_data).map(|record| record.id);
+        let keep = kept.map(|id| (Arc::clone(&self.inner.keep), id));
         let declared = open.tables().into_iter().find(|t| t.name == table);
         let refuse = |text: String| Err(ActionError::Failed(Fault::new("not_pushed", text)));
         let Some(info) = declared.filter(|info| info.pushed) else {
@@ -81,7 +98,7 @@ impl Datasources {
             });
         };
         let shape = shape(&info).map_err(|e| ActionError::Failed(Fault::new("broken", e)))?;
-        Ok(Written { open, table: info.name, shape })
+        Ok(Written { open, table: info.name, keep, shape })
     }
 
     /// Hands on what somebody sent about news; the tables that were updated.
@@ -125,7 +142,11 @@ impl Datasources {
 
 /// Begins the tables that clients write, without rows; those that are there go on.
 pub(super) fn begin(open: &Open) {
-    for info in open.tables().iter().filter(|info| info.pushed && !open.ingest.has(&info.name)) {
+    for info in open.tables().iter().filter(|info| info.pushed) {
+        if open.ingest.has(&info.name) {
+            open.ingest.adopt(&info.name);
+            continue;
+        }
         let begun = shape(info).map_err(|e| e.to_string()).and_then(|shape| {
             let Shape { schema, key, topic, description } = shape;
             let change = Change::Snapshot(Batches::empty(schema));
