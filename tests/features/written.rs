@@ -44,7 +44,7 @@ fn clients_write_a_table_all_or_nothing() {
         (json!([{"id": "x", "revision": 1}]), "row 1, column \"id\": "),
         (json!([{"id": 1, "revison": 1}]), "row 1"),
         (json!({"a": 1}), "the body is a list of rows: "),
-        (json!([[1, 10], [1, 11]]), ""),
+        (json!([[2, 20], [1, 10], [1, 11]]), "rows 2 and 3 have the same key: id"),
     ] {
         let answer = host.put(ROWS, &body);
         let (status, said) = message(&answer);

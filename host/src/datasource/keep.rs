@@ -5,6 +5,7 @@
 
 use crate::bus::TableView;
 use crate::table::Shape;
+use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, Schema};
@@ -150,7 +151,7 @@ fn read(path: &Path) -> io::Result<Kept> {
     let described = metadata.remove(TABLE).ok_or_else(|| io::Error::other("it does not say which table it is"))?;
     let Described { table, key, topic, description, as_of } = serde_json::from_str(&described)?;
     let schema = Arc::new(Schema::clone(&reader.schema()).with_metadata(metadata));
-    let batches = reader.map(|batch| batch?.with_schema(Arc::clone(&schema)));
+    let batches = reader.map(|batch| RecordBatch::try_new(Arc::clone(&schema), batch?.columns().to_vec()));
     let batches = batches.collect::<Result<Vec<_>, _>>().map_err(broken)?;
     let shape = Shape::new(Arc::clone(&schema), key).map_err(|e| io::Error::other(e.to_string()))?;
     Ok(Kept { table, shape: Shape { topic, description, ..shape }, rows: Batches { schema, batches }, as_of })

@@ -8,6 +8,7 @@ use super::set::Datasources;
 use crate::bus::Fault;
 use crate::plugin::CallError;
 use crate::table::Shape;
+use arrow_row::{RowConverter, SortField};
 use arrow_schema::ffi::FFI_ArrowSchema;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use busway_plugin_api::abi::Status as Code;
@@ -39,8 +40,13 @@ impl Written {
     ///
     /// # Errors
     ///
-    /// When they contradict themselves, are too many, or the datasource is just moving; nothing was changed then.
+    /// When two are of one key, or they are too many, or the datasource is just moving; nothing was changed then.
     pub fn replace(&self, rows: Batches) -> Result<(), ActionError> {
+        // A source's snapshot may have a row twice; of two rows that a client wrote, nobody can say which is meant.
+        if let Some((one, two)) = twice(&self.shape, &rows).map_err(|e| ActionError::Failed(Fault::new("broken", e)))? {
+            let text = format!("rows {} and {} have the same key: {}", one + 1, two + 1, self.shape.key.join(", "));
+            return Err(ActionError::Failed(Fault::new("inconsistent", text)));
+        }
         self.write(Change::Snapshot(rows))
     }
 
@@ -161,6 +167,27 @@ pub(super) fn begin(open: &Open) {
 
 fn failed(error: CallError) -> ActionError {
     ActionError::Failed(fault(&SourceError::Call(error)))
+}
+
+/// Two rows of one key.
+fn twice(shape: &Shape, rows: &Batches) -> Result<Option<(usize, usize)>, ArrowError> {
+    let key = shape.key.iter().map(|name| rows.schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+    if key.is_empty() {
+        return Ok(None);
+    }
+    let fields = key.iter().map(|at| SortField::new(rows.schema.field(*at).data_type().clone())).collect();
+    let converter = RowConverter::new(fields)?;
+    let mut seen: HashMap<Box<[u8]>, usize> = HashMap::new();
+    for batch in &rows.batches {
+        let columns: Vec<_> = key.iter().map(|at| Arc::clone(batch.column(*at))).collect();
+        for row in &converter.convert_columns(&columns)? {
+            let at = seen.len();
+            if let Some(before) = seen.insert(row.as_ref().into(), at) {
+                return Ok(Some((before, at)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// A declared table as the host holds it.
