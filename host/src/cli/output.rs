@@ -168,6 +168,12 @@ impl Output {
         let _ = writeln!(self.diagnostics, "{text}");
     }
 
+    /// Asks something, on stderr; the answer comes on the same line.
+    pub(crate) fn question(&mut self, text: &str) {
+        let _ = write!(self.diagnostics, "{text} ");
+        let _ = self.diagnostics.flush();
+    }
+
     /// Says why the program ends as it does, on stderr.
     pub(crate) fn failure(&mut self, failure: &Failure) {
         let Some(report) = failure.report() else { return };

@@ -7,14 +7,14 @@ use super::once::Once;
 use super::record::Record;
 use super::runner::{Command, Status};
 use super::secret::Keyring;
-use super::store::{Store, StoreError};
+use super::store::{self, BackupError, Store, StoreError};
 use crate::bus::Bus;
 use crate::plugin::{Catalog, Generation, SwitchError, Tenants};
 use busway_plugin_api::message::{ExecuteRequest, PollRequest};
 use futures_util::future::join_all;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -174,6 +174,15 @@ impl Datasources {
         let open = shared.open().ok_or_else(|| ActionError::not_open(&entry.record().name, &shared))?;
         open.ingest.want(&PollRequest::default());
         Ok(())
+    }
+
+    /// Writes all records, as they are at one moment, to a new file; answers how many.
+    ///
+    /// # Errors
+    ///
+    /// When the file is there, or can't be written, or the records can't be read.
+    pub async fn backup(&self, file: &Path) -> Result<usize, BackupError> {
+        store::backup(&*self.inner.store, file, false).await
     }
 
     /// Ends calls in flight, closes every source, and waits for that, at most `limit`.
