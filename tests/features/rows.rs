@@ -415,7 +415,7 @@ fn what_a_publisher_hides_can_t_be_asked_for() {
     // The same state, and it looks different: not what the client has.
     let masked = ask(&url, &[("if-none-match", open.header("etag"))]);
     assert_eq!(masked.column("mac"), [Value::Null, Value::Null]);
-    assert_eq!(ask(&format!("{url}?mac=aa"), &[]).column("id"), [json!(0); 0]);
+    assert_eq!(ask(&format!("{url}?mac=aa"), &[]).column("id"), Vec::<Value>::new());
     assert_eq!(ask(&format!("{url}?order=-mac"), &[]).column("id"), [1, 2]);
     drop(net);
     runtime.block_on(node.stop());
