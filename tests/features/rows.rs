@@ -302,7 +302,7 @@ fn a_table_that_can_t_be_read_any_more_is_stale() {
     let host = bed.start(
         "[datasource.one]\ndriver = 'fixture-driver-aa'\npoll = '20ms'\noptions = {fault = 'table_error', after = 3}\n",
     );
-    let path = "/v1/services/one/tables/numbers/rows";
+    let path = "/v1/services/one/tables/ticks/rows";
     let stale = wait_for("the table to be stale", || {
         let answer = get(&host, path);
         if answer.header("x-busway-stale") == "true" { Ok(answer) } else { Err(answer.text().to_owned()) }
@@ -310,12 +310,12 @@ fn a_table_that_can_t_be_read_any_more_is_stale() {
     let body = stale.json();
     assert_eq!(
         (&body["stale"], body["rows"].as_array().unwrap().len(), body["error"].is_string()),
-        (&json!(true), 3, true)
+        (&json!(true), 1, true)
     );
     // What it was when it was true is still what it was.
     let known = ask(&format!("{}{path}", host.url()), &[("if-none-match", stale.header("etag"))]);
     assert_eq!((known.status, known.header("x-busway-stale")), (304, "true"));
-    assert_eq!(get(&host, "/v1/data-sources/one/tables/numbers/rows").json()["stale"], true);
+    assert_eq!(get(&host, "/v1/data-sources/one/tables/ticks/rows").json()["stale"], true);
 }
 
 #[test]
@@ -415,7 +415,7 @@ fn what_a_publisher_hides_can_t_be_asked_for() {
     // The same state, and it looks different: not what the client has.
     let masked = ask(&url, &[("if-none-match", open.header("etag"))]);
     assert_eq!(masked.column("mac"), [Value::Null, Value::Null]);
-    assert_eq!(ask(&format!("{url}?mac=aa"), &[]).column("id"), [json!(0); 0]);
+    assert_eq!(ask(&format!("{url}?mac=aa"), &[]).column("id"), Vec::<Value>::new());
     assert_eq!(ask(&format!("{url}?order=-mac"), &[]).column("id"), [1, 2]);
     drop(net);
     runtime.block_on(node.stop());
