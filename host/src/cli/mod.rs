@@ -2,12 +2,15 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod address;
+mod age;
 mod backup;
 mod call;
 mod cell;
 mod check;
 mod client;
+mod datasource;
 mod demo;
+mod driver;
 mod event_stream;
 mod exit;
 mod failure;
@@ -26,9 +29,12 @@ mod restore;
 mod resync;
 mod rows;
 mod run;
+mod sheet;
 mod snapshot;
 mod table_name;
 mod tables;
+#[cfg(all(test, unix))]
+mod told;
 mod top;
 mod view;
 mod watch;
@@ -105,6 +111,10 @@ enum Command {
     Nodes(nodes::NodesArguments),
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    #[command(subcommand)]
+    Driver(driver::DriverCommand),
+    #[command(subcommand, visible_alias = "ds")]
+    Datasource(datasource::DatasourceCommand),
     Backup(backup::BackupArguments),
     Restore(restore::RestoreArguments),
 }
@@ -154,6 +164,10 @@ async fn ask(command: &Command, named: Option<(&str, Origin)>, output: &mut Outp
         Command::Resync(arguments) => resync::run(&client, arguments, output).await,
         Command::Nodes(arguments) => nodes::run(&client, arguments, output).await,
         Command::Plugin(command) => plugin::run(&client, command, output).await,
+        Command::Driver(command) => driver::run(&client, command, output).await,
+        Command::Datasource(command) => {
+            datasource::run(&client, command, &mut input::Input::of_process(), output).await
+        }
         Command::Backup(arguments) => backup::run(&client, arguments, output).await,
         Command::Demo(_) | Command::Run(_) | Command::Check(_) | Command::Restore(_) => Ok(()),
     }
