@@ -6,8 +6,9 @@ mod age;
 mod backup;
 mod call;
 mod cell;
-mod check;
 mod client;
+mod completions;
+mod config;
 mod datasource;
 mod demo;
 mod driver;
@@ -19,6 +20,7 @@ mod followers;
 mod grid;
 mod host_arguments;
 mod input;
+mod man;
 #[cfg(all(test, unix))]
 mod mock;
 mod nodes;
@@ -31,6 +33,7 @@ mod rows;
 mod run;
 mod sheet;
 mod snapshot;
+mod status;
 mod table_name;
 mod tables;
 #[cfg(all(test, unix))]
@@ -101,7 +104,9 @@ struct GlobalArguments {
 enum Command {
     Demo(demo::DemoArguments),
     Run(run::RunArguments),
-    Check(check::CheckArguments),
+    /// The same as `busway config check`
+    Check(config::CheckArguments),
+    Status(status::StatusArguments),
     Tables(tables::TablesArguments),
     Rows(rows::RowsArguments),
     Watch(watch::WatchArguments),
@@ -115,6 +120,10 @@ enum Command {
     Driver(driver::DriverCommand),
     #[command(subcommand, visible_alias = "ds")]
     Datasource(datasource::DatasourceCommand),
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    Completions(completions::CompletionsArguments),
+    Man(man::ManArguments),
     Backup(backup::BackupArguments),
     Restore(restore::RestoreArguments),
 }
@@ -133,7 +142,7 @@ pub fn main() -> ExitCode {
     let done = match &program.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Demo(arguments) => demo::run(arguments, &mut output),
-        command => on_one_thread(ask(command, named, &mut output)),
+        command => on_one_thread(ask(command, named, &config::Given::of(&matches), &mut output)),
     };
     let done = done.and_then(|()| output.flush());
     match done {
@@ -146,9 +155,21 @@ pub fn main() -> ExitCode {
 }
 
 /// What needs no host is done first; the rest asks one.
-async fn ask(command: &Command, named: Option<(&str, Origin)>, output: &mut Output) -> Result<(), Failure> {
+async fn ask(
+    command: &Command,
+    named: Option<(&str, Origin)>,
+    given: &config::Given,
+    output: &mut Output,
+) -> Result<(), Failure> {
     match command {
-        Command::Check(arguments) => return check::run(arguments, output).await,
+        Command::Check(arguments) => return config::check(arguments, output).await,
+        Command::Config(command) => {
+            if let Some(done) = command.alone(given, output).await {
+                return done;
+            }
+        }
+        Command::Completions(arguments) => return completions::run(arguments, Program::command(), output),
+        Command::Man(arguments) => return man::run(arguments, Program::command(), output),
         Command::Restore(arguments) => return restore::run(arguments, output),
         Command::Plugin(plugin::PluginCommand::Inspect(arguments)) => return plugin::inspect(arguments, output),
         _ => {}
@@ -168,8 +189,11 @@ async fn ask(command: &Command, named: Option<(&str, Origin)>, output: &mut Outp
         Command::Datasource(command) => {
             datasource::run(&client, command, &mut input::Input::of_process(), output).await
         }
+        Command::Status(arguments) => status::run(&client, arguments, output).await,
+        Command::Config(command) => command.run(&client, output).await,
         Command::Backup(arguments) => backup::run(&client, arguments, output).await,
         Command::Demo(_) | Command::Run(_) | Command::Check(_) | Command::Restore(_) => Ok(()),
+        Command::Completions(_) | Command::Man(_) => Ok(()),
     }
 }
 

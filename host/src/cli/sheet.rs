@@ -9,10 +9,17 @@ use super::grid::{GAP, Grid};
 use super::output::{BOLD, DIM, Output};
 use super::snapshot::Row;
 
+/// A value, in its colour or with colours in it.
+#[derive(Debug)]
+enum Text {
+    Plain(String, Style),
+    Ready(String),
+}
+
 /// Lines of a name and a value.
 #[derive(Debug, Default)]
 pub(crate) struct Sheet {
-    lines: Vec<(String, String, Style)>,
+    lines: Vec<(String, Text)>,
 }
 
 impl Sheet {
@@ -40,16 +47,25 @@ impl Sheet {
 
     /// Adds a line whose value has a colour.
     pub(crate) fn painted(&mut self, name: &str, text: impl Into<String>, style: Style) {
-        self.lines.push((name.to_owned(), printable(&text.into()), style));
+        self.lines.push((name.to_owned(), Text::Plain(printable(&text.into()), style)));
+    }
+
+    /// Adds a line whose text has its colours already, and nothing that must not be printed.
+    pub(crate) fn raw(&mut self, name: &str, text: String) {
+        self.lines.push((name.to_owned(), Text::Ready(text)));
     }
 
     /// Writes the lines, the values under each other.
     pub(crate) fn print(&self, output: &mut Output) -> Result<(), Failure> {
         let wide = self.lines.iter().map(|(name, ..)| width(name)).max().unwrap_or(0) + GAP;
         let paint = output.paint();
-        for (name, text, style) in &self.lines {
+        for (name, text) in &self.lines {
             let pad = " ".repeat(wide - width(name));
-            let text = if text == "-" { paint.put(DIM, text) } else { paint.put(*style, text) };
+            let text = match text {
+                Text::Plain(text, _) if text == "-" => paint.put(DIM, text),
+                Text::Plain(text, style) => paint.put(*style, text),
+                Text::Ready(text) => text.clone(),
+            };
             output.line(format!("{}{pad}{text}", paint.put(BOLD, name)).trim_end())?;
         }
         Ok(())
