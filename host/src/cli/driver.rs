@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::client::{Client, part};
 use super::failure::Failure;
 use super::output::{BOLD, Format, Output, YELLOW};
-use super::sheet::{Sheet, grid, of, plain, section};
+use super::sheet::{Sheet, grid, of, plain, section, wrapped};
 use super::snapshot::Row;
 use super::table_name::TableName;
 
@@ -145,7 +145,8 @@ fn print(info: &Value, output: &mut Output) -> Result<(), Failure> {
         "must" | "secret" => paint.put(YELLOW, text),
         _ => text.to_owned(),
     };
-    section("options", &["option", "type", "must", "secret", "default", "description"], &options, &painted, output)?;
+    let columns = ["option", "type", "must", "secret", "default", "description"];
+    section("options", &columns, &wrapped(&columns, options, output.width()), &painted, output)?;
     let names = |value: &Value| {
         let names = value.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
         Value::from(names)
@@ -169,7 +170,8 @@ fn print(info: &Value, output: &mut Output) -> Result<(), Failure> {
             ])
         })
         .collect();
-    section("tables", &["table", "key", "kind", "columns", "description"], &tables, &plain, output)?;
+    let columns = ["table", "key", "kind", "columns", "description"];
+    section("tables", &columns, &wrapped(&columns, tables, output.width()), &plain, output)?;
     if !list("actions").is_empty() {
         output.line("")?;
         output.line(&paint.put(BOLD, "actions:"))?;
@@ -206,7 +208,8 @@ pub(crate) fn print_actions(actions: &[Value], output: &mut Output) -> Result<()
         std::iter::once(first).chain(others).collect::<Vec<_>>()
     });
     let rows: Vec<Row> = rows.collect();
-    grid(&["action", "description"], &rows, &plain, output)
+    let columns = ["action", "description"];
+    grid(&columns, &wrapped(&columns, rows, output.width()), &plain, output)
 }
 
 fn row<const N: usize>(cells: [(&str, Value); N]) -> Row {

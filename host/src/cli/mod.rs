@@ -104,8 +104,6 @@ struct GlobalArguments {
 enum Command {
     Demo(demo::DemoArguments),
     Run(run::RunArguments),
-    /// The same as `busway config check`
-    Check(config::CheckArguments),
     Status(status::StatusArguments),
     Tables(tables::TablesArguments),
     Rows(rows::RowsArguments),
@@ -122,10 +120,12 @@ enum Command {
     Datasource(datasource::DatasourceCommand),
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    Completions(completions::CompletionsArguments),
-    Man(man::ManArguments),
+    /// The same as `busway config check`
+    Check(config::CheckArguments),
     Backup(backup::BackupArguments),
     Restore(restore::RestoreArguments),
+    Completions(completions::CompletionsArguments),
+    Man(man::ManArguments),
 }
 
 /// Reads the command line and does what it says.

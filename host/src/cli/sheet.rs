@@ -90,6 +90,50 @@ pub(crate) fn section(
     grid(columns, rows, painted, output)
 }
 
+/// Rows whose last column is broken into lines, where it would be cut else: what one came to read.
+pub(crate) fn wrapped(columns: &[&str], rows: Vec<Row>, most: Option<usize>) -> Vec<Row> {
+    let (Some(most), Some((last, others))) = (most, columns.split_last()) else { return rows };
+    let wide = |column: &&str| {
+        let says = |row: &&Row| !of(row, column).is_null() && of(row, column) != "";
+        let cells = rows.iter().filter(says).map(|row| width(&shown(column, of(row, column))));
+        cells.max().map_or(0, |cell| cell.max(width(column)) + GAP)
+    };
+    let room = most.saturating_sub(others.iter().map(wide).sum());
+    if room < NARROW {
+        return rows;
+    }
+    let broken = rows.into_iter().flat_map(|row| {
+        let mut lines = broken(of(&row, last).as_str().unwrap_or_default(), room).into_iter();
+        let mut first = row.clone();
+        first.insert((*last).to_owned(), lines.next().unwrap_or_default().into());
+        let more = lines.map(|line| {
+            let mut row: Row = others.iter().map(|column| ((*column).to_owned(), Value::from(""))).collect();
+            row.insert((*last).to_owned(), line.into());
+            row
+        });
+        std::iter::once(first).chain(more).collect::<Vec<_>>()
+    });
+    broken.collect()
+}
+
+/// No column is broken into lines shorter than this.
+const NARROW: usize = 24;
+
+/// A text in lines of `most` columns, where its words allow it.
+fn broken(text: &str, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if width(line) + 1 + width(word) <= most => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// A grid. Columns in which nothing stands would only take room from the others: they are left out, but for the first.
 pub(crate) fn grid(
     columns: &[&str],
@@ -127,6 +171,24 @@ mod tests {
     use super::super::output::tests::pages;
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_one_came_to_read_is_not_cut() {
+        let rows: Vec<Row> = [
+            json!({"option": "path", "must": null, "description": "The directory; a relative one starts elsewhere"}),
+            json!({"option": "depth", "must": null, "description": ""}),
+        ]
+        .iter()
+        .map(|row| row.as_object().unwrap().clone())
+        .collect();
+        let columns = ["option", "must", "description"];
+        let (mut output, data, _) = pages(Format::Table, Some(38));
+        grid(&columns, &wrapped(&columns, rows, output.width()), &plain, &mut output).unwrap();
+        assert_eq!(
+            data.text(),
+            "option  description\npath    The directory; a relative one\n        starts elsewhere\ndepth\n"
+        );
+    }
 
     #[test]
     fn values_stand_under_each_other_and_what_says_nothing_is_left_out() {

@@ -11,7 +11,7 @@ use super::super::input::Input;
 use super::super::output::Output;
 use super::super::top;
 use super::values::{HELP, limit, options, pair, time};
-use super::{ALL, told};
+use super::{ALL, settled, told};
 
 /// Add a datasource; it runs at once
 #[derive(Debug, Args)]
@@ -73,7 +73,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let body = body(arguments, input)?;
     let answer = client.post(ALL, &body, ANSWER).await?;
-    told(&answer, "added", output)
+    told(&settled(client, answer).await, "added", output)
 }
 
 fn body(arguments: &AddArguments, input: &mut Input) -> Result<Value, Failure> {

@@ -12,8 +12,11 @@ mod show;
 mod status;
 mod values;
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 use super::client::{Client, part};
 use super::failure::Failure;
@@ -153,6 +156,33 @@ pub(super) fn remedy_of(name: &str, state: &str) -> Option<String> {
     })
 }
 
+/// So long at most a datasource that begins to run is waited for, to say how it is.
+const SETTLE: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The datasource a moment later, when it is opened or is known not to be.
+async fn settled(client: &Client, mut datasource: Value) -> Value {
+    let until = Instant::now() + SETTLE;
+    while is_beginning(&datasource) && Instant::now() < until {
+        sleep(LOOK).await;
+        let id = datasource["id"].as_str().unwrap_or_default();
+        // It was created or changed, whatever became of it since.
+        let Ok(now) = client.read(&path(id)).await else { break };
+        datasource = now;
+    }
+    datasource
+}
+
+/// Whether its state is one that passes by itself.
+fn is_beginning(datasource: &Value) -> bool {
+    match datasource["state"].as_str() {
+        Some("opening") => true,
+        // With a reason, it waits for somebody.
+        Some("waiting for driver") => datasource["error"].is_null(),
+        _ => false,
+    }
+}
+
 /// Says what became of a datasource: its object, or for people a line.
 fn told(answer: &Value, done: &str, output: &mut Output) -> Result<(), Failure> {
     match output.format() {
@@ -161,7 +191,10 @@ fn told(answer: &Value, done: &str, output: &mut Output) -> Result<(), Failure> 
         Format::Table => {
             let text = |key: &str| answer[key].as_str().unwrap_or_default();
             let state = output.paint().put(style_of(text("state")), text("state"));
-            output.line(&format!("{} {done}: {state}", text("name")))?;
+            output.line(&match text("state") == done {
+                true => format!("{} is {state}", text("name")),
+                false => format!("{} {done}: {state}", text("name")),
+            })?;
             if let Some(error) = answer["error"].as_str() {
                 output.line(&format!("  {}", super::cell::printable(error)))?;
             }
@@ -214,6 +247,21 @@ mod tests {
     /// What to answer where `web` is not there.
     pub(super) fn missing(request: &str) -> (&str, u16, &'static str, Value) {
         (request, 404, "Datasource not found wbe", json!({"kind": "DatasourceNotFound"}))
+    }
+
+    #[tokio::test]
+    async fn one_that_begins_to_run_is_waited_for() {
+        let id = "GET /v1/data-sources/6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+        let host = ToldHost::start(vec![(id, datasource("web", "running", Value::Null))]);
+        for (state, error, then) in [
+            ("opening", Value::Null, "running"),
+            ("waiting for driver", Value::Null, "running"),
+            ("waiting for driver", json!("no driver"), "waiting for driver"),
+            ("failed", json!("no"), "failed"),
+        ] {
+            let seen = settled(&host.client(), datasource("web", state, error)).await;
+            assert_eq!(seen["state"], then, "{state}");
+        }
     }
 
     #[tokio::test]

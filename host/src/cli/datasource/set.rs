@@ -12,7 +12,7 @@ use super::super::input::Input;
 use super::super::output::Output;
 use super::super::top;
 use super::values::{HELP, limit, options, pair, time};
-use super::{explain, path, told};
+use super::{explain, path, settled, told};
 
 /// Change a datasource; what is not named stays as it is
 #[derive(Debug, Args)]
@@ -22,7 +22,9 @@ Examples:
   busway datasource set db password=-
   busway datasource set web --unset depth --description 'The shop' --if-revision 3
 
-It is opened anew beside the old one, and its tables go on. {HELP}
+It is opened anew beside the old one, and its tables go on.
+
+{HELP}
 
 JSON: the datasource's object, as `datasource show` has it"))]
 pub(crate) struct SetArguments {
@@ -93,9 +95,7 @@ async fn change(
     output: &mut Output,
 ) -> Result<(), Failure> {
     match client.change(Method::PATCH, &path(name), body, revision).await {
-        // Its state says that already.
-        Ok(answer) if answer["state"] == done => told(&answer, "is", output),
-        Ok(answer) => told(&answer, done, output),
+        Ok(answer) => told(&settled(client, answer).await, done, output),
         Err(failure) => Err(explain(client, name, failure).await),
     }
 }
@@ -228,7 +228,7 @@ mod tests {
         let (mut output, data, _) = pages(Format::Table, None);
         enable(&host.client(), "off", false, &mut output).await.unwrap();
         enable(&host.client(), "web", true, &mut output).await.unwrap();
-        assert_eq!(data.text(), "off is: disabled\nweb enabled: opening\n");
+        assert_eq!(data.text(), "off is disabled\nweb enabled: opening\n");
         let bodies: Vec<Value> = host.told().into_iter().map(|(_, body)| body).collect();
         assert_eq!(bodies, [json!({"enabled": false}), json!({"enabled": true})]);
     }

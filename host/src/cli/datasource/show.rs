@@ -64,7 +64,7 @@ fn print(datasource: &Value, output: &mut Output) -> Result<(), Failure> {
     }
     let managed_by = match text("managed_by") {
         "file" => "the configuration file: change it there",
-        _ => "whoever asks the host",
+        _ => "commands and the API",
     };
     sheet.line("managed by", managed_by);
     let brief = |key: &str| text(key).split('.').next().unwrap_or_default().trim_end_matches('Z').to_owned() + "Z";

@@ -61,7 +61,10 @@ fn print(whole: &Row, tables: &[Row], now: Timestamp, output: &mut Output) -> Re
         sheet.line("for", since);
     }
     sheet.maybe("error", of(whole, "error"));
-    sheet.maybe("try", &remedy_of(text("name"), text("state")).into());
+    // Its tables stand below.
+    if text("state") != "degraded" {
+        sheet.maybe("try", &remedy_of(text("name"), text("state")).into());
+    }
     sheet.maybe("it says", of(whole, "status"));
     let number = |key: &str| of(whole, key).as_u64();
     if let (Some(good), Some(failed)) = (number("polls"), number("failures")) {
@@ -133,7 +136,6 @@ mod tests {
              state      degraded\n\
              for        30m 5s\n\
              error      orders: row 7 is no row\n\
-             try        `busway datasource status web` names its tables; the last good rows stay\n\
              polls      7 good, 1 failed\n\
              last good  5s ago\n\
              rows       6\n\

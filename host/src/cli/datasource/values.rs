@@ -10,11 +10,12 @@ use super::super::input::Input;
 
 /// What is said of secrets and references wherever options are given.
 pub(super) const HELP: &str = "\
-A value is a text, which the host reads as what the driver declares: rows=7, deep=yes, names=a,b, ports=[80,443].
-  OPTION=-                                 the value is asked for, unseen; or all of stdin, when something is piped in
-  'OPTION=${file:/run/secrets/password}'   the host itself reads the file, when it opens the datasource
-  'OPTION=${env:PASSWORD}'                 the same, of a variable of the host's
-What stands in the command line itself, other users of the machine may see. `busway driver show DRIVER` lists the options.";
+A value is a text, which the host reads as the driver declares it: rows=7,
+deep=yes, names=a,b, ports=[80,443]. `busway driver show DRIVER` lists them.
+Other users of the machine may see a command line. For secrets there are:
+  OPTION=-                      asked for, unseen; when piped, all of stdin
+  'OPTION=${file:/run/secret}'  the host reads its file when it opens it
+  'OPTION=${env:PASSWORD}'      the same, a variable of the host's";
 
 /// `OPTION=VALUE` in two.
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
