@@ -19,14 +19,9 @@ struct Hosted {
 
 fn datasource(driver: &str, options: Value) -> Datasource {
     Datasource {
-        driver: driver.to_owned(),
-        description: String::new(),
-        enabled: true,
-        poll: Duration::from_millis(50),
         deadline: Duration::from_secs(10),
-        max_rows: None,
-        max_bytes: None,
         options: options.as_object().cloned().unwrap(),
+        ..Datasource::new(driver).poll(Duration::from_millis(50))
     }
 }
 

@@ -103,7 +103,8 @@ fn a_call_that_fails_says_why_and_what_there_is() {
     // Over TCP, it is refused without the token.
     let said = host.run(&["call", "web.north", "ping", "--host", host.url()]);
     let why = "  why: the host answered with HTTP status 403\n";
-    let text = "over TCP this host answers reads only: use its unix socket, or set listen.token_file";
+    let text = "over TCP this host answers reads only: use its unix socket, or set listen.token_file or \
+                listen.open_writes";
     fails(&said, 1, &format!("error: {text}\n{why}"));
 }
 
@@ -117,8 +118,7 @@ fn with_the_token_a_call_goes_over_tcp() {
     assert_eq!(out(Running::start(command).end()), "{}\n");
     let mut command = host.command(&["call", "_host", "ping", "--host", host.url()]);
     command.env("BUSWAY_TOKEN", "shout");
-    let text =
-        "error: this needs the token, as \"Authorization: Bearer …\"\n  why: the host answered with HTTP status 401\n";
+    let text = "error: this needs the token, as \"Authorization: Bearer …\" or \"X-Auth-Token: …\"\n  why: the host answered with HTTP status 401\n";
     fails(&Running::start(command).end(), 1, text);
 }
 

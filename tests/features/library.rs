@@ -13,16 +13,7 @@ fn config(folder: &std::path::Path) -> Config {
     let mut config = Config { state_dir: Some(folder.join("state")), ..Config::default() };
     config.plugins.directories = vec![folder.join("plugins")];
     config.listen.socket = Some(folder.join("bus.sock"));
-    let one = Datasource {
-        driver: "fixture-driver-aa".to_owned(),
-        description: String::new(),
-        enabled: true,
-        poll: Duration::from_millis(50),
-        deadline: Duration::from_secs(10),
-        max_rows: None,
-        max_bytes: None,
-        options: json!({"rows": 2}).as_object().cloned().unwrap(),
-    };
+    let one = Datasource::new("fixture-driver-aa").poll(Duration::from_millis(50)).option("rows", 2);
     config.datasource.insert("one".to_owned(), one);
     config
 }

@@ -266,14 +266,38 @@ impl Host {
         })
     }
 
-    /// Stops it and starts another on the same folder.
+    /// Kills it as nothing can be minded by, and starts another on the same folder.
     #[must_use]
-    pub fn restart(mut self, datasources: &str) -> Self {
-        self.terminate();
+    pub fn kill_and_start(mut self, datasources: &str) -> Self {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it has ended");
+        self.again(datasources)
+    }
+
+    fn again(mut self, datasources: &str) -> Self {
         let spare = tempfile::tempdir().expect("a temporary folder");
         let folder = std::mem::replace(&mut self.folder, spare);
         drop(self);
         Bed { folder }.start(datasources)
+    }
+
+    /// Sends a DELETE over the unix socket; answers status and body.
+    #[must_use]
+    pub fn delete(&self, path: &str) -> (u16, Value) {
+        self.send("DELETE", path, &[], &Value::Null)
+    }
+
+    /// Sends a PATCH over the unix socket; answers status and body.
+    #[must_use]
+    pub fn patch(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send("PATCH", path, &[], body)
+    }
+
+    /// Stops it and starts another on the same folder.
+    #[must_use]
+    pub fn restart(mut self, datasources: &str) -> Self {
+        self.terminate();
+        self.again(datasources)
     }
 }
 

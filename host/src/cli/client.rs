@@ -60,9 +60,26 @@ impl Client {
 
     /// The rows of a table as they are now.
     pub(crate) async fn rows(&self, name: &TableName) -> Result<Snapshot, Failure> {
-        let response = self.get(&path_of(name, "rows"), "application/json").await?;
-        let body = whole(response).await?;
+        self.some_rows(name, &[]).await
+    }
+
+    /// Those rows of a table that a query asks for.
+    pub(crate) async fn some_rows(&self, name: &TableName, query: &[(String, String)]) -> Result<Snapshot, Failure> {
+        let body = self.rows_as("application/json", name, query).await?;
         serde_json::from_slice(&body).map_err(|error| Failure::Unreadable(error.to_string()))
+    }
+
+    /// The same, as the host writes them in some format.
+    pub(crate) async fn rows_as(
+        &self,
+        format: &str,
+        name: &TableName,
+        query: &[(String, String)],
+    ) -> Result<Bytes, Failure> {
+        let query = serde_urlencoded::to_string(query).map_err(|error| Failure::Unreadable(error.to_string()))?;
+        let path = path_of(name, "rows");
+        let path = if query.is_empty() { path } else { format!("{path}?{query}") };
+        whole(self.get(&path, format).await?).await
     }
 
     /// The rows of a table and whatever happens to them. `from`: the epoch and number of the state that is held already.

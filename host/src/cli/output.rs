@@ -136,6 +136,11 @@ impl Output {
         Ok(writeln!(self.data, "{line}")?)
     }
 
+    /// Writes data as it is.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        Ok(self.data.write_all(bytes)?)
+    }
+
     /// Writes an object on a line of its own.
     pub(crate) fn json_line(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         serde_json::to_writer(&mut self.data, value).map_err(io::Error::from)?;

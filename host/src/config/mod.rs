@@ -68,6 +68,9 @@ pub struct Listen {
     pub hosts: Vec<String>,
     /// A file with the token that allows writes over TCP.
     pub token_file: Option<PathBuf>,
+    /// Whether writes over TCP on a loopback address need no token: every user and program of this machine may change
+    /// everything then. Web pages may not.
+    pub open_writes: bool,
 }
 
 /// What is written to the log.
@@ -164,6 +167,20 @@ impl Config {
                 "listen.tcp is {address}, which other machines reach: name a token with listen.token_file, or listen on \
                  127.0.0.1"
             ));
+        }
+        if self.listen.open_writes {
+            if let Some(address) = self.listen.tcp.filter(|a| !a.ip().is_loopback()) {
+                return refuse(format!(
+                    "listen.open_writes lets everybody who reaches listen.tcp change everything, and other machines reach \
+                     {address}: listen on 127.0.0.1, or leave it out"
+                ));
+            }
+            if self.listen.token_file.is_some() {
+                return refuse(
+                    "listen.open_writes makes a token meaningless, and listen.token_file names one: leave one of them out"
+                        .to_owned(),
+                );
+            }
         }
         for (name, datasource) in &self.datasource {
             let bad_name = check_name(name).err().map(|e| e.to_string());
@@ -269,6 +286,16 @@ mod tests {
         assert_eq!(
             error("[datasource.web]\ndriver = 'files'\nmax_rows = 0\n"),
             "the configuration: datasource \"web\": a limit of zero leaves no room for a table's rows"
+        );
+        assert_eq!(
+            error("[listen]\ntcp = '0.0.0.0:1789'\ntoken_file = 't'\nopen_writes = true\n"),
+            "the configuration: listen.open_writes lets everybody who reaches listen.tcp change everything, and other machines \
+             reach 0.0.0.0:1789: listen on 127.0.0.1, or leave it out"
+        );
+        assert_eq!(
+            error("[listen]\ntcp = '127.0.0.1:1789'\ntoken_file = 't'\nopen_writes = true\n"),
+            "the configuration: listen.open_writes makes a token meaningless, and listen.token_file names one: leave one of \
+             them out"
         );
         let text = error("[log]\nfilter = 'a=b=c'\n");
         // What exactly is wrong is the filter's library's to say.

@@ -1,5 +1,6 @@
 //! Who may ask what. A unix socket is its owner's; over TCP, web pages and other machines' names are kept out, and
-//! nothing is changed without the token.
+//! nothing is changed without the token, unless the configuration opens writes to this whole machine. Web pages are kept
+//! out then as well: a browser says where a page is from, and a form can't send JSON.
 
 use super::error::Error;
 use axum::extract::{Request, State};
@@ -17,11 +18,18 @@ pub(super) struct Rules {
     pub(super) token: Option<String>,
     /// Whether reads need no token: the door is this machine's own.
     pub(super) reads: bool,
+    /// Whether writes by loopback need none either.
+    pub(super) writes: bool,
 }
 
 impl std::fmt::Debug for Rules {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rules").field("hosts", &self.hosts).field("reads", &self.reads).finish_non_exhaustive()
+        let mut shown = f.debug_struct("Rules");
+        shown
+            .field("hosts", &self.hosts)
+            .field("reads", &self.reads)
+            .field("writes", &self.writes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -62,17 +70,44 @@ fn check(
     if rules.reads && reads {
         return Ok(());
     }
+    if rules.writes {
+        return open_write(method, headers, host);
+    }
     let bearer = text(header::AUTHORIZATION).and_then(|v| v.strip_prefix("Bearer "));
+    // The predecessor's clients send it in a header of OpenStack's.
     let given = bearer.or_else(|| headers.get("x-auth-token").and_then(|v| v.to_str().ok()));
     match (&rules.token, given) {
         (Some(token), Some(given)) if same(token.as_bytes(), given.as_bytes()) => Ok(()),
         (Some(_), _) => {
-            Err(Error::new(StatusCode::UNAUTHORIZED, "this needs the token, as \"Authorization: Bearer …\""))
+            let text = "this needs the token, as \"Authorization: Bearer …\" or \"X-Auth-Token: …\"";
+            Err(Error::new(StatusCode::UNAUTHORIZED, text))
         }
         (None, _) => Err(Error::new(
             StatusCode::FORBIDDEN,
-            "over TCP this host answers reads only: use its unix socket, or set listen.token_file",
+            "over TCP this host answers reads only: use its unix socket, or set listen.token_file or listen.open_writes",
         )),
+    }
+}
+
+/// A write without token: from a program of this machine, not from a page in its browser.
+fn open_write(method: &Method, headers: &HeaderMap, host: &str) -> Result<(), Error> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    // Who has another name than loopback comes through something that lets others in.
+    if !is_ours(&Rules::default(), host) {
+        let why = format!("listen.open_writes is for this machine: {host:?} is no loopback address");
+        return Err(Error::new(StatusCode::FORBIDDEN, why));
+    }
+    // A page of another port of this machine may read, but it is another's page.
+    let origin = text("origin").filter(|origin| origin.split_once("://").is_none_or(|(_, from)| from != host));
+    let site = text("sec-fetch-site").filter(|site| !["same-origin", "none"].contains(site));
+    if let Some(from) = origin.or(site) {
+        return Err(Error::new(StatusCode::FORBIDDEN, format!("writes from pages of {from} are refused")));
+    }
+    // What a browser sends unasked, from a page that says nothing of itself, is of other types.
+    let kind = text("content-type").map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    match kind.filter(|kind| *method == Method::POST && !kind.eq_ignore_ascii_case("application/json")) {
+        Some(_) => Err(Error::bad_request("Unsupported Content-Type; must be 'application/json'")),
+        None => Ok(()),
     }
 }
 
@@ -105,7 +140,7 @@ mod tests {
 
     #[test]
     fn only_loopback_and_listed_names() {
-        let rules = Rules { hosts: vec!["bus.example".to_owned()], token: None, reads: true };
+        let rules = Rules { hosts: vec!["bus.example".to_owned()], reads: true, ..Rules::default() };
         for good in ["127.0.0.1:1789", "localhost", "LOCALHOST:1", "[::1]:1789", "bus.example:80", "127.9.9.9"] {
             assert_eq!(said(&rules, Method::GET, &[("host", good)]), None, "{good}");
         }
@@ -126,7 +161,7 @@ mod tests {
     #[test]
     fn writes_need_the_token() {
         let with = |token: Option<&str>, headers: &[(&'static str, &str)]| {
-            let rules = Rules { hosts: Vec::new(), token: token.map(str::to_owned), reads: true };
+            let rules = Rules { token: token.map(str::to_owned), reads: true, ..Rules::default() };
             said(&rules, Method::POST, &[&[("host", "localhost")], headers].concat())
         };
         assert_eq!(with(None, &[]), Some(403));
@@ -138,15 +173,46 @@ mod tests {
         let open = Rules { token: Some("s".to_owned()), ..Rules::default() };
         assert_eq!(said(&open, Method::GET, &[("host", "localhost")]), Some(401));
     }
+
     #[test]
     fn a_backup_is_for_those_who_may_write() {
         let with = |token: Option<&str>, method, headers: &[(&'static str, &str)]| {
-            let rules = Rules { hosts: Vec::new(), token: token.map(str::to_owned), reads: true };
+            let rules = Rules { token: token.map(str::to_owned), reads: true, ..Rules::default() };
             said_of("/v1/backup", &rules, method, &[&[("host", "localhost")], headers].concat())
         };
         assert_eq!(with(None, Method::GET, &[]), Some(403));
         assert_eq!(with(Some("s"), Method::GET, &[]), Some(401));
         assert_eq!(with(Some("s"), Method::HEAD, &[]), Some(401));
         assert_eq!(with(Some("s"), Method::GET, &[("authorization", "Bearer s")]), None);
+    }
+
+    #[test]
+    fn open_writes_are_for_programs_of_this_machine() {
+        let rules = Rules { hosts: vec!["bus.example".to_owned()], reads: true, writes: true, ..Rules::default() };
+        let with = |method, host, header: Option<(&'static str, &str)>| {
+            let headers: Vec<_> = [("host", host)].into_iter().chain(header).collect();
+            said(&rules, method, &headers)
+        };
+        let post = |header| with(Method::POST, "127.0.0.1:1789", Some(header));
+        assert_eq!(with(Method::POST, "localhost:1789", None), None);
+        assert_eq!(with(Method::DELETE, "[::1]:1789", None), None);
+        assert_eq!(with(Method::PUT, "localhost", Some(("content-type", "application/x-parquet"))), None);
+        // A proxy's name: who comes by it may be anybody.
+        assert_eq!(with(Method::GET, "bus.example", None), None);
+        assert_eq!(with(Method::POST, "bus.example", None), Some(403));
+        assert_eq!(with(Method::POST, "evil.example", None), Some(403));
+        assert_eq!(post(("content-type", "application/json")), None);
+        assert_eq!(post(("content-type", "Application/JSON; charset=UTF-8")), None);
+        for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""] {
+            assert_eq!(post(("content-type", kind)), Some(400), "{kind:?}");
+        }
+        assert_eq!(post(("origin", "http://127.0.0.1:1789")), None);
+        for from in ["http://localhost:1789", "http://127.0.0.1:3000", "null", "https://evil.example"] {
+            assert_eq!(post(("origin", from)), Some(403), "{from}");
+        }
+        assert_eq!(post(("sec-fetch-site", "same-origin")), None);
+        assert_eq!(post(("sec-fetch-site", "none")), None);
+        assert_eq!(post(("sec-fetch-site", "cross-site")), Some(403));
+        assert_eq!(post(("sec-fetch-site", "same-site")), Some(403));
     }
 }

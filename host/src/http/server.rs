@@ -110,7 +110,12 @@ impl Server {
             Some((Err(error), _)) => return Err(error),
         };
         let loopback = tcp.as_ref().is_none_or(|(_, address)| address.ip().is_loopback());
-        let rules = Arc::new(Rules { hosts: config.listen.hosts.clone(), token, reads: loopback });
+        // The configuration's check refuses it for other addresses; whoever did not check gets no door open to all.
+        let writes = config.listen.open_writes && loopback;
+        if let Some((_, address)) = tcp.as_ref().filter(|_| writes) {
+            tracing::warn!(%address, "listen.open_writes: every user and program of this machine may change everything here");
+        }
+        let rules = Arc::new(Rules { hosts: config.listen.hosts.clone(), token, reads: loopback, writes });
         Ok(Self { tcp, unix, rules, stopping: watch::Sender::new(false), tasks: Vec::new() })
     }
 

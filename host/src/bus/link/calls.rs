@@ -17,11 +17,11 @@ use uuid::Uuid;
 const KEPT: usize = 4096;
 
 /// So many bytes of answers are kept for one caller: of more, the oldest go. Mostly they have long arrived.
-const KEPT_BYTES: usize = 16 << 20;
+const KEPT_BYTES: usize = if cfg!(test) { 64 << 10 } else { 16 << 20 };
 /// A caller that went is remembered for so long: none of its calls runs for longer, so none comes again after that.
 const GONE: Duration = Duration::from_secs(24 * 60 * 60);
 /// So many of those are remembered: of more, those that went first are forgotten.
-const GONE_CALLERS: usize = 10_000;
+const GONE_CALLERS: usize = if cfg!(test) { 100 } else { 10_000 };
 
 /// A call of ours that waits for its answer.
 #[derive(Debug)]
@@ -339,7 +339,7 @@ mod tests {
     async fn answers_are_kept_up_to_so_many_bytes_and_nothing_is_run_again_for_those_that_are_not() {
         let (calls, now, them) = (Calls::new(Timing::default()), Instant::now(), Uuid::nil());
         let until = now + Duration::from_secs(60);
-        let large = || Ok(Value::String("x".repeat(1 << 20)));
+        let large = || Ok(Value::String("x".repeat(4 << 10)));
         let kept = || calls.state().clients[&them].bytes;
         // The first runs for long: the caller waits for it, and so none that came later is forgotten.
         assert!(matches!(calls.take(them, 1, 1), Taken::New));
