@@ -101,6 +101,7 @@ fn held(config: &Config, given: &Given, file: Option<&PathBuf>, lines: &BTreeMap
         ("listen.socket", json!(config.socket())),
         ("listen.hosts", json!(config.listen.hosts)),
         ("listen.token_file", json!(config.listen.token_file)),
+        ("listen.open_writes", json!(config.listen.open_writes)),
         ("log.filter", json!(config.log.filter)),
         ("log.format", json!(format!("{:?}", config.log.format).to_lowercase())),
     ] {
@@ -176,6 +177,7 @@ mod tests {
             ("listen.socket", "\"/a.sock\"", at(6)),
             ("listen.hosts", "[]", "default".to_owned()),
             ("listen.token_file", "none", "default".to_owned()),
+            ("listen.open_writes", "false", "default".to_owned()),
             ("log.filter", "\"info\"", "default".to_owned()),
             ("log.format", "\"text\"", "default".to_owned()),
             ("datasource.web.driver", "\"files\"", at(9)),
@@ -186,6 +188,6 @@ mod tests {
             assert_eq!(line[1..], [value, origin.as_str()], "{key}");
         }
         assert!(!text.contains("hunter2"), "{text}");
-        assert_eq!(said.len(), 1 + 10 + 9 + 1);
+        assert_eq!(said.len(), 1 + 11 + 9 + 1);
     }
 }
