@@ -147,30 +147,8 @@ fn print(info: &Value, output: &mut Output) -> Result<(), Failure> {
     };
     let columns = ["option", "type", "must", "secret", "default", "description"];
     section("options", &columns, &wrapped(&columns, options, output.width()), &painted, output)?;
-    let names = |value: &Value| {
-        let names = value.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
-        Value::from(names)
-    };
-    let tables: Vec<Row> = list("tables")
-        .iter()
-        .map(|table| {
-            let columns =
-                table["columns"].as_array().into_iter().flatten().map(|column| column["name"].clone()).collect();
-            let kind = match (table["lazy"] == true, table["pushed"] == true) {
-                (true, _) => Value::from("lazy"),
-                (_, true) => Value::from("pushed"),
-                _ => Value::Null,
-            };
-            row([
-                ("table", table["name"].clone()),
-                ("key", names(&table["key"])),
-                ("kind", kind),
-                ("columns", names(&Value::Array(columns))),
-                ("description", table["description"].clone()),
-            ])
-        })
-        .collect();
-    let columns = ["table", "key", "kind", "columns", "description"];
+    let tables: Vec<Row> = list("tables").iter().flat_map(described).collect();
+    let columns = ["table", "key", "kind", "description"];
     section("tables", &columns, &wrapped(&columns, tables, output.width()), &plain, output)?;
     if !list("actions").is_empty() {
         output.line("")?;
@@ -178,6 +156,34 @@ fn print(info: &Value, output: &mut Output) -> Result<(), Failure> {
         print_actions(&list("actions"), output)?;
     }
     Ok(())
+}
+
+/// A table, then its columns, which may be many.
+fn described(table: &Value) -> Vec<Row> {
+    let names = |of: Vec<&Value>| of.into_iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+    let key = names(table["key"].as_array().into_iter().flatten().collect());
+    let columns = names(table["columns"].as_array().into_iter().flatten().map(|column| &column["name"]).collect());
+    let kind = match (table["lazy"] == true, table["pushed"] == true) {
+        (true, _) => Value::from("lazy"),
+        (_, true) => Value::from("pushed"),
+        _ => Value::Null,
+    };
+    let mut rows = vec![row([
+        ("table", table["name"].clone()),
+        ("key", key.into()),
+        ("kind", kind),
+        ("description", table["description"].clone()),
+    ])];
+    if !columns.is_empty() {
+        let blank = || Value::from("");
+        rows.push(row([
+            ("table", blank()),
+            ("key", blank()),
+            ("kind", blank()),
+            ("description", format!("columns: {columns}").into()),
+        ]));
+    }
+    rows
 }
 
 /// Text as it is; anything else as JSON.
@@ -308,8 +314,9 @@ mod tests {
              depth     integer  -         -       3\n\
              \n\
              tables:\n\
-             table   key  columns       description\n\
-             orders  id   id, customer  What was ordered\n\
+             table   key  description\n\
+             orders  id   What was ordered\n             \
+             columns: id, customer\n\
              \n\
              actions:\n\
              action             description\n\

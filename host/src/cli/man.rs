@@ -49,6 +49,7 @@ fn add(command: &Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) {
     }
     // A page's name is the whole command's.
     let page = Man::new(command.clone().display_name(name.to_owned())).title(name.to_owned());
+    let page = page.manual("Busway").source(concat!("busway ", env!("CARGO_PKG_VERSION")));
     let mut text = Vec::new();
     // Writing to memory does not fail.
     if page.render(&mut text).is_ok() {

@@ -20,7 +20,7 @@ use super::{explain, path, settled, told};
 Examples:
   busway datasource set web path=/srv/other --poll 1m
   busway datasource set db password=-
-  busway datasource set web --unset depth --description 'The shop' --if-revision 3
+  busway datasource set web --unset depth --if-revision 3
 
 It is opened anew beside the old one, and its tables go on.
 
