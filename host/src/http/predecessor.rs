@@ -107,6 +107,12 @@ pub(super) async fn status(Extract(state): Extract<State>, Path(ds): Path<String
         "initialized": if status.polls > 0 { "True" } else { "False" },
         "subscriptions": [],
         "subscribers": subscribed.map(|s| s.address().table().to_owned()).collect::<Vec<_>>(),
+        // Ours.
+        "state": status.phase.as_str(),
+        "since": status.since.to_string(),
+        "number_of_failures": status.failures,
+        "generation": status.generation,
+        "rows": slots.iter().filter_map(|s| s.view()).map(|v| v.rows.num_rows()).sum::<usize>(),
     })))
 }
 
