@@ -17,6 +17,8 @@ mod library;
 mod loading;
 mod python;
 mod reload;
+mod rows;
 mod sessions;
 mod stream;
 mod views;
+mod written;

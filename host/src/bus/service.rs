@@ -483,6 +483,15 @@ impl Service {
         }
     }
 
+    /// The table's rows are from elsewhere than a reading, and of that time.
+    pub(crate) fn outdate(&self, table: &str, error: &str, as_of: Option<jiff::Timestamp>) {
+        while let Ok(slot) = self.slot(table) {
+            if slot.outdate(error, as_of) {
+                return;
+            }
+        }
+    }
+
     /// The table is no more.
     pub fn end(&self, table: &str) {
         lock(&self.core.offered).remove(table);

@@ -441,6 +441,20 @@ impl Slot {
         true
     }
 
+    /// The rows are from elsewhere than a reading, of that time. `false`: the table has another place now.
+    pub(crate) fn outdate(&self, error: &str, as_of: Option<Timestamp>) -> bool {
+        let views = {
+            let mut cell = self.cell();
+            if cell.retired {
+                return false;
+            }
+            (cell.error, cell.as_of) = (Some(error.to_owned()), as_of);
+            cell.views.clone()
+        };
+        views.iter().for_each(|view| _ = view.outdate(error, as_of));
+        true
+    }
+
     /// The table is no more; its subscribers stay.
     pub(crate) fn end(&self) -> bool {
         let mut writer = self.turn();

@@ -69,7 +69,12 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// `1 row`, `7 rows`.
 pub(crate) fn count_of(rows: usize) -> String {
-    format!("{rows} {}", if rows == 1 { "row" } else { "rows" })
+    count_of_things(rows, "row")
+}
+
+/// `1 table`, `7 tables`.
+pub(crate) fn count_of_things(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 /// How many columns of a terminal `text` takes.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, IF_MATCH, USER_AGENT};
 use hyper::http::request::Builder;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
@@ -60,9 +60,26 @@ impl Client {
 
     /// The rows of a table as they are now.
     pub(crate) async fn rows(&self, name: &TableName) -> Result<Snapshot, Failure> {
-        let response = self.get(&path_of(name, "rows"), "application/json").await?;
-        let body = whole(response).await?;
+        self.some_rows(name, &[]).await
+    }
+
+    /// Those rows of a table that a query asks for.
+    pub(crate) async fn some_rows(&self, name: &TableName, query: &[(String, String)]) -> Result<Snapshot, Failure> {
+        let body = self.rows_as("application/json", name, query).await?;
         serde_json::from_slice(&body).map_err(|error| Failure::Unreadable(error.to_string()))
+    }
+
+    /// The same, as the host writes them in some format.
+    pub(crate) async fn rows_as(
+        &self,
+        format: &str,
+        name: &TableName,
+        query: &[(String, String)],
+    ) -> Result<Bytes, Failure> {
+        let query = serde_urlencoded::to_string(query).map_err(|error| Failure::Unreadable(error.to_string()))?;
+        let path = path_of(name, "rows");
+        let path = if query.is_empty() { path } else { format!("{path}?{query}") };
+        whole(self.get(&path, format).await?).await
     }
 
     /// The rows of a table and whatever happens to them. `from`: the epoch and number of the state that is held already.
@@ -95,6 +112,29 @@ impl Client {
         let request = request.header(ACCEPT, "application/json").header(CONTENT_TYPE, "application/json");
         let body = whole(self.send(request, body.to_string().into(), answer).await?).await?;
         serde_json::from_slice(&body).map_err(|error| Failure::Unreadable(error.to_string()))
+    }
+
+    /// Changes or removes what is there. With `revision`, only if it is at that one.
+    pub(crate) async fn change(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+        revision: Option<u64>,
+    ) -> Result<Value, Failure> {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header(ACCEPT, "application/json").header(CONTENT_TYPE, "application/json");
+        let request = match revision {
+            Some(revision) => request.header(IF_MATCH, format!("\"{revision}\"")),
+            None => request,
+        };
+        let body = whole(self.send(request, body.to_string().into(), ANSWER).await?).await?;
+        serde_json::from_slice(&body).map_err(|error| Failure::Unreadable(error.to_string()))
+    }
+
+    /// The bytes that the host answers there.
+    pub(crate) async fn download(&self, path: &str) -> Result<Bytes, Failure> {
+        whole(self.get(path, "*/*").await?).await
     }
 
     async fn get(&self, path: &str, accept: &str) -> Result<Response<Incoming>, Failure> {
@@ -192,7 +232,7 @@ async fn connect_socket(_: &std::path::Path) -> Result<Box<dyn Connection>, Stri
 }
 
 /// The system's words, without its number.
-fn reason(error: &std::io::Error) -> String {
+pub(crate) fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut letters = text.chars();

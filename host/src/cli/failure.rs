@@ -8,11 +8,15 @@ use thiserror::Error;
 
 use crate::bus::BadSelector;
 use crate::config::ConfigError;
+use crate::datasource::store::RestoreError;
 use crate::node::NodeError;
 
 use super::address::Attempt;
 use super::exit;
 use super::table_name::TableName;
+
+/// So many names are listed at most.
+const SOME: usize = 12;
 
 /// Why a command ended early.
 #[derive(Debug, Error)]
@@ -70,6 +74,55 @@ pub(crate) enum Failure {
         /// Those it has.
         known: Vec<String>,
     },
+    /// Nothing of that name, among things that the host lists.
+    #[error("no {what} {name}")]
+    Unknown {
+        /// What it would be: `datasource`, `driver`.
+        what: &'static str,
+        /// What was asked for.
+        name: String,
+        /// Those there are.
+        known: Vec<String>,
+    },
+    /// Arguments that make no sense, which clap can't tell.
+    #[error("{what}")]
+    Usage {
+        /// What is wrong.
+        what: String,
+        /// What to write instead.
+        remedy: String,
+    },
+    /// What must be confirmed, and nobody is there to ask.
+    #[error("{0} needs a yes, and stdin is no terminal to ask on")]
+    NeedsYes(String),
+    /// The user said no.
+    #[error("nothing was changed")]
+    Declined,
+    /// A file that is not to be lost is in the way.
+    #[error("{} is there already", .0.display())]
+    InTheWay(PathBuf),
+    /// A file can't be read or written.
+    #[error("{}: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// A backup that is none, or can't be put in place.
+    #[error("{0}")]
+    Restore(#[from] RestoreError),
+    /// A poll that was asked for failed.
+    #[error("{name} was polled, and that failed: {why}")]
+    Poll {
+        /// The datasource.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// Something that was waited for did not come.
+    #[error("{0}")]
+    Waited(String),
     /// Arguments of a call that are none.
     #[error("the arguments are no JSON: {0}")]
     BadJson(String),
@@ -137,7 +190,11 @@ impl Failure {
             Self::BadAddress { .. } | Self::BadJson(_) | Self::BadPattern(_) => exit::USAGE,
             Self::NotReachable(_) | Self::Lost(_) => exit::NOT_REACHABLE,
             Self::NoTable { .. } | Self::Ambiguous { .. } | Self::NoColumn { .. } => exit::NOT_FOUND,
-            Self::NoService { .. } | Self::NoMethod { .. } | Self::Refused { status: 404, .. } => exit::NOT_FOUND,
+            Self::NoService { .. } | Self::NoMethod { .. } | Self::Unknown { .. } => exit::NOT_FOUND,
+            Self::Usage { .. } | Self::NeedsYes(_) => exit::USAGE,
+            Self::Declined | Self::InTheWay(_) | Self::File { .. } => exit::FAILED,
+            Self::Restore(_) | Self::Poll { .. } | Self::Waited(_) => exit::FAILED,
+            Self::Refused { status: 404, .. } => exit::NOT_FOUND,
             Self::Refused { .. } | Self::Unreadable(_) | Self::NoDriver { .. } => exit::FAILED,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::OK,
             Self::Output(_) => exit::FAILED,
@@ -155,10 +212,25 @@ impl Failure {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return None,
             _ => {}
         }
-        let mut lines = vec![format!("error: {self}")];
+        let mut lines = vec![format!("error: {}", self.head())];
         lines.extend(self.why().into_iter().map(|why| format!("  why: {why}")));
         lines.extend(self.remedy().map(|remedy| format!("  try: {remedy}")));
         Some(lines.join("\n"))
+    }
+
+    /// What is said first. Problems that stand below, each on its own line, are not said twice.
+    fn head(&self) -> String {
+        let text = self.to_string();
+        let problems = self.problems().join("; ");
+        let without = text.strip_suffix(&problems).filter(|_| !problems.is_empty());
+        without.map_or(text.clone(), |head| head.trim_end_matches([':', ' ']).to_owned())
+    }
+
+    /// What is wrong, one by one, where the host says so.
+    fn problems(&self) -> Vec<&str> {
+        let Self::Refused { data, .. } = self else { return Vec::new() };
+        let problems = data.get("problems").and_then(Value::as_array);
+        problems.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
     fn why(&self) -> Vec<String> {
@@ -172,7 +244,20 @@ impl Failure {
                     None => vec![format!("the service calls it {kind}")],
                 }
             }
-            Self::Refused { status, .. } => vec![format!("the host answered with HTTP status {status}")],
+            Self::Refused { .. } if !self.problems().is_empty() => {
+                self.problems().into_iter().map(str::to_owned).collect()
+            }
+            Self::Refused { status, data, .. } => match data.get("kind").and_then(Value::as_str) {
+                Some(kind) => vec![format!("the host answered with HTTP status {status}, {kind}")],
+                None => vec![format!("the host answered with HTTP status {status}")],
+            },
+            Self::Unknown { what, known, .. } if known.is_empty() => vec![format!("there is no {what}")],
+            Self::Unknown { what, known, .. } => {
+                let some: Vec<&str> = known.iter().take(SOME).map(String::as_str).collect();
+                let more = known.len() - some.len();
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                vec![format!("the {what}s are {}{more}", some.join(", "))]
+            }
             Self::Ambiguous { services, .. } => vec![format!("they are {}", services.join(", "))],
             Self::NoService { known, .. } if !known.is_empty() => {
                 vec![format!("the services are {}", known.join(", "))]
@@ -200,9 +285,13 @@ impl Failure {
             Self::NoTable { nearest: None, .. } => Some("`busway tables --all` lists what there is".to_owned()),
             Self::Ambiguous { table, services } => services.first().map(|service| format!("{service}/{table}")),
             Self::NoDriver { .. } => Some("`cargo build --release`, or name their directory: --plugins DIR".to_owned()),
+            Self::Usage { remedy, .. } => Some(remedy.clone()),
+            Self::NeedsYes(_) => Some("say it with --yes".to_owned()),
+            Self::InTheWay(_) => Some("another name, or --force to replace it".to_owned()),
             Self::BadJson(_) => Some("an object of named arguments: '{\"name\": \"value\"}'".to_owned()),
             Self::NoColumn { column: name, known, .. }
             | Self::NoService { service: name, known }
+            | Self::Unknown { name, known, .. }
             | Self::NoMethod { method: name, known, .. } => {
                 let known = known.iter().map(String::as_str);
                 busway_plugin_api::options::nearest(name, known).map(|near| format!("{near}, which is a near name"))
@@ -256,6 +345,58 @@ mod tests {
             failure.report().unwrap(),
             "error: system/load has no column load1\n  why: its columns are load_1, cpus\n  try: load_1, which is a near name"
         );
+    }
+
+    #[test]
+    fn several_problems_stand_on_lines_of_their_own() {
+        let problems =
+            ["unknown option \"pathh\": did you mean \"path\"?", "missing option \"path\" (string): The folder"];
+        let failure = Failure::Refused {
+            status: 400,
+            message: format!("Invalid driver options: {}", problems.join("; ")),
+            data: serde_json::json!({"kind": "InvalidDriverOption", "problems": problems}),
+        };
+        assert_eq!(
+            failure.report().unwrap(),
+            "error: Invalid driver options\n  why: unknown option \"pathh\": did you mean \"path\"?\n  \
+             why: missing option \"path\" (string): The folder"
+        );
+        let failure = Failure::Refused {
+            status: 409,
+            message: "Datasource already in use with name web".to_owned(),
+            data: serde_json::json!({"kind": "DatasourceNameInUse"}),
+        };
+        assert_eq!(
+            failure.report().unwrap(),
+            "error: Datasource already in use with name web\n  \
+             why: the host answered with HTTP status 409, DatasourceNameInUse"
+        );
+    }
+
+    #[test]
+    fn of_many_names_some_are_listed() {
+        let unknown = |known: Vec<String>| Failure::Unknown { what: "datasource", name: "wbe".to_owned(), known };
+        assert_eq!(
+            unknown((1..=20).map(|n| format!("web{n}")).collect()).report().unwrap(),
+            "error: no datasource wbe\n  why: the datasources are web1, web2, web3, web4, web5, web6, web7, web8, web9, \
+             web10, web11, web12 and 8 more\n  try: web1, which is a near name"
+        );
+        assert_eq!(
+            unknown(vec!["db".to_owned(), "web".to_owned()]).report().unwrap(),
+            "error: no datasource wbe\n  why: the datasources are db, web\n  try: web, which is a near name"
+        );
+        assert_eq!(unknown(Vec::new()).report().unwrap(), "error: no datasource wbe\n  why: there is no datasource");
+        assert_eq!(unknown(Vec::new()).code(), exit::NOT_FOUND);
+    }
+
+    #[test]
+    fn what_needs_a_yes_says_how_to_say_it() {
+        let failure = Failure::NeedsYes("removing web".to_owned());
+        assert_eq!(
+            failure.report().unwrap(),
+            "error: removing web needs a yes, and stdin is no terminal to ask on\n  try: say it with --yes"
+        );
+        assert_eq!((failure.code(), Failure::Declined.code()), (exit::USAGE, exit::FAILED));
     }
 
     #[test]

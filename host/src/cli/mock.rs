@@ -1,12 +1,12 @@
 //! A host for tests: tables as they are put in, streams that say what they are told to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Json, Response};
@@ -105,12 +105,33 @@ impl MockHost {
     }
 }
 
-async fn rows(State(tables): State<Arc<Tables>>, Path((service, table)): Path<(String, String)>) -> Response {
+async fn rows(
+    State(tables): State<Arc<Tables>>,
+    Path((service, table)): Path<(String, String)>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
     let name = TableName::new(service, table);
-    match tables.tables.lock().unwrap().get(&name) {
-        Some(snapshot) => Json(snapshot.clone()).into_response(),
-        None => missing(&name),
+    let Some(mut snapshot) = tables.tables.lock().unwrap().get(&name).cloned() else { return missing(&name) };
+    let mut rows: Vec<Value> = snapshot["rows"].as_array().cloned().unwrap();
+    snapshot["total_rows"] = rows.len().into();
+    rows.truncate(query.get("limit").map_or(usize::MAX, |limit| limit.parse().unwrap()));
+    if let Some(chosen) = query.get("columns") {
+        let all = snapshot["columns"].as_array().cloned().unwrap();
+        let columns: Vec<Option<Value>> =
+            chosen.split(',').map(|name| all.iter().find(|column| column["name"] == name).cloned()).collect();
+        if let Some(at) = columns.iter().position(Option::is_none) {
+            let names: Vec<&Value> = all.iter().map(|column| &column["name"]).collect();
+            let data = json!({"kind": "NoColumn", "column": chosen.split(',').nth(at), "columns": names});
+            let error = json!({"error": {"message": "no column", "error_code": 400, "error_data": data}});
+            return (StatusCode::BAD_REQUEST, Json(error)).into_response();
+        }
+        snapshot["columns"] = columns.into_iter().flatten().collect();
+        for row in &mut rows {
+            *row = chosen.split(',').map(|name| (name.to_owned(), row[name].clone())).collect();
+        }
     }
+    snapshot["rows"] = rows.into();
+    Json(snapshot).into_response()
 }
 
 async fn stream(

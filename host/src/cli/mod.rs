@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod address;
+mod backup;
 mod call;
 mod cell;
 mod check;
@@ -14,12 +15,14 @@ mod follow;
 mod followers;
 mod grid;
 mod host_arguments;
+mod input;
 #[cfg(all(test, unix))]
 mod mock;
 mod nodes;
 mod output;
 mod plugin;
 mod replica;
+mod restore;
 mod resync;
 mod rows;
 mod run;
@@ -102,6 +105,8 @@ enum Command {
     Nodes(nodes::NodesArguments),
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    Backup(backup::BackupArguments),
+    Restore(restore::RestoreArguments),
 }
 
 /// Reads the command line and does what it says.
@@ -134,6 +139,7 @@ pub fn main() -> ExitCode {
 async fn ask(command: &Command, named: Option<(&str, Origin)>, output: &mut Output) -> Result<(), Failure> {
     match command {
         Command::Check(arguments) => return check::run(arguments, output).await,
+        Command::Restore(arguments) => return restore::run(arguments, output),
         Command::Plugin(plugin::PluginCommand::Inspect(arguments)) => return plugin::inspect(arguments, output),
         _ => {}
     }
@@ -148,7 +154,8 @@ async fn ask(command: &Command, named: Option<(&str, Origin)>, output: &mut Outp
         Command::Resync(arguments) => resync::run(&client, arguments, output).await,
         Command::Nodes(arguments) => nodes::run(&client, arguments, output).await,
         Command::Plugin(command) => plugin::run(&client, command, output).await,
-        Command::Demo(_) | Command::Run(_) | Command::Check(_) => Ok(()),
+        Command::Backup(arguments) => backup::run(&client, arguments, output).await,
+        Command::Demo(_) | Command::Run(_) | Command::Check(_) | Command::Restore(_) => Ok(()),
     }
 }
 

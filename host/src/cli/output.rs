@@ -136,6 +136,11 @@ impl Output {
         Ok(writeln!(self.data, "{line}")?)
     }
 
+    /// Writes data as it is.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        Ok(self.data.write_all(bytes)?)
+    }
+
     /// Writes an object on a line of its own.
     pub(crate) fn json_line(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         serde_json::to_writer(&mut self.data, value).map_err(io::Error::from)?;
@@ -161,6 +166,12 @@ impl Output {
     pub(crate) fn note(&mut self, text: &str) {
         let text = self.diagnostics_paint.put(DIM, text);
         let _ = writeln!(self.diagnostics, "{text}");
+    }
+
+    /// Asks something, on stderr; the answer comes on the same line.
+    pub(crate) fn question(&mut self, text: &str) {
+        let _ = write!(self.diagnostics, "{text} ");
+        let _ = self.diagnostics.flush();
     }
 
     /// Says why the program ends as it does, on stderr.

@@ -1,7 +1,7 @@
 //! `busway rows`: a table as it is now.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cell::count_of;
 use super::client::Client;
@@ -18,6 +18,8 @@ Examples:
   busway rows system/processes --columns pid,name,memory_bytes --limit 20
   busway rows orders                       the only table of that name
   busway rows files/orders --output jsonl | jq .total
+  busway rows files/orders --where status=paid --where status=sent --order -total,id
+  busway rows files/orders --csv > orders.csv
 
 JSON: {\"schema_version\":1,\"service\",\"table\",\"epoch\",\"to\",\"as_of\",\"key\",\"columns\",\"total_rows\",\"rows\":[{COLUMN:VALUE,…}]}
 JSON lines: one row's object a line")]
@@ -28,43 +30,67 @@ pub(crate) struct RowsArguments {
     /// Only these columns, in this order
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     columns: Vec<String>,
-    /// No more rows than this
+    /// No more rows than this, 100,000 at most; all unless given
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// In the order of these columns; -COLUMN: the greatest first. Nulls are last
+    #[arg(long, value_name = "A,-B", allow_hyphen_values = true)]
+    order: Option<String>,
+    /// Only rows with this value; of several values of a column any
+    #[arg(long = "where", value_name = "COLUMN=VALUE", value_parser = condition)]
+    conditions: Vec<(String, String)>,
+    /// As CSV with a header line, whatever --output says
+    #[arg(long)]
+    csv: bool,
+}
+
+fn condition(text: &str) -> Result<(String, String), &'static str> {
+    let (column, value) = text.split_once('=').ok_or("write COLUMN=VALUE")?;
+    Ok((format!("where.{column}"), value.to_owned()))
+}
+
+impl RowsArguments {
+    /// What the host is asked for.
+    fn query(&self) -> Vec<(String, String)> {
+        let pair = |name: &str, value| (name.to_owned(), value);
+        let mut query = self.conditions.clone();
+        query.extend(self.limit.map(|limit| pair("limit", limit.to_string())));
+        query.extend(self.order.clone().map(|order| pair("order", order)));
+        query.extend((!self.columns.is_empty()).then(|| pair("columns", self.columns.join(","))));
+        query
+    }
 }
 
 /// Prints the rows of a table.
 pub(crate) async fn run(client: &Client, arguments: &RowsArguments, output: &mut Output) -> Result<(), Failure> {
     let name = resolve(client, &arguments.table).await?;
-    let mut snapshot = match client.rows(&name).await {
-        Ok(snapshot) => snapshot,
-        Err(failure) => return Err(explain(client, &name, failure).await),
-    };
-    let total = snapshot.rows.len();
-    choose(&mut snapshot, arguments)?;
+    match read(client, &name, arguments, output).await {
+        Err(Failure::Refused { status: 400, data, .. }) if data["kind"] == "NoColumn" => Err(no_column(name, &data)),
+        Err(failure) => Err(explain(client, &name, failure).await),
+        done => done,
+    }
+}
+
+async fn read(
+    client: &Client,
+    name: &TableName,
+    arguments: &RowsArguments,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let query = arguments.query();
+    if arguments.csv {
+        return output.bytes(&client.rows_as("text/csv", name, &query).await?);
+    }
+    let snapshot = client.some_rows(name, &query).await?;
+    let total = snapshot.total_rows.unwrap_or(snapshot.rows.len());
     print(&snapshot, total, output)
 }
 
-fn choose(snapshot: &mut Snapshot, arguments: &RowsArguments) -> Result<(), Failure> {
-    snapshot.rows.truncate(arguments.limit.unwrap_or(usize::MAX));
-    if arguments.columns.is_empty() {
-        return Ok(());
-    }
-    let known = snapshot.column_names();
-    if let Some(column) = arguments.columns.iter().find(|column| !known.contains(column)) {
-        let table = TableName::new(&snapshot.service, &snapshot.table);
-        return Err(Failure::NoColumn { table, column: column.clone(), known });
-    }
-    let columns = &arguments.columns;
-    snapshot.columns = columns
-        .iter()
-        .filter_map(|name| snapshot.columns.iter().find(|column| column.name == *name))
-        .cloned()
-        .collect();
-    for row in &mut snapshot.rows {
-        *row = columns.iter().filter_map(|column| row.remove_entry(column)).collect();
-    }
-    Ok(())
+/// As the host says which column is not there, and which are.
+fn no_column(table: TableName, data: &Value) -> Failure {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let known = data["columns"].as_array().map(|columns| columns.iter().map(text).collect());
+    Failure::NoColumn { table, column: text(&data["column"]), known: known.unwrap_or_default() }
 }
 
 fn print(snapshot: &Snapshot, total: usize, output: &mut Output) -> Result<(), Failure> {
@@ -107,7 +133,6 @@ mod tests {
     use super::super::mock::MockHost;
     use super::super::output::tests::pages;
     use super::*;
-    use serde_json::Value;
 
     async fn told(
         format: Format,
@@ -119,7 +144,8 @@ mod tests {
         let host = MockHost::start().await;
         let (mut output, data, diagnostics) = pages(format, width);
         let columns = columns.iter().map(|column| (*column).to_owned()).collect();
-        let arguments = RowsArguments { table: table.to_owned(), columns, limit };
+        let arguments =
+            RowsArguments { table: table.to_owned(), columns, limit, order: None, conditions: Vec::new(), csv: false };
         if let Err(failure) = run(&Client::new(host.socket()), &arguments, &mut output).await {
             output.failure(&failure);
         }
@@ -157,6 +183,28 @@ mod tests {
             "error: files/orders has no column totl\n  why: its columns are id, customer, total, size_bytes, tags\n  \
              try: total, which is a near name\n"
         );
+    }
+
+    #[test]
+    fn what_the_host_is_asked_for() {
+        use clap::Parser;
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            rows: RowsArguments,
+        }
+        let query = |arguments: &[&str]| {
+            let line = Line::try_parse_from([&["rows", "orders"], arguments].concat());
+            line.map(|line| serde_urlencoded::to_string(line.rows.query()).unwrap())
+        };
+        assert_eq!(query(&[]).unwrap(), "");
+        assert_eq!(
+            query(&["--order", "-total,id", "--where", "limit=a=b", "--where", "id=", "--limit", "5"]).unwrap(),
+            "where.limit=a%3Db&where.id=&limit=5&order=-total%2Cid"
+        );
+        assert_eq!(query(&["--columns", "a,b"]).unwrap(), "columns=a%2Cb");
+        let error = query(&["--where", "id"]).unwrap_err().to_string();
+        assert!(error.contains("invalid value 'id' for '--where <COLUMN=VALUE>': write COLUMN=VALUE"), "{error}");
     }
 
     #[tokio::test]

@@ -28,6 +28,9 @@ pub(crate) struct Snapshot {
     pub(crate) columns: Vec<Column>,
     /// The rows.
     pub(crate) rows: Vec<Row>,
+    /// How many rows there are, on all pages.
+    #[serde(default, skip_serializing)]
+    pub(crate) total_rows: Option<usize>,
     /// Whether more rows of the same state follow, in another event.
     #[serde(default, skip_serializing)]
     pub(crate) more: bool,

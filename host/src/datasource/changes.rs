@@ -7,6 +7,7 @@ use super::set::{Datasources, View, view};
 use super::store::StoreError;
 use super::synchronize::{Difference, differences, id_of};
 use crate::config::{Datasource, check_name};
+use crate::plugin::FileState;
 use busway_plugin_api::info::DriverInfo;
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,13 +113,22 @@ impl Datasources {
     }
 
     /// Those whose driver no file claims or serves: what [`prune`](Self::prune) would remove.
-    #[must_use]
-    pub fn orphans(&self) -> Vec<View> {
+    ///
+    /// # Errors
+    ///
+    /// When a directory can't be read, or a file is still being written: a driver may come from it.
+    pub fn orphans(&self) -> Result<Vec<View>, Refusal> {
         let files = self.inner.catalog.files();
+        let troubles = self.inner.catalog.troubles().into_iter();
+        let unsettled =
+            files.iter().filter(|f| f.state == FileState::Incomplete).map(|f| (f.path.clone(), f.reason.clone()));
+        if let Some((path, why)) = troubles.chain(unsettled).next() {
+            return Err(Refusal::DriversNotKnown(format!("{}: {why}", path.display())));
+        }
         let claimed: BTreeSet<&str> = files.iter().filter_map(|file| file.driver.as_deref()).collect();
         let has_driver = |driver: &str| claimed.contains(driver) || self.inner.catalog.serving(driver).is_some();
         let orphan = |view: &View| view.record.managed_by == ManagedBy::Api && !has_driver(&view.record.spec.driver);
-        self.list().into_iter().filter(orphan).collect()
+        Ok(self.list().into_iter().filter(orphan).collect())
     }
 
     /// Removes the named ones, each only if its driver is gone still. Answers the names of those removed.
@@ -128,7 +138,7 @@ impl Datasources {
     /// Why one of them can't be removed; those before it are.
     pub async fn prune(&self, names: &[String]) -> Result<Vec<String>, Refusal> {
         let mut removed = Vec::new();
-        for orphan in self.orphans().into_iter().filter(|view| names.contains(&view.record.name)) {
+        for orphan in self.orphans()?.into_iter().filter(|view| names.contains(&view.record.name)) {
             let record = &orphan.record;
             self.remove(&record.id.to_string(), Some(record.revision)).await?;
             removed.push(record.name.clone());

@@ -122,6 +122,8 @@ impl Datasources {
             entries.by_name.remove(&record.name);
         }
         drop(entries);
+        let (keep, id) = (Arc::clone(&self.inner.keep), record.id);
+        tokio::task::spawn_blocking(move || keep.forget(id));
         self.inner.changed.send_modify(|n| *n += 1);
     }
 
@@ -142,7 +144,7 @@ impl Datasources {
         action::expose(&service, &record.spec.driver, &self.inner.catalog, &shared);
         let told = interest::tell(record.name.clone(), Arc::clone(&shared), interest::listen(&service));
         let (catalog, seen) = (Arc::clone(&self.inner.catalog), Arc::clone(&shared));
-        let runner = Runner::new(record, Arc::clone(&service), catalog, seen, receiver);
+        let runner = Runner::new(record, Arc::clone(&service), catalog, seen, receiver, Arc::clone(&self.inner.keep));
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = runner.run() => {}

@@ -5,8 +5,9 @@
 
 use super::calls::{Calls, Ended};
 use super::error;
+use super::runner::{Restored, Shared};
 use super::secret::Redactor;
-use crate::bus::{PublishError, Service};
+use crate::bus::{Address, PublishError, Service, TableView};
 use crate::logging::forward;
 use crate::plugin::{CallError, HostCalls};
 use crate::table::{Limits, Shape};
@@ -54,6 +55,7 @@ pub(super) struct Ingest {
     /// Which tables need a poll: some, or all.
     wanted: Mutex<Wanted>,
     bell: Arc<Notify>,
+    restored: Arc<Restored>,
     text: Mutex<String>,
 }
 
@@ -87,7 +89,7 @@ impl Ingest {
         generation: u64,
         limits: Limits,
         redactor: Redactor,
-        bell: Arc<Notify>,
+        shared: &Shared,
     ) -> Self {
         Self {
             service,
@@ -100,7 +102,8 @@ impl Ingest {
             redactor,
             offered: Mutex::default(),
             wanted: Mutex::default(),
-            bell,
+            bell: Arc::clone(&shared.bell),
+            restored: Arc::clone(&shared.restored),
             text: Mutex::default(),
         }
     }
@@ -108,6 +111,11 @@ impl Ingest {
     /// Turns the door; waits for an update that is being applied.
     pub(super) fn turn(&self, to: Door) {
         *lock(&self.door) = to;
+    }
+
+    /// The table as it is.
+    pub(super) fn view(&self, table: &str) -> Option<Arc<TableView>> {
+        self.service.bus().table(&Address::new(self.service.name(), table).ok()?)
     }
 
     /// What the source said went wrong, without its secrets.
@@ -144,6 +152,13 @@ impl Ingest {
     /// Whether the table is there.
     pub(super) fn has(&self, table: &str) -> bool {
         self.service.has(table)
+    }
+
+    /// The table is one that clients write: rows from the disk are what they wrote.
+    pub(super) fn adopt(&self, table: &str) {
+        if self.restored.remove(table) {
+            self.service.confirm(table);
+        }
     }
 
     /// Applies what a client wrote, as the source's own publication would be.
@@ -219,6 +234,12 @@ impl Ingest {
                     self.service.limit(table, self.limits);
                 }
                 self.service.snapshot(table, shape, rows, poll).map_err(refuse)?;
+                self.restored.remove(table);
+            }
+            // It is of rows that the source gave, not of those from the disk.
+            Change::Delta { .. } if self.restored.contains(table) => return Err(refuse(PublishError::NeedsSnapshot)),
+            Change::Unchanged if self.restored.contains(table) => {
+                return Err(CallError::new(Code::INVALID, "\"unchanged\", though its rows were never given"));
             }
             Change::Delta { added, removed } => {
                 self.service.delta(table, added, removed, poll).map_err(refuse)?;

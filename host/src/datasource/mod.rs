@@ -12,6 +12,7 @@ mod entry;
 mod error;
 mod ingest;
 mod interest;
+mod keep;
 mod once;
 mod open;
 mod options;

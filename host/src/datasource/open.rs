@@ -5,6 +5,7 @@ use super::calls::Calls;
 use super::ingest::{Door, Ingest};
 use super::options::{complete, refers, typed};
 use super::record::Record;
+use super::runner::Shared;
 use super::secret::{Redactor, read_limited, resolve};
 use crate::bus::Service;
 use crate::plugin::{Call, CallError, Generation, HostCalls, PoolError, Source};
@@ -19,7 +20,6 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::Notify;
 
 /// Everything but polls and actions: it may connect somewhere.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -94,11 +94,11 @@ impl Open {
         record: &Record,
         service: &Arc<Service>,
         generation: Arc<Generation>,
-        bell: Arc<Notify>,
+        shared: &Shared,
     ) -> Result<Self, SourceError> {
         let (options, redactor) = options(record, &generation).await?;
         let (driver, number) = (&generation.info.id, generation.number);
-        let ingest = Arc::new(Ingest::new(Arc::clone(service), driver, number, record.spec.limits(), redactor, bell));
+        let ingest = Arc::new(Ingest::new(Arc::clone(service), driver, number, record.spec.limits(), redactor, shared));
         let request =
             OpenRequest { datasource: service.name().to_owned(), call: 1, generation: generation.number, options };
         let driver = Arc::clone(&generation.driver);

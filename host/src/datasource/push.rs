@@ -2,11 +2,13 @@
 
 use super::action::ActionError;
 use super::error::fault;
+use super::keep::Keep;
 use super::open::{Open, SourceError};
 use super::set::Datasources;
 use crate::bus::Fault;
 use crate::plugin::CallError;
 use crate::table::Shape;
+use arrow_row::{RowConverter, SortField};
 use arrow_schema::ffi::FFI_ArrowSchema;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use busway_plugin_api::abi::Status as Code;
@@ -17,6 +19,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// What a field's metadata calls its description, as in the contract's columns.
 const DESCRIPTION: &str = "description";
@@ -26,6 +29,8 @@ const DESCRIPTION: &str = "description";
 pub struct Written {
     open: Arc<Open>,
     table: String,
+    /// Where it is kept, if it is, and whose it is.
+    keep: Option<(Arc<Keep>, Uuid)>,
     /// Its columns and key, as the source declares them.
     pub shape: Shape,
 }
@@ -35,8 +40,13 @@ impl Written {
     ///
     /// # Errors
     ///
-    /// When they contradict themselves, are too many, or the datasource is just moving; nothing was changed then.
+    /// When two are of one key, or they are too many, or the datasource is just moving; nothing was changed then.
     pub fn replace(&self, rows: Batches) -> Result<(), ActionError> {
+        // A source's snapshot may have a row twice; of two rows that a client wrote, nobody can say which is meant.
+        if let Some((one, two)) = twice(&self.shape, &rows).map_err(|e| ActionError::Failed(Fault::new("broken", e)))? {
+            let text = format!("rows {} and {} have the same key: {}", one + 1, two + 1, self.shape.key.join(", "));
+            return Err(ActionError::Failed(Fault::new("inconsistent", text)));
+        }
         self.write(Change::Snapshot(rows))
     }
 
@@ -53,7 +63,17 @@ impl Written {
     fn write(&self, change: Change) -> Result<(), ActionError> {
         let Shape { key, topic, description, .. } = self.shape.clone();
         let update = Update { table: self.table.clone(), key, topic, description, change };
-        self.open.ingest.write(update).map_err(failed)
+        self.open.ingest.write(update).map_err(failed)?;
+        // What a client was told is written is there after any end.
+        if let Some((keep, id)) = &self.keep
+            && let Some(view) = self.open.ingest.view(&self.table)
+        {
+            keep.save(*id, &view).map_err(|error| {
+                let text = format!("the rows are in the table, but they could not be kept on the disk: {error}");
+                ActionError::Failed(Fault::new("not_kept", text))
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -65,6 +85,9 @@ impl Datasources {
     /// When the datasource is not there or not open, and when the table is not one that clients write.
     pub async fn written(&self, name_or_id: &str, table: &str) -> Result<Written, ActionError> {
         let open = self.settled(name_or_id).await?;
+        let record = self.find(name_or_id).map(|entry| entry.record());
+        let kept = record.filter(|record| record.spec.persist_data).map(|record| record.id);
+        let keep = kept.map(|id| (Arc::clone(&self.inner.keep), id));
         let declared = open.tables().into_iter().find(|t| t.name == table);
         let refuse = |text: String| Err(ActionError::Failed(Fault::new("not_pushed", text)));
         let Some(info) = declared.filter(|info| info.pushed) else {
@@ -81,7 +104,7 @@ impl Datasources {
             });
         };
         let shape = shape(&info).map_err(|e| ActionError::Failed(Fault::new("broken", e)))?;
-        Ok(Written { open, table: info.name, shape })
+        Ok(Written { open, table: info.name, keep, shape })
     }
 
     /// Hands on what somebody sent about news; the tables that were updated.
@@ -125,7 +148,11 @@ impl Datasources {
 
 /// Begins the tables that clients write, without rows; those that are there go on.
 pub(super) fn begin(open: &Open) {
-    for info in open.tables().iter().filter(|info| info.pushed && !open.ingest.has(&info.name)) {
+    for info in open.tables().iter().filter(|info| info.pushed) {
+        if open.ingest.has(&info.name) {
+            open.ingest.adopt(&info.name);
+            continue;
+        }
         let begun = shape(info).map_err(|e| e.to_string()).and_then(|shape| {
             let Shape { schema, key, topic, description } = shape;
             let change = Change::Snapshot(Batches::empty(schema));
@@ -140,6 +167,27 @@ pub(super) fn begin(open: &Open) {
 
 fn failed(error: CallError) -> ActionError {
     ActionError::Failed(fault(&SourceError::Call(error)))
+}
+
+/// Two rows of one key.
+fn twice(shape: &Shape, rows: &Batches) -> Result<Option<(usize, usize)>, ArrowError> {
+    let key = shape.key.iter().map(|name| rows.schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+    if key.is_empty() {
+        return Ok(None);
+    }
+    let fields = key.iter().map(|at| SortField::new(rows.schema.field(*at).data_type().clone())).collect();
+    let converter = RowConverter::new(fields)?;
+    let mut seen: HashMap<Box<[u8]>, usize> = HashMap::new();
+    for batch in &rows.batches {
+        let columns: Vec<_> = key.iter().map(|at| Arc::clone(batch.column(*at))).collect();
+        for row in &converter.convert_columns(&columns)? {
+            let at = seen.len();
+            if let Some(before) = seen.insert(row.as_ref().into(), at) {
+                return Ok(Some((before, at)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// A declared table as the host holds it.

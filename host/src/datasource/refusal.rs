@@ -61,6 +61,9 @@ pub enum Refusal {
     /// The store can't be used now.
     #[error("The datasources can't be changed now: {0}; those that run go on")]
     Store(StoreError),
+    /// Which drivers there are is not known for now.
+    #[error("Which drivers there are is not known for now, so none can be said to be gone: {0}")]
+    DriversNotKnown(String),
     /// Its options can't be sealed.
     #[error("The datasource can't be kept: {0}")]
     Seal(#[from] SealError),
@@ -82,6 +85,7 @@ impl Refusal {
             Self::DatasourceManagedByFile(_) => "DatasourceManagedByFile",
             Self::DatasourceRevisionConflict { .. } => "DatasourceRevisionConflict",
             Self::Store(_) => "StoreUnavailable",
+            Self::DriversNotKnown(_) => "DriversNotKnown",
             Self::Seal(_) => "SealFailed",
         }
     }
@@ -100,7 +104,7 @@ impl Refusal {
             Self::DatasourceNameInUse { .. }
             | Self::DatasourceManagedByFile(_)
             | Self::DatasourceRevisionConflict { .. } => 409,
-            Self::Store(_) | Self::Seal(_) => 503,
+            Self::Store(_) | Self::Seal(_) | Self::DriversNotKnown(_) => 503,
         }
     }
 

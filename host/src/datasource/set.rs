@@ -2,17 +2,19 @@
 
 use super::action::{self, ACTION, ActionError};
 use super::entry::Entry;
+use super::keep::Keep;
 use super::once::Once;
 use super::record::Record;
 use super::runner::{Command, Status};
 use super::secret::Keyring;
-use super::store::{Store, StoreError};
+use super::store::{self, BackupError, Store, StoreError};
 use crate::bus::Bus;
 use crate::plugin::{Catalog, Generation, SwitchError, Tenants};
 use busway_plugin_api::message::{ExecuteRequest, PollRequest};
 use futures_util::future::join_all;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -41,6 +43,7 @@ pub(super) struct Inner {
     pub(super) catalog: Arc<Catalog>,
     pub(super) store: Arc<dyn Store>,
     pub(super) keyring: Keyring,
+    pub(super) keep: Arc<Keep>,
     entries: RwLock<Entries>,
     pub(super) changed: watch::Sender<u64>,
     /// Who brings what runs to what the records say: one at a time.
@@ -72,12 +75,14 @@ impl Datasources {
         catalog: &Arc<Catalog>,
         store: Arc<dyn Store>,
         keyring: Keyring,
+        keep: PathBuf,
     ) -> Result<Self, StoreError> {
         let inner = Inner {
             bus: bus.clone(),
             catalog: Arc::clone(catalog),
             store,
             keyring,
+            keep: Arc::new(Keep::new(keep)),
             entries: RwLock::default(),
             changed: watch::Sender::new(0),
             turn: tokio::sync::Mutex::default(),
@@ -88,6 +93,9 @@ impl Datasources {
         };
         let all = Self { inner: Arc::new(inner) };
         all.synchronize().await?;
+        let (keep, known) = (Arc::clone(&all.inner.keep), all.entries().by_id.keys().copied().collect());
+        // Before anything new is kept.
+        drop(tokio::task::spawn_blocking(move || keep.retain(&known)).await);
         tokio::spawn(all.clone().keep_synchronized());
         Ok(all)
     }
@@ -166,6 +174,15 @@ impl Datasources {
         let open = shared.open().ok_or_else(|| ActionError::not_open(&entry.record().name, &shared))?;
         open.ingest.want(&PollRequest::default());
         Ok(())
+    }
+
+    /// Writes all records, as they are at one moment, to a new file; answers how many.
+    ///
+    /// # Errors
+    ///
+    /// When the file is there, or can't be written, or the records can't be read.
+    pub async fn backup(&self, file: &Path) -> Result<usize, BackupError> {
+        store::backup(&*self.inner.store, file, false).await
     }
 
     /// Ends calls in flight, closes every source, and waits for that, at most `limit`.

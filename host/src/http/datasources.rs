@@ -138,9 +138,9 @@ pub(super) async fn remove(
 }
 
 /// Those whose driver is gone: what `POST …/prune` would remove.
-pub(super) async fn orphans(Extract(state): Extract<State>) -> Json<Value> {
-    let orphans = state.datasources.orphans();
-    Json(json!({"results": orphans.iter().map(|view| show(&state, view)).collect::<Vec<_>>()}))
+pub(super) async fn orphans(Extract(state): Extract<State>) -> Result<Json<Value>, Error> {
+    let orphans = state.datasources.orphans()?;
+    Ok(Json(json!({"results": orphans.iter().map(|view| show(&state, view)).collect::<Vec<_>>()})))
 }
 
 #[derive(Debug, Deserialize)]

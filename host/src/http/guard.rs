@@ -34,13 +34,23 @@ impl std::fmt::Debug for Rules {
 }
 
 pub(super) async fn tcp(State(rules): State<Arc<Rules>>, request: Request, next: Next) -> Response {
-    match check(&rules, request.method(), request.headers(), request.uri().host()) {
+    let uri = request.uri();
+    match check(&rules, request.method(), uri.path(), request.headers(), uri.host()) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
 }
 
-fn check(rules: &Rules, method: &Method, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Error> {
+/// Changes nothing, but gives away what else only who may change it sees.
+const AS_WRITES: [&str; 1] = [super::backup::PATH];
+
+fn check(
+    rules: &Rules,
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+    authority: Option<&str>,
+) -> Result<(), Error> {
     let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
     // A page that made a browser resolve its own name to this address says so here.
     let host = authority.or_else(|| text(header::HOST)).unwrap_or_default();
@@ -56,7 +66,8 @@ fn check(rules: &Rules, method: &Method, headers: &HeaderMap, authority: Option<
             return Err(Error::new(StatusCode::FORBIDDEN, format!("requests from pages of {origin} are refused")));
         }
     }
-    if rules.reads && matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+    let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !AS_WRITES.contains(&path);
+    if rules.reads && reads {
         return Ok(());
     }
     if rules.writes {
@@ -119,8 +130,12 @@ mod tests {
     use super::*;
 
     fn said(rules: &Rules, method: Method, headers: &[(&'static str, &str)]) -> Option<u16> {
+        said_of("/v1/data-sources", rules, method, headers)
+    }
+
+    fn said_of(path: &str, rules: &Rules, method: Method, headers: &[(&'static str, &str)]) -> Option<u16> {
         let headers = headers.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect();
-        check(rules, &method, &headers, None).err().map(|e| e.into_response().status().as_u16())
+        check(rules, &method, path, &headers, None).err().map(|e| e.into_response().status().as_u16())
     }
 
     #[test]
@@ -157,6 +172,18 @@ mod tests {
         // A door that is open to other machines wants it for reads as well.
         let open = Rules { token: Some("s".to_owned()), ..Rules::default() };
         assert_eq!(said(&open, Method::GET, &[("host", "localhost")]), Some(401));
+    }
+
+    #[test]
+    fn a_backup_is_for_those_who_may_write() {
+        let with = |token: Option<&str>, method, headers: &[(&'static str, &str)]| {
+            let rules = Rules { token: token.map(str::to_owned), reads: true, ..Rules::default() };
+            said_of("/v1/backup", &rules, method, &[&[("host", "localhost")], headers].concat())
+        };
+        assert_eq!(with(None, Method::GET, &[]), Some(403));
+        assert_eq!(with(Some("s"), Method::GET, &[]), Some(401));
+        assert_eq!(with(Some("s"), Method::HEAD, &[]), Some(401));
+        assert_eq!(with(Some("s"), Method::GET, &[("authorization", "Bearer s")]), None);
     }
 
     #[test]

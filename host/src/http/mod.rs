@@ -1,5 +1,6 @@
 //! HTTP on loopback and a unix socket: the predecessor's paths under `/v1`, and any service's tables as rows and streams.
 
+mod backup;
 mod body;
 mod calls;
 mod configuration;
@@ -40,6 +41,8 @@ struct State {
     sessions: Sessions,
     /// The configuration file that the host was started with.
     file: Option<Arc<PathBuf>>,
+    /// Since when it answers.
+    started: jiff::Timestamp,
     /// Turns true when the host stops: streams end then.
     stopping: watch::Receiver<bool>,
 }
@@ -74,6 +77,7 @@ fn router(state: State) -> Router {
         .route("/v1/data-sources/{ds}/tables/{table}/webhook", post(push::webhook_of_table))
         .route("/v1/config/diff", get(configuration::diff))
         .route("/v1/config/reload", post(configuration::reload))
+        .route(backup::PATH, get(backup::get))
         .route("/v1/log-filter", get(log::get).put(log::put))
         .route("/v1/services", get(services::list))
         .route("/v1/services/{service}/tables", get(services::tables))
@@ -82,6 +86,7 @@ fn router(state: State) -> Router {
         .route("/v1/stream", get(stream::many))
         .route("/v1/services/{service}/calls/{method}", post(calls::service))
         .route("/v1/addresses/{address}/calls/{method}", post(calls::any))
+        .route("/v1/node", get(overview::node))
         .route("/v1/nodes", get(overview::nodes))
         .route("/v1/nodes/{node}/calls/{method}", post(calls::node))
         .route("/v1/subscriptions", get(overview::subscriptions))

@@ -9,6 +9,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+/// The host that is asked.
+pub(super) async fn node(Extract(state): Extract<State>) -> Json<Value> {
+    Json(json!({
+        "node": state.bus.node(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "contract": busway_plugin_api::abi::VERSION,
+        "pid": std::process::id(),
+        "started": format!("{:.0}", state.started),
+    }))
+}
+
 pub(super) async fn nodes(Extract(state): Extract<State>) -> Json<Value> {
     Json(json!({"results": state.bus.nodes()}))
 }

@@ -57,6 +57,9 @@ pub(super) async fn driver(Extract(state): Extract<State>, Path(driver): Path<St
         "config": config,
         "secret": secret,
         "tables": info.tables.iter().map(table_info).collect::<Vec<_>>(),
+        // Ours: all that it says of itself, options with their types, actions with their arguments.
+        "generation": generation.number,
+        "info": info,
     })))
 }
 

@@ -61,9 +61,9 @@ fn named(schema: &SchemaRef, rows: Vec<Value>, of: &str) -> Result<Vec<Value>, E
         }
         Value::Array(values) => {
             let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            let (has, columns) = (values.len(), names.len());
-            let text = format!("row {at}{of} has {has} values for {columns} columns: {}", names.join(", "));
-            Err(Error::bad_request(text).with(json!({"row": at})))
+            let (row, has, columns) = (at + 1, values.len(), names.len());
+            let text = format!("row {row}{of} has {has} values for {columns} columns: {}", names.join(", "));
+            Err(Error::bad_request(text).with(json!({"row": row})))
         }
         row => Ok(row),
     };

@@ -130,7 +130,8 @@ impl Server {
     ) -> Self {
         let (sessions, stopping) = (Sessions::default(), self.stopping.subscribe());
         let file = file.map(Arc::new);
-        let state = State { bus, catalog, datasources, sessions, file, stopping };
+        let started = jiff::Timestamp::now();
+        let state = State { bus, catalog, datasources, sessions, file, started, stopping };
         let app = router(state);
         let stop = |mut stopping: watch::Receiver<bool>| async move {
             let _ = stopping.wait_for(|stop| *stop).await;

@@ -99,7 +99,7 @@ impl Node {
         let bus = Bus::new(&config.node_name());
         let catalog = Arc::new(Catalog::new(&config.log.filter));
         let (store, keyring) = records(&state).await?;
-        let datasources = Datasources::start(&bus, &catalog, store, keyring).await?;
+        let datasources = Datasources::start(&bus, &catalog, store, keyring, state.join("tables")).await?;
         datasources.follow_file(&config.datasource).await?;
         let mut executor = Executor::new(
             config.plugins.directories.clone(),

@@ -1,5 +1,6 @@
 //! The life of one datasource: wait for its driver, open, poll, move to the next generation or configuration, stop.
 
+mod keeping;
 mod phase;
 mod schedule;
 mod shared;
@@ -8,9 +9,10 @@ mod switch;
 
 pub(super) use phase::Event;
 pub use phase::Phase;
-pub(super) use shared::{Shared, Standing};
+pub(super) use shared::{Restored, Shared, Standing};
 pub use status::Status;
 
+use super::keep::Keep;
 use super::open::{Open, SourceError};
 use super::push;
 use super::record::Record;
@@ -19,6 +21,7 @@ use crate::plugin::{Catalog, Generation, REPLACED, SwitchError};
 use busway_plugin_api::message::PollRequest;
 use busway_plugin_api::table::{Change, Update};
 use jiff::Timestamp;
+use keeping::Keeping;
 use schedule::Schedule;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -57,6 +60,7 @@ pub(super) struct Runner {
     /// When the next attempt is due to apply a changed record, which the source that is open does not follow yet.
     behind: Option<Instant>,
     prepared: Option<Prepared>,
+    keeping: Keeping,
 }
 
 impl Runner {
@@ -66,20 +70,23 @@ impl Runner {
         catalog: Arc<Catalog>,
         shared: Arc<Shared>,
         commands: mpsc::UnboundedReceiver<Command>,
+        keep: Arc<Keep>,
     ) -> Self {
         let schedule = Schedule::new(record.id.as_u64_pair().1);
-        Self { record, service, catalog, shared, commands, schedule, due: None, behind: None, prepared: None }
+        let (due, behind, prepared, keeping) = (None, None, None, Keeping::new(keep));
+        Self { record, service, catalog, shared, commands, schedule, due, behind, prepared, keeping }
     }
 
     pub(super) async fn run(mut self) {
         let mut catalog = self.catalog.changed();
         self.shared.change(|s| s.on(Event::Enabled, ""));
+        self.restore().await;
         self.start().await;
         let ended = loop {
             let busy = self.prepared.is_some();
             let open = self.shared.open().is_some();
             let bell: Arc<Notify> = Arc::clone(&self.shared.bell);
-            let (due, behind) = (self.due, self.behind);
+            let (due, behind, keeping) = (self.due, self.behind, self.keeping.due);
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
@@ -92,6 +99,7 @@ impl Runner {
                 () = until(behind), if open && !busy => self.catch_up().await,
                 () = until(due), if !busy => if open { self.poll(PollRequest::default()).await } else { self.start().await },
                 () = bell.notified(), if open && !busy => self.poll_wanted().await,
+                () = until(keeping) => self.save().await,
             }
         };
         // Its name is free, and its tables are gone, before the driver has had its time to close.
@@ -137,12 +145,12 @@ impl Runner {
             s.on(Event::Opening, error);
             s.generation = number;
         });
-        let bell = Arc::clone(&self.shared.bell);
-        match Open::new(&self.record, &self.service, generation, bell).await {
+        match Open::new(&self.record, &self.service, generation, &self.shared).await {
             Err(error) => self.failed(&error),
             Ok(open) => {
                 self.shared.set(Standing::Standby(Arc::new(open)));
-                self.poll(PollRequest::default()).await;
+                // What was kept of another life is not what this source gave.
+                self.poll(PollRequest { tables: None, snapshot: true }).await;
                 if let Some(open) = self.shared.open() {
                     self.activate(open).await;
                 }
@@ -256,6 +264,10 @@ impl Runner {
         let Some(asked) = all else { return errors };
         let meant = |table: &String| asked.as_ref().is_none_or(|asked| asked.contains(table));
         for table in self.service.tables().into_iter().filter(|t| meant(t) && !named.contains(t)) {
+            if self.shared.restored.remove(&table) {
+                self.service.end(&table);
+                continue;
+            }
             let error = "the last poll said nothing of it".to_owned();
             self.service.fail(&table, error.clone());
             errors.push((table, error));

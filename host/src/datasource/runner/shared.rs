@@ -2,6 +2,7 @@
 
 use super::status::Status;
 use crate::datasource::open::Open;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 
@@ -33,12 +34,33 @@ pub(in crate::datasource) struct Shared {
     /// Rung when something wants a poll out of turn.
     pub(in crate::datasource) bell: Arc<Notify>,
     changed: watch::Sender<u64>,
+    /// The tables that are from the disk.
+    pub(in crate::datasource) restored: Arc<Restored>,
+}
+
+/// The tables of a datasource whose rows are from the disk: its source has not said anything of them yet.
+#[derive(Debug, Default)]
+pub(in crate::datasource) struct Restored(Mutex<BTreeSet<String>>);
+
+impl Restored {
+    pub(super) fn insert(&self, table: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(table.to_owned());
+    }
+
+    pub(in crate::datasource) fn contains(&self, table: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(table)
+    }
+
+    /// Its rows are the source's now.
+    pub(in crate::datasource) fn remove(&self, table: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(table)
+    }
 }
 
 impl Shared {
     pub(in crate::datasource) fn new(changed: watch::Sender<u64>) -> Self {
         let standing = watch::Sender::new(Standing::Absent);
-        Self { status: Mutex::default(), standing, bell: Arc::default(), changed }
+        Self { status: Mutex::default(), standing, bell: Arc::default(), changed, restored: Arc::default() }
     }
 
     pub(in crate::datasource) fn status(&self) -> MutexGuard<'_, Status> {

@@ -65,10 +65,12 @@ impl Runner {
     async fn follow(&mut self, record: Arc<Record>) {
         let before = std::mem::replace(&mut self.record, record);
         let (old, new) = (&before.spec, &self.record.spec);
+        let kept = old.persist_data;
         let same = old.options == new.options && old.limits() == new.limits();
         if old.poll != new.poll && self.shared.open().is_some() {
             self.plan();
         }
+        self.keep_or_not(kept);
         if self.shared.open().is_some() {
             if !same {
                 self.catch_up().await;
@@ -115,8 +117,7 @@ impl Runner {
         if exclusive {
             self.quiet(old).await;
         }
-        let bell = Arc::clone(&self.shared.bell);
-        match Open::new(&self.record, &self.service, to, bell).await {
+        match Open::new(&self.record, &self.service, to, &self.shared).await {
             Ok(new) => {
                 let new = Arc::new(new);
                 if !exclusive {

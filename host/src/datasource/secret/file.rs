@@ -88,7 +88,7 @@ impl Key {
     }
 
     fn sum(&self) -> u32 {
-        let sum = Sha256::new().chain_update(self.number.to_be_bytes()).chain_update(&**self.bytes).finalize();
+        let sum = Sha256::new().chain_update(self.number.to_be_bytes()).chain_update(self.bytes.as_slice()).finalize();
         u32::from_be_bytes([sum[0], sum[1], sum[2], sum[3]])
     }
 
@@ -179,7 +179,7 @@ pub(super) fn write<'a>(path: &Path, keys: impl Iterator<Item = &'a Key>, replac
     for key in keys {
         let mut room = Zeroizing::new([0; 2 * KEY]);
         let length =
-            STANDARD.encode_slice(&**key.bytes, &mut *room).map_err(|error| KeyError::unusable(path, error))?;
+            STANDARD.encode_slice(key.bytes.as_slice(), &mut *room).map_err(|error| KeyError::unusable(path, error))?;
         text.push_str(&format!("{:08x} ", key.number));
         text.push_str(std::str::from_utf8(&room[..length]).unwrap_or_default());
         text.push_str(&format!(" {:08x}\n", key.sum()));

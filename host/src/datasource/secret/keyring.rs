@@ -242,18 +242,18 @@ mod tests {
         assert_eq!(format!("{keys:?}"), format!("Keyring {{ path: {:?}, keys: 1, .. }}", one.path().join("key")));
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn whatever_is_altered_is_refused(plain in prop::collection::vec(any::<u8>(), 0..80), at in any::<prop::sample::Index>(), to in "[ -~]") {
-            let folder = tempfile::tempdir().unwrap();
-            let keys = Keyring::open(folder.path()).unwrap();
+    #[test]
+    fn whatever_is_altered_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keyring::open(folder.path()).unwrap();
+        let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+        let plain = prop::collection::vec(any::<u8>(), 0..80);
+        proptest!(config, |(plain in plain, at in any::<prop::sample::Index>(), to in "[ -~]")| {
             let sealed = keys.seal(b"owner", &plain).unwrap();
             prop_assert_eq!(&**keys.open_sealed(b"owner", &sealed).unwrap(), &plain[..]);
             let at = at.index(sealed.len());
             let altered = format!("{}{to}{}", &sealed[..at], &sealed[at + 1..]);
             prop_assert_eq!(keys.open_sealed(b"owner", &altered).is_ok(), altered == sealed);
-        }
+        });
     }
 }

@@ -21,9 +21,14 @@ const SHORTEST_CODE: usize = 8;
 
 /// All but what a URL may hold as it is (RFC 3986).
 const URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The same, with slashes left: what Python's `quote` does.
+const QUOTE: &AsciiSet = &URL.remove(b'/');
 /// What must not stand in a path as it is: browsers and most libraries leave the rest.
 const PATH: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'`').add(b'{').add(b'}');
+/// What must not stand in a URL's user and password as it is.
+const USER: &AsciiSet =
+    &PATH.add(b'/').add(b':').add(b';').add(b'=').add(b'@').add(b'[').add(b'\\').add(b']').add(b'^').add(b'|');
 
 /// Knows the secrets of one datasource, and hides them.
 ///
@@ -139,7 +144,7 @@ fn add(secret: &str, forms: &mut BTreeSet<String>) {
     for quoted in [Value::from(secret).to_string(), format!("{secret:?}")] {
         forms.insert(quoted[1..quoted.len() - 1].to_owned());
     }
-    for set in [NON_ALPHANUMERIC, URL, PATH] {
+    for set in [NON_ALPHANUMERIC, URL, QUOTE, PATH, USER] {
         let encoded = utf8_percent_encode(secret, set).to_string();
         // As forms write it, and as some write its digits.
         forms.insert(encoded.replace("%20", "+"));
@@ -189,7 +194,9 @@ mod tests {
             format!("{secret:?}").trim_matches('"').to_owned(),
             percent(NON_ALPHANUMERIC),
             percent(URL),
+            percent(QUOTE),
             percent(PATH),
+            percent(USER),
             percent(URL).replace("%20", "+"),
             "p%22%c3%a4%20ss%5cw%2frd%0a%3fZ".to_owned(),
             STANDARD_NO_PAD.encode(secret),

@@ -5,7 +5,7 @@
 //! it: whoever has only one of the two has no secret. Keep a copy of the key file apart from the backups, with care: without
 //! it the secrets in them are lost.
 
-use super::{Document, OpenError, Store, StoreError, schema};
+use super::{Document, OpenError, Store, StoreError, place, schema};
 use rusqlite::{Connection, ErrorCode};
 use std::fs;
 use std::io;
@@ -148,6 +148,9 @@ pub fn read(file: &Path) -> Result<Vec<Document>, RestoreError> {
 /// When the backup can't be used, a host runs, or something can't be written.
 pub fn restore(state_dir: &Path, file: &Path) -> Result<Restored, RestoreError> {
     let documents = read(file)?;
+    if let Some(kind) = place::network_of(state_dir) {
+        return Err(RestoreError::Write(OpenError::Network { path: state_dir.to_owned(), kind }));
+    }
     let path = state_dir.join(schema::FILE);
     let log = state_dir.join(format!("{}-wal", schema::FILE));
     if fs::symlink_metadata(&path).is_ok() && !gather(&path) {

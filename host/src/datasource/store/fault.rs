@@ -4,10 +4,11 @@ use rusqlite::{Error, ErrorCode, ffi};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// The reason of an error, and what to do. `path`: the file of records.
+/// The reason of an error, and what to do. `path`: the file, or the directory it is made in.
 pub(super) fn reason(error: &Error, path: &Path) -> String {
+    let directory = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
     let ask = matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen));
-    explain(error, path, ask.then(|| probe(path.parent().unwrap_or(path))).flatten())
+    explain(error, path, ask.then(|| probe(directory)).flatten())
 }
 
 /// Was it perhaps written all the same? When a transaction ends, its pages are written and then made to reach the disk; if

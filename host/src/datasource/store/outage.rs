@@ -1,7 +1,7 @@
 //! A disk that is full, one that turns read-only: changes are refused with the reason, reads go on, nothing is lost, and it
 //! goes on when it can.
 
-use super::{Document, SqliteStore, Store, StoreError, schema};
+use super::{Document, SqliteStore, Store, StoreError, backup, schema};
 use futures_util::future::join_all;
 use std::fs;
 use std::io::{Read, Write};
@@ -129,8 +129,14 @@ async fn fill(folder: &Path) {
         assert!(many.into_iter().all(|result| result == Err(full(folder))));
         assert_eq!(store.all().await.unwrap(), kept);
     }
+    assert_eq!(
+        backup(&store, &folder.join("backup"), false).await.unwrap_err().to_string(),
+        format!("no backup was made: {0} can't be used: the disk of {0} is full: make room on it", folder.display())
+    );
     drop(file);
     fs::remove_file(&ballast).unwrap();
+    let left: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
     kept.push(document("c", 20_000));
     store.create(kept[1].clone()).await.unwrap();
     drop(store);
@@ -170,6 +176,6 @@ async fn turn_read_only(folder: &Path) {
                 folder.display()
             )
         );
-        assert_eq!(store.all().await.unwrap(), [kept.clone()]);
+        assert_eq!(store.all().await.unwrap(), std::slice::from_ref(&kept));
     }
 }

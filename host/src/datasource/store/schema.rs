@@ -227,7 +227,7 @@ pub(super) fn write(directory: &Path, documents: &[Document]) -> Result<NamedTem
     let unusable = |error: io::Error| OpenError::unusable(directory, error);
     let file = tempfile::Builder::new().prefix(".records-").tempfile_in(directory).map_err(unusable)?;
     fs::set_permissions(file.path(), fs::Permissions::from_mode(0o600)).map_err(unusable)?;
-    let failed = |error: rusqlite::Error| OpenError::of(file.path(), &error);
+    let failed = |error: rusqlite::Error| OpenError::of(directory, &error);
     let mut connection = Connection::open_with_flags(file.path(), OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
     // Nobody has the file yet: no journal, and it goes to the disk once, below.
     connection.pragma_update(None, "journal_mode", "off").map_err(failed)?;
@@ -325,6 +325,42 @@ mod tests {
         let text = refused(folder.path());
         assert!(text.starts_with("STATE/records.db is damaged ("), "{text}");
         assert!(text.ends_with("restore a backup with `busway restore FILE`, which keeps the damaged file beside it"));
+    }
+
+    #[test]
+    fn a_network_file_system_is_named() {
+        let error = OpenError::Network { path: PathBuf::from("/srv/state"), kind: "nfs" };
+        assert_eq!(
+            error.to_string(),
+            "the state directory /srv/state is on a network file system (nfs), which does not keep what it acknowledged: name \
+             one on a disk of this machine with --state-dir"
+        );
+    }
+
+    /// Another process, since the umask is the whole process's.
+    #[test]
+    fn the_umask_changes_nothing() {
+        const FOLDER: &str = "BUSWAY_UMASK_FOLDER";
+        if let Some(folder) = std::env::var_os(FOLDER) {
+            let folder = PathBuf::from(folder);
+            let (first, _) = open(&folder).unwrap();
+            first.execute_batch("CREATE TABLE x (y)").unwrap();
+            let mode = |name: &str| fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777;
+            assert_eq!([mode("records.db"), mode("records.db-wal")], [0o600, 0o600]);
+            return;
+        }
+        for umask in ["000", "777"] {
+            let folder = tempfile::tempdir().unwrap();
+            let output = std::process::Command::new("sh")
+                .args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")])
+                .arg(std::env::current_exe().unwrap())
+                .args(["--exact", "datasource::store::schema::tests::the_umask_changes_nothing"])
+                .env(FOLDER, folder.path())
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{umask}: {}", String::from_utf8_lossy(&output.stdout));
+            assert!(fs::exists(folder.path().join(FILE)).unwrap(), "the test's name is another");
+        }
     }
 
     #[test]

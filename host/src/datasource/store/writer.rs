@@ -206,3 +206,21 @@ fn taken(error: Error, name: &str) -> Refusal {
         _ => Refusal::Sql(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settling_writes_over_what_may_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (connection, _) = schema::open(folder.path()).unwrap();
+        let writer = Writer::new(connection, folder.path().join(schema::FILE), Arc::default());
+        let log = || std::fs::metadata(folder.path().join("records.db-wal")).map_or(0, |log| log.len());
+        let before = log();
+        assert!(writer.settle());
+        assert!(log() > before, "nothing was written");
+        writer.connection.pragma_update(None, "query_only", true).unwrap();
+        assert!(!writer.settle());
+    }
+}

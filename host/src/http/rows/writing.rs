@@ -32,7 +32,7 @@ enum Form {
     Csv {
         schema: SchemaRef,
     },
-    Arrow(Stream),
+    Arrow(Box<Stream>),
 }
 
 /// What is said of a table and its page before the rows.
@@ -81,7 +81,7 @@ impl Writing {
                 Form::Json { head: encode(&said), face, rows: false }
             }
             (Format::Csv, _) => Form::Csv { schema: schema()? },
-            (Format::Arrow, _) => Form::Arrow(Stream::of(&*schema()?)?),
+            (Format::Arrow, _) => Form::Arrow(Box::new(Stream::of(&*schema()?)?)),
         };
         Ok(Self { page, form, begun: false, rows: FIRST_ROWS })
     }

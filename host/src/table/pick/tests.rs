@@ -67,7 +67,10 @@ fn compared(a: &Row, b: &Row, by: Order) -> Ordering {
 }
 
 fn row() -> impl Strategy<Value = Row> {
-    let text = prop::option::weighted(0.8, prop::sample::select(vec!["", "a", "b", "ab", "ä"]));
+    let text = prop::option::weighted(
+        0.8,
+        prop::sample::select(vec!["", "a", "a\0", "b", "ab", "ä", "a long one", "a long two"]),
+    );
     let float = prop::option::weighted(0.8, prop::sample::select(vec![f64::NAN, 0.0, -1.5, f64::INFINITY]));
     let number = || prop::option::weighted(0.8, -3..3);
     (number(), text, float, number(), Just(0))

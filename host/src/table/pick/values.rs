@@ -2,8 +2,10 @@
 
 use super::Place;
 use crate::table::rows::Chunk;
+use arrow_array::types::ByteArrayType;
 use arrow_array::{
-    Array, ArrowNativeTypeOp, ArrowPrimitiveType, BinaryArray, BooleanArray, PrimitiveArray, StringArray,
+    Array, ArrowNativeTypeOp, ArrowPrimitiveType, BinaryArray, BooleanArray, GenericByteArray, PrimitiveArray,
+    StringArray,
 };
 use arrow_row::{Row, RowConverter, SortField};
 use arrow_schema::ArrowError;
@@ -59,8 +61,28 @@ macro_rules! flat {
 }
 
 flat!(Booleans, BooleanArray, bool, |values, row| values.value(row), |a, b| a.cmp(&b));
-flat!(Texts, StringArray, &'a str, |values, row| values.value(row), |a, b| a.cmp(b));
-flat!(Binaries, BinaryArray, &'a [u8], |values, row| values.value(row), |a, b| a.cmp(b));
+flat!(Texts, StringArray, Bytes<'a>, |values, row| bytes(values, row), |a, b| a.cmp(&b));
+flat!(Binaries, BinaryArray, Bytes<'a>, |values, row| bytes(values, row), |a, b| a.cmp(&b));
+
+/// The first eight as a number: that tells most apart, at a tenth of the price. Then all of them.
+type Bytes<'a> = (u64, &'a [u8]);
+
+#[inline]
+fn bytes<T: ByteArrayType<Offset = i32>>(values: &GenericByteArray<T>, row: usize) -> Bytes<'_> {
+    let all: &[u8] = values.value(row).as_ref();
+    let start = values.value_offsets()[row] as usize;
+    // What lies behind a shorter one is another's, and cut off: cheaper than to copy so few bytes.
+    let first = match values.value_data().get(start..).and_then(|data| data.first_chunk::<8>()) {
+        Some(first) => u64::from_be_bytes(*first) & !u64::MAX.checked_shr(8 * all.len().min(8) as u32).unwrap_or(0),
+        None => {
+            let mut first = [0; 8];
+            let short = &all[..all.len().min(8)];
+            first[..short.len()].copy_from_slice(short);
+            u64::from_be_bytes(first)
+        }
+    };
+    (first, all)
+}
 
 /// Numbers and times. NaN is greater than all numbers.
 pub(super) struct Numbers<'a, T: ArrowPrimitiveType>(Vec<&'a PrimitiveArray<T>>);

@@ -1,0 +1,103 @@
+//! A datasource whose last tables are kept on disk: what a runner does for that.
+
+use super::Runner;
+use crate::bus::Address;
+use crate::datasource::keep::Keep;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What changed is kept so soon.
+const SOON: Duration = Duration::from_secs(1);
+/// And so often at most.
+const SELDOM: Duration = Duration::from_secs(10);
+
+/// What of a datasource is on the disk.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    keep: Arc<Keep>,
+    /// The state of each table that is kept: its epoch and number.
+    saved: BTreeMap<String, (u64, u64)>,
+    /// When to look again.
+    pub(super) due: Option<Instant>,
+}
+
+impl Keeping {
+    pub(super) fn new(keep: Arc<Keep>) -> Self {
+        Self { keep, saved: BTreeMap::new(), due: None }
+    }
+}
+
+impl Runner {
+    /// Serves what is kept, as out of date, until the source has been read.
+    pub(super) async fn restore(&mut self) {
+        if !self.record.spec.persist_data {
+            return;
+        }
+        self.keeping.due = Some(Instant::now() + SOON);
+        let (keep, id) = (Arc::clone(&self.keeping.keep), self.record.id);
+        let kept = tokio::task::spawn_blocking(move || keep.load(id)).await.unwrap_or_default();
+        for kept in kept {
+            self.service.limit(&kept.table, self.record.spec.limits());
+            let published = self.service.snapshot(&kept.table, kept.shape, &kept.rows, 0);
+            if let Err(error) = published {
+                tracing::warn!(datasource = self.service.name(), table = kept.table, %error, "a kept table is not served");
+                continue;
+            }
+            let since = kept.as_of.map(|time| format!(" as of {time:.0}")).unwrap_or_default();
+            let error = format!("kept from before the host started{since}: the source has not been read since");
+            self.service.outdate(&kept.table, &error, kept.as_of);
+            self.shared.restored.insert(&kept.table);
+        }
+    }
+
+    /// Keeps the tables that changed.
+    pub(super) async fn save(&mut self) {
+        if !self.record.spec.persist_data {
+            self.keeping.due = None;
+            return;
+        }
+        self.keeping.due = Some(Instant::now() + SELDOM);
+        let tables = self.service.tables();
+        for table in &tables {
+            // What is from the disk is there.
+            let address =
+                Address::new(self.service.name(), table).ok().filter(|_| !self.shared.restored.contains(table));
+            let Some(view) = address.and_then(|address| self.service.bus().table(&address)) else { continue };
+            let position = (view.epoch.0, view.to);
+            if self.keeping.saved.get(table) == Some(&position) {
+                continue;
+            }
+            let (keep, id) = (Arc::clone(&self.keeping.keep), self.record.id);
+            let saved = tokio::task::spawn_blocking(move || keep.save(id, &view)).await;
+            match saved.unwrap_or_else(|panic| Err(std::io::Error::other(panic.to_string()))) {
+                Ok(()) => drop(self.keeping.saved.insert(table.clone(), position)),
+                Err(error) => {
+                    tracing::warn!(datasource = self.service.name(), table, %error, "a table could not be kept: tried again");
+                }
+            }
+        }
+        let gone: Vec<String> = self.keeping.saved.keys().filter(|table| !tables.contains(table)).cloned().collect();
+        for table in gone {
+            if let Err(error) = self.keeping.keep.drop_table(self.record.id, &table) {
+                tracing::warn!(datasource = self.service.name(), table, %error, "a kept table could not be removed");
+            }
+            self.keeping.saved.remove(&table);
+        }
+    }
+
+    /// The record says anew whether tables are kept.
+    pub(super) fn keep_or_not(&mut self, before: bool) {
+        match (before, self.record.spec.persist_data) {
+            (false, true) => self.keeping.due = Some(Instant::now() + SOON),
+            (true, false) => {
+                self.keeping.due = None;
+                self.keeping.saved.clear();
+                let (keep, id) = (Arc::clone(&self.keeping.keep), self.record.id);
+                tokio::task::spawn_blocking(move || keep.clear(id));
+            }
+            _ => {}
+        }
+    }
+}
