@@ -52,6 +52,8 @@ fn versions_and_drivers(host: &Host, shell: &mut Shell) {
     );
     let mut shown = shell.json(&["driver", "config", "show", ID]);
     assert!(shown["module"].take().as_str().unwrap().ends_with("libfixture.so"));
+    let shown_too = shown.as_object_mut().unwrap();
+    assert!(shown_too.remove("generation").is_some() && shown_too.remove("info").is_some());
     let mut options = shown["config"].take();
     assert_eq!(options.as_object_mut().unwrap().remove("password"), Some(json!("(optional)")));
     assert!(options.as_object().unwrap().values().all(|is| is == "(optional)"), "{options}");
@@ -145,7 +147,7 @@ fn pushed(shell: &mut Shell) {
     fails(
         shell,
         &["datasource", "row", "update", "alarms", "data", r#"[["web1", "disk", "yes"], ["web2"]]"#],
-        "row 1 has 1 values for 3 columns: host, alarm, up (HTTP 400)\n",
+        "row 2 has 1 values for 3 columns: host, alarm, up (HTTP 400)\n",
     );
     fails(
         shell,

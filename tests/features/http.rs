@@ -80,7 +80,7 @@ fn what_is_not_there_is_said_at_once() {
         assert_eq!(error(host.get(path)), (status, text.to_owned()), "{path}");
     }
     let (status, body) = host.post("/v1/data-sources/off?action=execute", &json!({"name": "x"}));
-    assert_eq!(error((status, body)), (503, "datasource \"off\" is disabled: ".to_owned()));
+    assert_eq!(error((status, body)), (503, "datasource \"off\" is disabled".to_owned()));
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub enum ActionError {
     #[error("Datasource not found {0}")]
     NotFound(String),
     /// It has no open source now.
-    #[error("datasource {name:?} is {phase}: {error}")]
+    #[error("datasource {name:?} is {phase}{}{error}", if error.is_empty() { "" } else { ": " })]
     NotOpen {
         /// Its name.
         name: String,
