@@ -71,7 +71,7 @@ fn what_is_not_there_is_said_at_once() {
         ("/v1/nothing", 404, "The resource could not be found: there is nothing at /v1/nothing"),
         ("/v1/data-sources/none", 404, "Datasource not found none"),
         ("/v1/data-sources/none/status", 404, "Datasource not found none"),
-        ("/v1/system/drivers/none", 404, "Driver not found none"),
+        ("/v1/system/drivers/none", 404, "Driver not found none: no driver \"none\" is loaded"),
         ("/v1/data-sources/one/tables/none/rows", 404, "Not Found::tablename 'none' does not exist"),
         ("/v1/services/none/tables/x/rows", 404, "no service \"none\": there are one"),
         ("/v1/services/none/tables/x/stream", 404, "no service \"none\": there are one"),

@@ -3,6 +3,7 @@
 
 pub mod fixture;
 pub mod host;
+pub mod openstack;
 pub mod proxy;
 pub mod running;
 pub mod session;

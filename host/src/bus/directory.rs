@@ -127,8 +127,14 @@ impl Bus {
         self.registry().services.get(service).map(|core| core.instance)
     }
 
-    /// Who subscribes to a service's tables, on all nodes.
-    pub(super) fn subscribers_of(&self, service: &str) -> Value {
+    /// The tables that a service subscribes to, each as its service and name.
+    pub(crate) fn subscribed_by(&self, service: &str) -> BTreeSet<(String, String)> {
+        let tables = self.subscriptions_of(service).into_iter().flat_map(|subscription| subscription.tables);
+        tables.map(|(address, _)| (address.service().to_owned(), address.table().to_owned())).collect()
+    }
+
+    /// Who subscribes to a service's tables, on all nodes: `subscription`, `table`, `node`, `service` of each.
+    pub(crate) fn subscribers_of(&self, service: &str) -> Vec<Value> {
         let registry = self.registry();
         let mut all = Vec::new();
         for slot in registry.places_of(service) {
@@ -147,6 +153,6 @@ impl Bus {
                 }
             }
         }
-        Value::Array(all)
+        all
     }
 }

@@ -4,6 +4,7 @@ use super::action::ActionError;
 use super::error::fault;
 use super::keep::Keep;
 use super::open::{Open, SourceError};
+use super::runner::{Shared, Status};
 use super::set::Datasources;
 use crate::bus::Fault;
 use crate::plugin::CallError;
@@ -28,6 +29,7 @@ const DESCRIPTION: &str = "description";
 #[derive(Debug)]
 pub struct Written {
     open: Arc<Open>,
+    shared: Arc<Shared>,
     table: String,
     /// Where it is kept, if it is, and whose it is.
     keep: Option<(Arc<Keep>, Uuid)>,
@@ -64,6 +66,7 @@ impl Written {
         let Shape { key, topic, description, .. } = self.shape.clone();
         let update = Update { table: self.table.clone(), key, topic, description, change };
         self.open.ingest.write(update).map_err(failed)?;
+        self.shared.change(Status::written);
         // What a client was told is written is there after any end.
         if let Some((keep, id)) = &self.keep
             && let Some(view) = self.open.ingest.view(&self.table)
@@ -84,7 +87,7 @@ impl Datasources {
     ///
     /// When the datasource is not there or not open, and when the table is not one that clients write.
     pub async fn written(&self, name_or_id: &str, table: &str) -> Result<Written, ActionError> {
-        let open = self.settled(name_or_id).await?;
+        let (open, shared) = self.settled(name_or_id).await?;
         let record = self.find(name_or_id).map(|entry| entry.record());
         let kept = record.filter(|record| record.spec.persist_data).map(|record| record.id);
         let keep = kept.map(|id| (Arc::clone(&self.inner.keep), id));
@@ -104,7 +107,7 @@ impl Datasources {
             });
         };
         let shape = shape(&info).map_err(|e| ActionError::Failed(Fault::new("broken", e)))?;
-        Ok(Written { open, table: info.name, keep, shape })
+        Ok(Written { open, shared, table: info.name, keep, shape })
     }
 
     /// Hands on what somebody sent about news; the tables that were updated.
@@ -118,8 +121,11 @@ impl Datasources {
         table: Option<String>,
         payload: Value,
     ) -> Result<Vec<String>, ActionError> {
-        let open = self.settled(name_or_id).await?;
+        let (open, shared) = self.settled(name_or_id).await?;
         let done = open.webhook(WebhookRequest { table, payload }).await;
+        if done.as_ref().is_ok_and(|tables| !tables.is_empty()) {
+            shared.change(Status::written);
+        }
         done.map_err(|error| match error.status() {
             Some(Code::NOT_IMPLEMENTED) => ActionError::Failed(Fault::new(
                 "not_implemented",
@@ -136,13 +142,26 @@ impl Datasources {
         open.is_some_and(|open| open.tables().iter().any(|t| t.lazy && t.name == table) && !open.ingest.has(table))
     }
 
+    /// The tables that its source says it has, whether they have been read or not.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there or not open.
+    pub fn tables(&self, name_or_id: &str) -> Result<Vec<TableInfo>, ActionError> {
+        let entry = self.find(name_or_id).ok_or_else(|| ActionError::NotFound(name_or_id.to_owned()))?;
+        let shared = entry.shared();
+        let open = shared.open().ok_or_else(|| ActionError::not_open(&entry.record().name, &shared))?;
+        Ok(open.tables())
+    }
+
     /// Its active source; one that is about to become active is waited for.
-    async fn settled(&self, name_or_id: &str) -> Result<Arc<Open>, ActionError> {
+    async fn settled(&self, name_or_id: &str) -> Result<(Arc<Open>, Arc<Shared>), ActionError> {
         let entry = self.find(name_or_id).ok_or_else(|| ActionError::NotFound(name_or_id.to_owned()))?;
         let (name, shared) = (entry.record().name.clone(), entry.shared());
         let until = Instant::now() + super::action::ACTION;
         let open = tokio::time::timeout_at(until, shared.settled()).await.ok().flatten();
-        open.ok_or_else(|| ActionError::not_open(&name, &shared))
+        let open = open.ok_or_else(|| ActionError::not_open(&name, &shared))?;
+        Ok((open, shared))
     }
 }
 

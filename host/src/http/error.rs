@@ -14,16 +14,23 @@ pub(super) struct Error {
     status: StatusCode,
     message: String,
     data: Value,
+    /// The predecessor's number for it, where that is not the status.
+    code: Option<u16>,
 }
 
 impl Error {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), data: Value::Null }
+        Self { status, message: message.into(), data: Value::Null, code: None }
     }
 
     /// With something for programs.
     pub(super) fn with(self, data: Value) -> Self {
         Self { data, ..self }
+    }
+
+    /// With a number of the predecessor's.
+    pub(super) fn code(self, code: u16) -> Self {
+        Self { code: Some(code), ..self }
     }
 
     pub(super) fn not_found(message: impl Into<String>) -> Self {
@@ -71,13 +78,15 @@ impl From<Refusal> for Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let body =
-            json!({"error": {"message": self.message, "error_code": self.status.as_u16(), "error_data": self.data}});
+        let code = self.code.unwrap_or(self.status.as_u16());
+        let body = json!({"error": {"message": self.message, "error_code": code, "error_data": self.data}});
         (self.status, Json(body)).into_response()
     }
 }
 
-/// A JSON body, whatever its content type is said to be; none is null.
+/// A JSON body, whatever its content type is said to be; none is null. The predecessor refused all but
+/// `application/json`, which keeps nobody out who may write here: web pages, which alone can't say that type, are kept out
+/// by their origin, and where writes need no token by their type as well.
 #[derive(Debug)]
 pub(super) struct Body(pub(super) Value);
 
@@ -93,10 +102,6 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         let body = serde_json::from_slice(&bytes);
         body.map(Self).map_err(|e| Error::bad_request(format!("Failed to parse body as application/json: {e}")))
     }
-}
-
-pub(super) async fn no_path(uri: Uri) -> Error {
-    Error::not_found(format!("The resource could not be found: there is nothing at {}", uri.path()))
 }
 
 pub(super) async fn no_method(method: Method, uri: Uri) -> Error {

@@ -17,7 +17,9 @@ mod rows;
 mod server;
 mod services;
 mod session;
+mod status;
 mod stream;
+mod versions;
 
 pub use server::{Server, ServerError};
 
@@ -49,9 +51,9 @@ struct State {
 
 fn router(state: State) -> Router {
     Router::new()
-        .route("/", get(predecessor::versions))
-        .route("/v1", get(predecessor::version))
-        .route("/v1/", get(predecessor::version))
+        .route("/", get(versions::all))
+        .route("/v1", get(versions::current))
+        .route("/v1/", get(versions::current))
         .route("/v1/system/drivers", get(predecessor::drivers))
         .route("/v1/system/drivers/{driver}", get(predecessor::driver))
         .route("/v1/data-sources", get(datasources::list).post(datasources::create))
@@ -60,7 +62,7 @@ fn router(state: State) -> Router {
             get(datasources::get).patch(datasources::change).delete(datasources::remove).post(predecessor::act),
         )
         .route("/v1/orphans", get(datasources::orphans).post(datasources::prune))
-        .route("/v1/data-sources/{ds}/status", get(predecessor::status))
+        .route("/v1/data-sources/{ds}/status", get(status::of_datasource))
         .route("/v1/data-sources/{ds}/actions", get(predecessor::actions))
         .route("/v1/data-sources/{ds}/schema", get(predecessor::schema))
         .route("/v1/data-sources/{ds}/tables", get(predecessor::tables))
@@ -101,7 +103,7 @@ fn router(state: State) -> Router {
                 .layer(DefaultBodyLimit::max(publication::MOST_BYTES)),
         )
         .route("/v1/services/{service}/actions/{action}", post(services::execute))
-        .fallback(error::no_path)
+        .fallback(versions::no_path)
         .method_not_allowed_fallback(error::no_method)
         .with_state(state)
 }

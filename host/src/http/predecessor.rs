@@ -1,4 +1,4 @@
-//! The predecessor's v1 API, its reading part: OpenStack Congress's paths, bodies and errors.
+//! The predecessor's v1 API, what is not about records and rows: OpenStack Congress's paths, bodies and errors.
 //!
 //! Where it was wrong we are not: a datasource that is not there is a 404 at once, and nothing of one datasource breaks a
 //! list of all. Options that a driver declares secret are shown as `<hidden>`.
@@ -16,20 +16,8 @@ use busway_plugin_api::info::TableInfo;
 use busway_plugin_api::message::ExecuteRequest;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-
-const UPDATED: &str = "2013-08-12T17:42:13Z";
-
-pub(super) async fn versions() -> Json<Value> {
-    let links = json!([{"rel": "self", "href": "/v1/"}]);
-    Json(json!({"versions": [{"id": "v1", "status": "CURRENT", "updated": UPDATED, "links": links}]}))
-}
-
-pub(super) async fn version() -> Json<Value> {
-    let links = json!([{"rel": "self", "href": "/v1/"}]);
-    Json(json!({"version": {"id": "v1", "status": "CURRENT", "updated": UPDATED, "links": links}}))
-}
 
 pub(super) async fn drivers(Extract(state): Extract<State>) -> Json<Value> {
     let one = |g: std::sync::Arc<Generation>| json!({"id": g.info.id, "description": g.info.description});
@@ -79,41 +67,59 @@ pub(super) fn find(state: &State, ds: &str) -> Result<datasource::View, Error> {
     Ok(state.datasources.get(ds).ok_or_else(|| Refusal::DatasourceNotFound(ds.to_owned()))?)
 }
 
-fn name(state: &State, ds: &str) -> Result<String, Error> {
-    Ok(find(state, ds)?.record.name.clone())
-}
-
+/// A table as it is now.
 pub(super) fn view(state: &State, ds: &str, table: &str) -> Result<Arc<TableView>, Error> {
-    let name = name(state, ds)?;
-    let address = Address::new(&name, table).map_err(|e| Error::bad_request(e.to_string()))?;
+    let name = &find(state, ds)?.record.name;
+    let address = Address::new(name, table).map_err(|e| Error::bad_request(e.to_string()))?;
     let seen = state.bus.look(&address, None, &View::default()).map_err(|e| Error::bad_request(e.to_string()))?;
-    seen.ok_or_else(|| match state.datasources.is_idle(&name, table) {
-        true => Error::bad_request(format!("table {table} is a lazy table and is not subscribed."))
-            .with(json!({"kind": "LazyTable"})),
-        false => Error::not_found(format!("Not Found::tablename '{table}' does not exist")),
-    })
+    let Some(seen) = seen else { return Err(unseen(state, name, &address)) };
+    Ok(seen)
 }
 
-pub(super) async fn status(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {
-    let datasource::View { record, status } = find(&state, &ds)?;
-    let or_none = |text: Option<String>| text.unwrap_or_else(|| "None".to_owned());
-    let slots = state.bus.slots_of(&record.name);
-    let subscribed = slots.iter().filter(|s| s.subscribers() > 0);
-    let error = Some(status.error).filter(|e| !e.is_empty());
-    Ok(Json(json!({
-        "last_updated": or_none(status.last_poll.map(|t| t.to_string())),
-        "last_error": or_none(error),
-        "number_of_updates": status.polls.to_string(),
-        "initialized": if status.polls > 0 { "True" } else { "False" },
-        "subscriptions": [],
-        "subscribers": subscribed.map(|s| s.address().table().to_owned()).collect::<Vec<_>>(),
-        // Ours.
-        "state": status.phase.as_str(),
-        "since": status.since.to_string(),
-        "number_of_failures": status.failures,
-        "generation": status.generation,
-        "rows": slots.iter().filter_map(|s| s.view()).map(|v| v.rows.num_rows()).sum::<usize>(),
-    })))
+/// Why a table can't be seen: that there is no such table is said only when that is known.
+fn unseen(state: &State, name: &str, address: &Address) -> Error {
+    let table = address.table();
+    if state.datasources.is_idle(name, table) {
+        let text = format!("table {table} is a lazy table and is not subscribed.");
+        return Error::bad_request(text).with(json!({"kind": "LazyTable"}));
+    }
+    let declared = match state.datasources.tables(name) {
+        Ok(declared) => declared,
+        Err(error) => return error.into(),
+    };
+    let slots = state.bus.slots_of(name);
+    let failed = slots.iter().find(|slot| &**slot.address() == address).and_then(|slot| slot.error());
+    let unread = |why: String| Error::new(StatusCode::SERVICE_UNAVAILABLE, format!("table {address} {why}"));
+    match failed {
+        Some(error) => unread(format!("could not be read yet: {error}")),
+        None if declared.iter().any(|info| info.name == table) => unread("has not been read yet".to_owned()),
+        None => Error::not_found(format!("Not Found::tablename '{table}' does not exist")),
+    }
+}
+
+/// What is said of each table of a datasource: of those that are there, as they are; of others, as the source declares
+/// them. They may be lazy, or could not be read yet.
+fn specs(state: &State, ds: &str) -> Result<BTreeMap<String, Value>, Error> {
+    let name = &find(state, ds)?.record.name;
+    // Of one that has no source nothing is known but what is left of its tables.
+    let declared = state.datasources.tables(name).unwrap_or_default();
+    let mut specs: BTreeMap<String, Value> =
+        declared.iter().map(|table| (table.name.clone(), table_info(table))).collect();
+    for slot in state.bus.slots_of(name).iter().filter(|slot| slot.is_there()) {
+        let table = slot.address().table().to_owned();
+        let known = || json!({"table_id": table, "columns": []});
+        let spec = slot.view().map(|view| spec_of(&view)).or_else(|| specs.remove(&table)).unwrap_or_else(known);
+        specs.insert(table, spec);
+    }
+    Ok(specs)
+}
+
+/// The spec of one of them.
+fn spec_of_table(state: &State, ds: &str, table: &str) -> Result<Value, Error> {
+    if let Some(spec) = specs(state, ds)?.remove(table) {
+        return Ok(spec);
+    }
+    view(state, ds, table).map(|view| spec_of(&view))
 }
 
 pub(super) async fn actions(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {
@@ -133,40 +139,40 @@ fn spec_of(view: &TableView) -> Value {
 }
 
 pub(super) async fn schema(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {
-    let name = name(&state, &ds)?;
-    let slots = state.bus.slots_of(&name);
-    let tables: Vec<Value> = slots.iter().filter_map(|slot| slot.view()).map(|v| spec_of(&v)).collect();
-    Ok(Json(json!({"tables": tables})))
+    Ok(Json(json!({"tables": specs(&state, &ds)?.into_values().collect::<Vec<_>>()})))
 }
 
 pub(super) async fn tables(Extract(state): Extract<State>, Path(ds): Path<String>) -> Result<Json<Value>, Error> {
-    let name = name(&state, &ds)?;
-    let slots = state.bus.slots_of(&name);
-    let mine = slots.iter().filter(|slot| slot.is_there());
-    Ok(Json(json!({"results": mine.map(|slot| json!({"id": slot.address().table()})).collect::<Vec<_>>()})))
+    let one = |table: String| json!({"id": table});
+    Ok(Json(json!({"results": specs(&state, &ds)?.into_keys().map(one).collect::<Vec<_>>()})))
 }
 
 pub(super) async fn table(
     Extract(state): Extract<State>,
     Path((ds, table)): Path<(String, String)>,
 ) -> Result<Json<Value>, Error> {
-    view(&state, &ds, &table).map(|v| Json(json!({"id": v.address.table()})))
+    spec_of_table(&state, &ds, &table).map(|_| Json(json!({"id": table})))
 }
 
 pub(super) async fn spec(
     Extract(state): Extract<State>,
     Path((ds, table)): Path<(String, String)>,
 ) -> Result<Json<Value>, Error> {
-    view(&state, &ds, &table).map(|v| Json(spec_of(&v)))
+    spec_of_table(&state, &ds, &table).map(Json)
 }
 
 #[derive(Deserialize)]
 struct Execute {
     name: String,
     #[serde(default)]
-    args: Args,
+    args: Value,
     request_id: Option<String>,
 }
+
+/// What [`Args`] look like to clients, in the predecessor's words.
+const ARGUMENTS: &str = "{'positional': [<args>], 'named': {<key>:<value>,}}";
+/// The predecessor's number for arguments of another form.
+const WRONG_ARGUMENTS: u16 = 1018;
 
 #[derive(Default, Deserialize)]
 struct Args {
@@ -174,6 +180,16 @@ struct Args {
     positional: Vec<Value>,
     #[serde(default)]
     named: Map<String, Value>,
+}
+
+fn arguments(given: Value) -> Result<Args, Error> {
+    if given.is_null() {
+        return Ok(Args::default());
+    }
+    serde_json::from_value(given).map_err(|e| {
+        let text = format!("Incorrect argument syntax. Requires: {ARGUMENTS}: {e}");
+        Error::bad_request(text).code(WRONG_ARGUMENTS)
+    })
 }
 
 /// `?action=request-refresh` and `?action=execute`. As the predecessor's, `execute` answers at once, when the action can
@@ -192,11 +208,11 @@ pub(super) async fn act(
         }
         Some("execute") => {
             let request: Execute = serde_json::from_value(body).map_err(|e| {
-                let form = "{'positional': [<args>], 'named': {<key>:<value>,}}";
-                Error::bad_request(format!("Incorrect argument syntax. Requires: {form}: {e}"))
+                Error::bad_request(format!("the body is {{\"name\": ACTION, \"args\": {ARGUMENTS}}}: {e}"))
             })?;
             let header = headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-            let Execute { name, args: Args { positional, named }, request_id } = request;
+            let Execute { name, args, request_id } = request;
+            let Args { positional, named } = arguments(args)?;
             let request = ExecuteRequest { action: name, positional, named, request_id: request_id.or(header) };
             if query.get("wait").is_some_and(|wait| wait != "false") {
                 let result = state.datasources.execute(&ds, request).await?;

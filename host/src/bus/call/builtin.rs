@@ -43,8 +43,8 @@ pub(super) fn answer(bus: &Bus, core: &Arc<Core>, call: &Call) -> Option<Result<
             Ok(bus.slots_of(name).iter().filter_map(|slot| slot.view()).map(|view| position(&view)).collect())
         }
         "held" => Ok(held(bus, name)),
-        "subscriptions" => Ok(subscribed(bus, name).into_iter().map(|(s, t)| json!([s, t])).collect()),
-        "subscribers" => Ok(bus.subscribers_of(name)),
+        "subscriptions" => Ok(json!(bus.subscribed_by(name))),
+        "subscribers" => Ok(Value::Array(bus.subscribers_of(name))),
         "status" => Ok(json!({
             "state": match core.state() {
                 ServiceState::Running => "running",
@@ -116,22 +116,13 @@ fn held(bus: &Bus, name: &str) -> Value {
     tables.map(one).collect()
 }
 
-fn subscribed(bus: &Bus, name: &str) -> Vec<(String, String)> {
-    let mine = bus.subscriptions_of(name).into_iter();
-    let mut all: Vec<_> =
-        mine.flat_map(|s| s.tables).map(|(a, _)| (a.service().to_owned(), a.table().to_owned())).collect();
-    all.sort();
-    all.dedup();
-    all
-}
-
 fn info(bus: &Bus, core: &Core) -> ServiceInfo {
     let there = bus.slots_of(&core.name).into_iter().filter(|slot| slot.is_there());
     ServiceInfo {
         service_id: core.name.clone(),
         node_id: bus.node().to_owned(),
         published_tables: there.map(|slot| slot.address().table().to_owned()).collect(),
-        subscribed_tables: subscribed(bus, &core.name),
+        subscribed_tables: bus.subscribed_by(&core.name).into_iter().collect(),
         rpc_endpoints_info: core.methods.list().into_iter().map(|(name, _)| name).collect(),
     }
 }

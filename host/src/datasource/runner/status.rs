@@ -20,6 +20,10 @@ pub struct Status {
     pub failures: u64,
     /// When the last good one ended.
     pub last_poll: Option<Timestamp>,
+    /// How often clients wrote its tables, or told it of news that it took.
+    pub writes: u64,
+    /// When they did last.
+    pub last_write: Option<Timestamp>,
     /// What the source says it is doing.
     pub text: String,
 }
@@ -34,12 +38,20 @@ impl Default for Status {
             polls: 0,
             failures: 0,
             last_poll: None,
+            writes: 0,
+            last_write: None,
             text: String::new(),
         }
     }
 }
 
 impl Status {
+    /// A client wrote something.
+    pub(crate) fn written(&mut self) {
+        self.writes += 1;
+        self.last_write = Some(Timestamp::now());
+    }
+
     /// Something happened, with what is wrong now, if anything is.
     pub(crate) fn on(&mut self, event: Event, error: impl Into<String>) {
         let phase = self.phase.after(event);
