@@ -6,6 +6,7 @@ mod calls;
 mod cli;
 mod cli_bus;
 mod cli_files;
+mod congress_api;
 mod congressclient;
 mod contract;
 mod datasources;
