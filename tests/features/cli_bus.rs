@@ -95,7 +95,7 @@ fn a_call_that_fails_says_why_and_what_there_is() {
             &["web.north", "add", "--deadline", "50ms"],
             1,
             "error: service \"web.north\" did not answer \"add\" within 50ms\n  why: the host answered with HTTP status \
-             504\n",
+             504, timed_out\n",
         ),
     ] {
         fails(&host.run(&[&["call"], arguments].concat()), code, error);

@@ -220,7 +220,7 @@ directory plugins:
 #[test]
 fn check_of_a_configuration_that_can_t_be_read() {
     let bed = configured("[datasource.one]\ndriver = 'fixture-driver-aa'\npool = 1\n");
-    let keys = "`driver`, `description`, `enabled`, `poll`, `deadline`, `max_rows`, `max_bytes`, `options`";
+    let keys = "`driver`, `description`, `enabled`, `addresses`, `poll`, `deadline`, `max_rows`, `max_bytes`, `persist_data`, `options`";
     fails(
         &bed.run(&["check"]),
         5,

@@ -88,10 +88,12 @@ fn inv07_an_open_that_hangs() {
 fn inv07_panic_in_execute_is_answered_and_the_source_opened_anew() {
     let host = beside("");
     host.wait_datasource("bad", "running");
-    let (status, body) =
-        host.post("/v1/data-sources/bad?action=execute", &json!({"name": "echo", "args": {"positional": ["hi"]}}));
+    let (status, body) = host.post(
+        "/v1/data-sources/bad?action=execute&wait=true",
+        &json!({"name": "echo", "args": {"positional": ["hi"]}}),
+    );
     assert_eq!((status, &body["result"]), (200, &json!("hi")), "{body}");
-    let (status, body) = host.post("/v1/data-sources/bad?action=execute", &json!({"name": "panic"}));
+    let (status, body) = host.post("/v1/data-sources/bad?action=execute&wait=true", &json!({"name": "panic"}));
     assert_eq!(status, 400);
     let text = body["error"]["message"].as_str().unwrap();
     assert!(text.starts_with("panicked: fixture panics in an action (at "), "{text}");
@@ -157,7 +159,7 @@ fn wrong_and_missing_options_are_all_named() {
     let text = error(&host.wait_datasource("bad", "failed"));
     assert_eq!(
         text,
-        "the options of datasource \"bad\" are wrong: unknown option \"rowz\": did you mean \"rows\"?; option \"after\" \
+        "Invalid driver options: unknown option \"rowz\": did you mean \"rows\"?; option \"after\" \
          takes a whole number, got \"two\""
     );
     others_run_on(host);

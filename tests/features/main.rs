@@ -5,6 +5,7 @@ mod actions;
 mod calls;
 mod cli;
 mod cli_bus;
+mod cli_datasources;
 mod cli_files;
 mod congress_api;
 mod congressclient;

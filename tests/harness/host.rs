@@ -256,10 +256,12 @@ impl Host {
         self.child.try_wait().expect("a child can be asked").is_none()
     }
 
-    /// Tells it to stop, and waits for its end.
+    /// Tells it to stop, unless it has ended, and waits for its end.
     pub fn terminate(&mut self) -> ExitStatus {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        if self.is_alive() {
+            let pid = rustix::process::Pid::from_child(&self.child);
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        }
         wait_for("the host to end", || match self.child.try_wait() {
             Ok(Some(status)) => Ok(status),
             _ => Err(format!("it runs on; its log:\n{}", self.log_text())),

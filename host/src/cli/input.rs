@@ -32,6 +32,10 @@ impl Input {
         output.question(&format!("{question} [y/N]"));
         let mut answer = String::new();
         self.lines.read_line(&mut answer)?;
+        if !answer.ends_with('\n') {
+            // Nobody ended the line.
+            output.note("");
+        }
         match answer.trim().to_ascii_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(Failure::Declined),
@@ -67,7 +71,8 @@ pub(crate) mod tests {
             let (mut output, _, asked) = pages(Format::Table, None);
             let said = given(answer, true).confirm("Remove it?", "removing it", &mut output);
             assert_eq!(said.is_ok(), is_yes, "{answer:?}");
-            assert_eq!(asked.text(), "Remove it? [y/N] ");
+            let end = if answer.is_empty() { "\n" } else { "" };
+            assert_eq!(asked.text(), format!("Remove it? [y/N] {end}"));
         }
         let (mut output, _, asked) = pages(Format::Table, None);
         let failure = given("y\n", false).confirm("Remove it?", "removing it", &mut output).unwrap_err();

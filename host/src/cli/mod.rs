@@ -2,12 +2,16 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod address;
+mod age;
 mod backup;
 mod call;
 mod cell;
-mod check;
 mod client;
+mod completions;
+mod config;
+mod datasource;
 mod demo;
+mod driver;
 mod event_stream;
 mod exit;
 mod failure;
@@ -16,6 +20,7 @@ mod followers;
 mod grid;
 mod host_arguments;
 mod input;
+mod man;
 #[cfg(all(test, unix))]
 mod mock;
 mod nodes;
@@ -26,9 +31,13 @@ mod restore;
 mod resync;
 mod rows;
 mod run;
+mod sheet;
 mod snapshot;
+mod status;
 mod table_name;
 mod tables;
+#[cfg(all(test, unix))]
+mod told;
 mod top;
 mod view;
 mod watch;
@@ -95,7 +104,7 @@ struct GlobalArguments {
 enum Command {
     Demo(demo::DemoArguments),
     Run(run::RunArguments),
-    Check(check::CheckArguments),
+    Status(status::StatusArguments),
     Tables(tables::TablesArguments),
     Rows(rows::RowsArguments),
     Watch(watch::WatchArguments),
@@ -105,8 +114,18 @@ enum Command {
     Nodes(nodes::NodesArguments),
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    #[command(subcommand)]
+    Driver(driver::DriverCommand),
+    #[command(subcommand, visible_alias = "ds")]
+    Datasource(datasource::DatasourceCommand),
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// The same as `busway config check`
+    Check(config::CheckArguments),
     Backup(backup::BackupArguments),
     Restore(restore::RestoreArguments),
+    Completions(completions::CompletionsArguments),
+    Man(man::ManArguments),
 }
 
 /// Reads the command line and does what it says.
@@ -123,7 +142,7 @@ pub fn main() -> ExitCode {
     let done = match &program.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Demo(arguments) => demo::run(arguments, &mut output),
-        command => on_one_thread(ask(command, named, &mut output)),
+        command => on_one_thread(ask(command, named, &config::Given::of(&matches), &mut output)),
     };
     let done = done.and_then(|()| output.flush());
     match done {
@@ -136,9 +155,21 @@ pub fn main() -> ExitCode {
 }
 
 /// What needs no host is done first; the rest asks one.
-async fn ask(command: &Command, named: Option<(&str, Origin)>, output: &mut Output) -> Result<(), Failure> {
+async fn ask(
+    command: &Command,
+    named: Option<(&str, Origin)>,
+    given: &config::Given,
+    output: &mut Output,
+) -> Result<(), Failure> {
     match command {
-        Command::Check(arguments) => return check::run(arguments, output).await,
+        Command::Check(arguments) => return config::check(arguments, output).await,
+        Command::Config(command) => {
+            if let Some(done) = command.alone(given, output).await {
+                return done;
+            }
+        }
+        Command::Completions(arguments) => return completions::run(arguments, Program::command(), output),
+        Command::Man(arguments) => return man::run(arguments, Program::command(), output),
         Command::Restore(arguments) => return restore::run(arguments, output),
         Command::Plugin(plugin::PluginCommand::Inspect(arguments)) => return plugin::inspect(arguments, output),
         _ => {}
@@ -154,8 +185,15 @@ async fn ask(command: &Command, named: Option<(&str, Origin)>, output: &mut Outp
         Command::Resync(arguments) => resync::run(&client, arguments, output).await,
         Command::Nodes(arguments) => nodes::run(&client, arguments, output).await,
         Command::Plugin(command) => plugin::run(&client, command, output).await,
+        Command::Driver(command) => driver::run(&client, command, output).await,
+        Command::Datasource(command) => {
+            datasource::run(&client, command, &mut input::Input::of_process(), output).await
+        }
+        Command::Status(arguments) => status::run(&client, arguments, output).await,
+        Command::Config(command) => command.run(&client, output).await,
         Command::Backup(arguments) => backup::run(&client, arguments, output).await,
         Command::Demo(_) | Command::Run(_) | Command::Check(_) | Command::Restore(_) => Ok(()),
+        Command::Completions(_) | Command::Man(_) => Ok(()),
     }
 }
 

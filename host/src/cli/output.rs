@@ -164,6 +164,8 @@ impl Output {
 
     /// Says something beside the data, on stderr. That it can't be said is no failure.
     pub(crate) fn note(&mut self, text: &str) {
+        // What was said before it comes before it.
+        let _ = self.data.flush();
         let text = self.diagnostics_paint.put(DIM, text);
         let _ = writeln!(self.diagnostics, "{text}");
     }

@@ -7,7 +7,7 @@ use crate::plugin::Catalog;
 use busway_plugin_api::info::ActionInfo;
 use busway_plugin_api::message::{ExecuteRequest, PollRequest};
 use busway_plugin_api::options::nearest;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -84,13 +84,14 @@ pub(super) fn check(actions: &[ActionInfo], request: &ExecuteRequest) -> Result<
         );
     };
     let misfits = info.misfits(&request.positional, &request.named);
-    match misfits.is_empty() {
-        true => Ok(()),
-        false => refuse(
-            "invalid_arguments",
-            format!("the arguments of {:?} are wrong: {}", request.action, misfits.join("; ")),
-        ),
+    if misfits.is_empty() {
+        return Ok(());
     }
+    // As a driver's own library says it.
+    let message = format!("the arguments of {:?} are wrong", request.action);
+    let data = json!({"message": message, "problems": misfits});
+    let fault = Fault::new("invalid_arguments", format!("{message}: {}", misfits.join("; ")));
+    Err(ActionError::Failed(Fault { data, ..fault }))
 }
 
 /// Runs an action of a datasource's source, which gets at most [`ACTION`] for it. One that is between two generations, or
@@ -173,7 +174,6 @@ fn request(call: Call) -> Result<ExecuteRequest, Fault> {
 mod tests {
     use super::*;
     use crate::bus::Caller;
-    use serde_json::json;
 
     #[test]
     fn arguments_are_named_or_in_order() {

@@ -148,7 +148,10 @@ impl Datasources {
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = runner.run() => {}
-                () = async { told.await; std::future::pending().await } => {}
+                () = async {
+                    told.await;
+                    std::future::pending().await
+                } => {}
             }
         });
         entry.begin(shared, Running { service, commands, task });

@@ -43,7 +43,7 @@ pub(super) async fn tell(name: String, shared: Arc<Shared>, mut tables: watch::R
                 let before = told.replace((Arc::downgrade(&open), wanted.clone()));
                 let before = before.filter(|(of, _)| same(of)).map(|(_, tables)| tables).unwrap_or_default();
                 let new: Vec<String> = wanted.difference(&before).cloned().collect();
-                say(&name, &open, wanted).await;
+                Box::pin(say(&name, &open, wanted)).await;
                 read(&open, &new);
                 continue;
             }

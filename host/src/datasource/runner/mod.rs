@@ -20,7 +20,6 @@ use crate::bus::Service;
 use crate::plugin::{Catalog, Generation, REPLACED, SwitchError};
 use busway_plugin_api::message::PollRequest;
 use busway_plugin_api::table::{Change, Update};
-use jiff::Timestamp;
 use keeping::Keeping;
 use schedule::Schedule;
 use std::collections::BTreeSet;
@@ -80,35 +79,39 @@ impl Runner {
     pub(super) async fn run(mut self) {
         let mut catalog = self.catalog.changed();
         self.shared.change(|s| s.on(Event::Enabled, ""));
-        self.restore().await;
-        self.start().await;
+        Box::pin(self.restore()).await;
+        Box::pin(self.start()).await;
         let ended = loop {
             let busy = self.prepared.is_some();
             let open = self.shared.open().is_some();
             let bell: Arc<Notify> = Arc::clone(&self.shared.bell);
             let (due, behind, keeping) = (self.due, self.behind, self.keeping.due);
+            // What is done now and then is boxed: thousands of runners mostly wait, and are as small as that.
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
                     None => break Event::Stopped,
                     Some(Command::Stop(event)) => break event,
-                    Some(command) => self.obey(command).await,
+                    Some(command) => Box::pin(self.obey(command)).await,
                 },
                 // The node outlives its runners, so the catalog does too.
-                _ = catalog.changed(), if !open && !busy => self.start().await,
-                () = until(behind), if open && !busy => self.catch_up().await,
-                () = until(due), if !busy => if open { self.poll(PollRequest::default()).await } else { self.start().await },
-                () = bell.notified(), if open && !busy => self.poll_wanted().await,
-                () = until(keeping) => self.save().await,
+                _ = catalog.changed(), if !open && !busy => Box::pin(self.start()).await,
+                () = until(behind), if open && !busy => Box::pin(self.catch_up()).await,
+                () = until(due), if !busy => match open {
+                    true => Box::pin(self.poll(PollRequest::default())).await,
+                    false => Box::pin(self.start()).await,
+                },
+                () = bell.notified(), if open && !busy => Box::pin(self.poll_wanted()).await,
+                () = until(keeping) => Box::pin(self.save()).await,
             }
         };
         // Its name is free, and its tables are gone, before the driver has had its time to close.
         self.service.unregister();
         if let Some(Some((new, _))) = self.prepared.take() {
-            new.close().await;
+            Box::pin(new.close()).await;
         }
         if let Some(open) = self.shared.set(Standing::Absent) {
-            open.close().await;
+            Box::pin(open.close()).await;
         }
         self.shared.change(|s| {
             s.on(ended, "");
@@ -177,8 +180,9 @@ impl Runner {
 
     /// Sets when the next poll is due, a poll of all tables having begun now.
     fn plan(&mut self) {
-        let interval = self.record.spec.poll;
-        self.due = (!interval.is_zero()).then(|| Instant::now() + self.schedule.next(interval));
+        let (interval, first) = (self.record.spec.poll, self.shared.status().polls == 0);
+        let pause = if first { self.schedule.second(interval) } else { self.schedule.next(interval) };
+        self.due = (!interval.is_zero()).then(|| Instant::now() + pause);
     }
 
     async fn poll(&mut self, request: PollRequest) {

@@ -12,14 +12,21 @@ const JITTER: u64 = 100;
 /// A datasource's own sequence of intervals and pauses.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    random: u64,
+    state: u64,
     pause: Duration,
 }
 
 impl Schedule {
     /// `seed` tells datasources apart.
     pub(super) fn new(seed: u64) -> Self {
-        Self { random: seed, pause: FIRST_PAUSE }
+        Self { state: seed, pause: FIRST_PAUSE }
+    }
+
+    /// How long until the second poll, if polls are `interval` apart: any time within it, so that those that began together
+    /// part.
+    pub(super) fn second(&mut self, interval: Duration) -> Duration {
+        let permille = 100 + self.random() % 901;
+        share(interval, permille)
     }
 
     /// How long until the next poll, if polls are `interval` apart: within a tenth of it.
@@ -40,15 +47,24 @@ impl Schedule {
     }
 
     fn moved(&mut self, time: Duration) -> Duration {
+        let permille = 1000 - JITTER + self.random() % (2 * JITTER + 1);
+        share(time, permille)
+    }
+
+    fn random(&mut self) -> u64 {
         // SplitMix64 (Steele, Lea, Flood 2014): enough to tell times apart.
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let permille = 1000 - JITTER + (z ^ (z >> 31)) % (2 * JITTER + 1);
-        let nanoseconds = time.as_nanos() * u128::from(permille) / 1000;
-        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+        z ^ (z >> 31)
     }
+}
+
+/// So many thousandths of a time.
+fn share(time: Duration, permille: u64) -> Duration {
+    let nanoseconds = time.as_nanos() * u128::from(permille) / 1000;
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -68,6 +84,12 @@ mod tests {
         assert!((Duration::from_millis(990)..Duration::from_millis(1010)).contains(&mean), "{mean:?}");
         assert_ne!(one, times(2));
         assert_eq!(one, times(1));
+        let second: Vec<Duration> = (0..1000).map(|seed| Schedule::new(seed).second(Duration::from_secs(10))).collect();
+        for tenth in 1..10 {
+            let within = Duration::from_secs(tenth)..Duration::from_secs(tenth + 1);
+            let number = second.iter().filter(|time| within.contains(time)).count();
+            assert!((70..160).contains(&number), "{number} in second {tenth}");
+        }
         assert_eq!(Schedule::new(3).next(Duration::ZERO), Duration::ZERO);
     }
 

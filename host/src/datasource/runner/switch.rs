@@ -11,8 +11,6 @@ use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::info::Overlap;
 use busway_plugin_api::message::{ErrorBody, PollRequest};
 use busway_plugin_api::table::{Change, Update};
-use jiff::Timestamp;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::time::Instant;
 

@@ -1,21 +1,21 @@
-//! `busway check`: all that a start would do, without serving.
+//! `busway config check`, and `busway check`: all that a start would do, without serving.
 
 use serde_json::{Value, json};
 
-use super::cell::printable;
-use super::failure::Failure;
-use super::grid::Grid;
-use super::host_arguments::HostArguments;
-use super::output::{Format, GREEN, Output, RED};
-use super::snapshot::Row;
+use super::super::cell::printable;
+use super::super::failure::Failure;
+use super::super::grid::Grid;
+use super::super::host_arguments::HostArguments;
+use super::super::output::{Format, GREEN, Output, RED};
+use super::super::snapshot::Row;
 use crate::node::{Finding, check};
 
 /// Check a configuration and the plugins it would load, without serving: what is wrong, and what to do
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  busway check --config /etc/busway/busway.toml
-  busway check --plugins target/release --output json
+  busway config check --config /etc/busway/busway.toml
+  busway config check --plugins target/release --output json
 
 The drivers are loaded and asked to describe themselves, so their code runs in this process. Datasources are checked
 against what their drivers declare; they are not opened.
