@@ -118,7 +118,7 @@ fn main() {
     let plugins = folder.path().join("plugins");
     fs::create_dir(&plugins).unwrap();
     fs::copy(measure::driver(), plugins.join("bench.so")).unwrap();
-    std::thread::sleep(OLD);
+    pass(OLD);
     let mut base = 0;
     for count in if measured { vec![FEW, 1000, 3000, 10_000] } else { vec![FEW] } {
         let (config, socket) = config(folder.path(), &plugins, count);
@@ -163,13 +163,21 @@ fn main() {
     }
 }
 
+/// Lets time pass.
+fn pass(time: Duration) {
+    let began = Instant::now();
+    while let Some(left) = time.checked_sub(began.elapsed()) {
+        std::thread::park_timeout(left);
+    }
+}
+
 /// How many polls came in each second of two intervals.
 fn evenness(socket: &Path, count: usize) -> String {
     let polls = || host_rows(socket).unwrap().iter().filter_map(|row| row["polls"].as_u64()).sum::<u64>();
     let mut before = polls();
     let mut each = Vec::new();
     for _ in 0..10 {
-        std::thread::sleep(Duration::from_secs(2));
+        pass(Duration::from_secs(2));
         let now = polls();
         each.push((now - before) / 2);
         before = now;

@@ -396,7 +396,7 @@ fn fault17_a_failed_poll_is_no_update() {
     create(&host, "half", ID, config);
     let status = |name: &str| got(&host, &format!("/v1/data-sources/{name}/status"));
     let none = wait_for("failed polls", || match status("none") {
-        none if none["number_of_failures"].as_u64().unwrap() >= 3 => Ok(none),
+        none if none["failed_polls"].as_u64().unwrap() >= 3 => Ok(none),
         none => Err(none.to_string()),
     });
     assert_eq!(
@@ -409,7 +409,7 @@ fn fault17_a_failed_poll_is_no_update() {
         half => Err(half.to_string()),
     });
     assert_eq!(
-        (&half["number_of_failures"], &half["initialized"], &half["state"]),
+        (&half["failed_polls"], &half["initialized"], &half["state"]),
         (&json!(0), &json!("True"), &json!("degraded"))
     );
     assert!(half["last_error"].as_str().unwrap().contains("row 7 is no row"), "{half}");
@@ -511,7 +511,7 @@ fn status_is_flat_and_its_old_keys_are_texts() {
         "since",
         "generation",
         "polls",
-        "number_of_failures",
+        "failed_polls",
         "writes",
         "tables",
         "rows",
@@ -531,7 +531,7 @@ fn status_is_flat_and_its_old_keys_are_texts() {
     );
     assert!(old[..4].iter().all(|key| status[*key].is_string()) && status["subscriptions"].is_array(), "{status}");
     assert_eq!(
-        (&status["state"], &status["number_of_failures"], &status["tables"], &status["rows"]),
+        (&status["state"], &status["failed_polls"], &status["tables"], &status["rows"]),
         (&json!("running"), &json!(0), &json!(2), &json!(4))
     );
     assert!(status["generation"].is_u64(), "{status}");

@@ -39,7 +39,7 @@ pub(super) async fn of_datasource(
         "since": status.since.to_string(),
         "generation": status.generation,
         "polls": status.polls,
-        "number_of_failures": status.failures,
+        "failed_polls": status.failures,
         "writes": status.writes,
         "tables": views().count(),
         "rows": views().map(|view| view.rows.num_rows()).sum::<usize>(),

@@ -95,7 +95,7 @@ async fn counted(client: &Client, name: &str) -> Result<Counted, Failure> {
     let status = client.read(&format!("{}/status", path(name))).await?;
     Ok(Counted {
         good: status["polls"].as_u64().unwrap_or_default(),
-        failed: status["number_of_failures"].as_u64().unwrap_or_default(),
+        failed: status["failed_polls"].as_u64().unwrap_or_default(),
         rows: status["rows"].as_u64().and_then(|rows| usize::try_from(rows).ok()).unwrap_or_default(),
         error: status["last_error"].as_str().unwrap_or_default().to_owned(),
     })
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn host() -> ToldHost {
-        let status = json!({"polls": 7, "number_of_failures": 1, "rows": 3, "last_error": "can't connect"});
+        let status = json!({"polls": 7, "failed_polls": 1, "rows": 3, "last_error": "can't connect"});
         ToldHost::start(vec![
             ("GET /v1/data-sources/web", datasource("web", "running", Value::Null)),
             ("GET /v1/data-sources/web/status", status),
