@@ -476,7 +476,7 @@ async fn follows() {
     let follow = |address: &Address| node.bus().subscribe_with(address, options()).unwrap();
     let mut numbers = follow(&address);
     let again = follow(&address);
-    let mut nobody = node.bus().subscribe(&"one/ticks".parse::<Address>().unwrap());
+    let mut nobody = node.bus().subscribe("one/ticks".parse::<Address>().unwrap());
     for followed in [&mut numbers, &mut nobody] {
         followed.wait_for(|_| true, DEADLINE).await.unwrap();
     }
