@@ -7,6 +7,7 @@ mod cli;
 mod cli_bus;
 mod cli_datasources;
 mod cli_files;
+mod congress_api;
 mod congressclient;
 mod contract;
 mod datasources;

@@ -38,6 +38,7 @@ pub(super) async fn of_datasource(
         "state": status.phase.as_str(),
         "since": status.since.to_string(),
         "generation": status.generation,
+        "polls": status.polls,
         "failed_polls": status.failures,
         "writes": status.writes,
         "tables": views().count(),

@@ -20,7 +20,6 @@ use crate::bus::Service;
 use crate::plugin::{Catalog, Generation, REPLACED, SwitchError};
 use busway_plugin_api::message::PollRequest;
 use busway_plugin_api::table::{Change, Update};
-use jiff::Timestamp;
 use keeping::Keeping;
 use schedule::Schedule;
 use std::collections::BTreeSet;
@@ -196,14 +195,14 @@ impl Runner {
         let asked = request.tables.clone();
         match open.poll(request, self.record.spec.deadline).await {
             Ok(updates) => {
+                let named = names(&updates);
                 let errors = self.apply(&open, updates, all.then_some(asked)).await;
                 self.schedule.worked();
                 let text = open.ingest.text();
                 // A changed record that can't be applied is not forgotten over a good poll.
                 let behind = self.behind.is_some();
                 self.shared.change(|status| {
-                    status.polls += 1;
-                    status.last_poll = Some(Timestamp::now());
+                    status.polled(is_good(&named, &errors));
                     status.text = text;
                     // After a poll of some tables, what is wrong with the others still is.
                     if (all && !behind) || !errors.is_empty() {
@@ -256,7 +255,7 @@ impl Runner {
         updates: Vec<Update>,
         all: Option<Option<Vec<String>>>,
     ) -> Vec<(String, String)> {
-        let named: BTreeSet<String> = updates.iter().map(|u| u.table.clone()).collect();
+        let named = names(&updates);
         let ingest = Arc::clone(&open.ingest);
         let poll = self.shared.status().polls + 1;
         let mut errors = if rows(&updates) <= FEW_ROWS {
@@ -316,6 +315,16 @@ fn rows(updates: &[Update]) -> usize {
 fn after(errors: &[(String, String)]) -> (Event, String) {
     let shown: Vec<String> = errors.iter().map(|(table, error)| format!("table {table:?}: {error}")).collect();
     (if errors.is_empty() { Event::Well } else { Event::Unwell }, shown.join("; "))
+}
+
+/// The tables that a poll answered.
+fn names(updates: &[Update]) -> BTreeSet<String> {
+    updates.iter().map(|update| update.table.clone()).collect()
+}
+
+/// Whether a poll with these errors of its tables was of any use.
+fn is_good(named: &BTreeSet<String>, errors: &[(String, String)]) -> bool {
+    errors.is_empty() || named.iter().any(|table| errors.iter().all(|(failed, _)| failed != table))
 }
 
 async fn until(due: Option<Instant>) {

@@ -14,7 +14,7 @@ pub struct Status {
     pub error: String,
     /// The generation that its source is of.
     pub generation: Option<u64>,
-    /// How many polls were good.
+    /// How many polls were good: of those that have tables, one at least could be read.
     pub polls: u64,
     /// How many failed.
     pub failures: u64,
@@ -46,6 +46,16 @@ impl Default for Status {
 }
 
 impl Status {
+    /// A poll answered.
+    pub(crate) fn polled(&mut self, good: bool) {
+        if good {
+            self.polls += 1;
+            self.last_poll = Some(Timestamp::now());
+        } else {
+            self.failures += 1;
+        }
+    }
+
     /// A client wrote something.
     pub(crate) fn written(&mut self) {
         self.writes += 1;

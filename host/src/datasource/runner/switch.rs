@@ -1,7 +1,7 @@
 //! How a datasource gets another source: of the next generation, or by a changed record.
 
 use super::shared::Standing;
-use super::{Command, Event, Open, Phase, Runner, SourceError, after};
+use super::{Command, Event, Open, Phase, Runner, SourceError, after, is_good, names};
 use crate::bus::Service;
 use crate::datasource::ingest::Door;
 use crate::datasource::record::Record;
@@ -11,8 +11,6 @@ use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::info::Overlap;
 use busway_plugin_api::message::{ErrorBody, PollRequest};
 use busway_plugin_api::table::{Change, Update};
-use jiff::Timestamp;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -196,7 +194,7 @@ impl Runner {
                     old.ingest.turn(Door::Superseded);
                 }
                 // A new generation may have fewer tables: those end here.
-                let named: BTreeSet<String> = updates.iter().map(|u| u.table.clone()).collect();
+                let named = names(&updates);
                 let offered = old.iter().flat_map(|old| old.ingest.offered());
                 for table in self.service.tables().into_iter().chain(offered).filter(|t| !named.contains(t)) {
                     self.service.end(&table);
@@ -205,8 +203,7 @@ impl Runner {
                 let errors = self.apply(&new, updates, Some(None)).await;
                 self.shared.change(|status| {
                     status.generation = number;
-                    status.polls += 1;
-                    status.last_poll = Some(Timestamp::now());
+                    status.polled(is_good(&named, &errors));
                     let (event, error) = after(&errors);
                     status.on(event, error);
                 });
