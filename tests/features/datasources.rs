@@ -198,6 +198,97 @@ fn inv14_what_was_acknowledged_is_there_after_a_kill() {
     }
 }
 
+/// What a client knows of one name: what it was told last, and what it asked and was not told.
+#[derive(Default)]
+struct Known {
+    told: Option<u64>,
+    asked: Option<Option<u64>>,
+}
+
+#[test]
+fn inv14_kills_at_any_moment_lose_nothing_that_was_acknowledged() {
+    let seed = std::env::var("BUSWAY_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(7_u64);
+    let rounds = std::env::var("BUSWAY_KILLS").ok().and_then(|s| s.parse().ok()).unwrap_or(4_u64);
+    let mut host = start(NO_FILE);
+    let mut names: Vec<(String, Known)> = (0..6).map(|n| (format!("n{n}"), Known::default())).collect();
+    let mut mutations = 0;
+    for round in 0..rounds {
+        // Two thirds of a second at most, a little more than nothing at least.
+        let pause = std::time::Duration::from_millis(20 + (seed * 31 + round * 7919) % 640);
+        let (url, pid) = (&host, host.pid());
+        mutations += std::thread::scope(|scope| {
+            let clients: Vec<_> = names
+                .iter_mut()
+                .enumerate()
+                .map(|(n, (name, known))| scope.spawn(move || mutate(url, name, known, seed + round * 100 + n as u64)))
+                .collect();
+            std::thread::park_timeout(pause);
+            let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+            clients.into_iter().map(|client| client.join().unwrap()).sum::<u64>()
+        });
+        host = host.kill_and_start(NO_FILE);
+        let (_, list) = host.get("/v1/data-sources?fields=name,description,revision");
+        let list = list["results"].as_array().unwrap();
+        for (name, known) in &mut names {
+            let kept = list.iter().find(|one| one["name"] == **name);
+            let kept = kept.map(|one| one["description"].as_str().unwrap().parse().unwrap());
+            let asked = known.asked.take();
+            assert!(
+                kept == known.told || asked == Some(kept),
+                "{name}: told {:?}, asked {asked:?}, kept {kept:?}",
+                known.told
+            );
+            known.told = kept;
+        }
+        host.wait_plugin("libfixture.so", "serving");
+    }
+    assert!(mutations >= rounds * 3, "{mutations} mutations in {rounds} rounds");
+    eprintln!("{mutations} acknowledged mutations, {rounds} kills");
+}
+
+/// Creates, changes and removes one datasource until the host is gone. How often it was told that it is done.
+fn mutate(host: &Host, name: &str, known: &mut Known, seed: u64) -> u64 {
+    let path = format!("/v1/data-sources/{name}");
+    for n in 1.. {
+        let value = seed * 1_000_000 + n;
+        let text = value.to_string();
+        let (method, path, body, becomes) = match known.told {
+            None => {
+                let body = json!({"name": name, "driver": ID, "description": text, "enabled": n % 2 == 0});
+                ("POST", "/v1/data-sources", body, Some(value))
+            }
+            Some(_) if (seed + n) % 5 == 0 => ("DELETE", path.as_str(), Value::Null, None),
+            Some(_) => ("PATCH", path.as_str(), json!({"description": text}), Some(value)),
+        };
+        known.asked = Some(becomes);
+        match host.try_send(method, path, &body) {
+            Ok(200 | 201) => known.told = becomes,
+            Ok(status) => panic!("{method} {path}: {status}"),
+            Err(_) => return n - 1,
+        }
+        known.asked = None;
+    }
+    0
+}
+
+#[test]
+fn further_addresses_are_listened_on_and_changed_while_it_runs() {
+    let host = start(NO_FILE);
+    let body = json!({"name": "web", "driver": ID, "addresses": ["shared.data"]});
+    assert_eq!(host.post("/v1/data-sources", &body).0, 201);
+    let there = |address: &str| host.post(&format!("/v1/addresses/{address}/calls/ping"), &json!({"a": 1})).0;
+    assert_eq!((there("shared.data"), there("other.data")), (200, 404));
+    assert_eq!(host.patch("/v1/data-sources/web", &json!({"addresses": ["other.data"]})).0, 200);
+    assert_eq!((there("shared.data"), there("other.data")), (404, 200));
+    let (status, _, text) = refused(host.patch("/v1/data-sources/web", &json!({"addresses": ["_host"]})));
+    assert_eq!(
+        (status, &*text),
+        (400, "Invalid datasource: address \"_host\" is a service's own name: choose another")
+    );
+    assert_eq!(host.get("/v1/data-sources/web").1["addresses"], json!(["other.data"]));
+}
+
 #[test]
 fn inv15_a_planted_secret_is_found_nowhere() {
     const SECRET: &str = "pl4nted-s3cret-hunter2";

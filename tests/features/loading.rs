@@ -39,6 +39,25 @@ fn a_driver_that_comes_later_is_taken_up() {
 }
 
 #[test]
+fn inv04_a_conflict_ends_the_start_where_it_is_told_to() {
+    let bed = Bed::new();
+    Fixture::new().rename_into(&bed.plugin("a.so"));
+    Fixture::new().revision(2).rename_into(&bed.plugin("b.so"));
+    bed.configure("");
+    let file = bed.path("busway.toml");
+    let text = fs::read_to_string(&file).unwrap().replace("[plugins]", "[plugins]\non_conflict = 'fail'");
+    fs::write(file, text).unwrap();
+    let said = bed.run(&["run", "--log-format", "json"]);
+    assert_eq!(said.code, Some(5), "{}", said.err);
+    let last = said.err.lines().last().unwrap_or_default();
+    assert_eq!(
+        last,
+        "error: BadConfig: there is a driver loaded already with the driver name of fixture-driver-aa: plugins/a.so, \
+         plugins/b.so"
+    );
+}
+
+#[test]
 fn inv04_two_files_of_one_id_are_both_named_and_neither_is_loaded() {
     let bed = Bed::new();
     Fixture::new().rename_into(&bed.plugin("a.so"));

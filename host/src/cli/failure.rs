@@ -198,7 +198,7 @@ impl Failure {
             Self::Refused { .. } | Self::Unreadable(_) | Self::NoDriver { .. } => exit::FAILED,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::OK,
             Self::Output(_) => exit::FAILED,
-            Self::Start(NodeError::Config(_)) => exit::CONFIGURATION,
+            Self::Start(NodeError::Config(_) | NodeError::BadConfig { .. }) => exit::CONFIGURATION,
             Self::Start(_) => exit::FAILED,
             Self::Check(_) | Self::NoPlugin { .. } => exit::REFUSED,
             Self::Interrupted => exit::INTERRUPTED,

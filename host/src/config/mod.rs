@@ -48,12 +48,25 @@ pub struct Plugins {
     /// The directories are looked at so often even when no event comes.
     #[serde(deserialize_with = "duration::deserialize")]
     pub scan_interval: Duration,
+    /// What two files of one driver id mean at a start.
+    pub on_conflict: OnConflict,
 }
 
 impl Default for Plugins {
     fn default() -> Self {
-        Self { directories: Vec::new(), scan_interval: Duration::from_secs(5) }
+        Self { directories: Vec::new(), scan_interval: Duration::from_secs(5), on_conflict: OnConflict::default() }
     }
+}
+
+/// What two files of one driver id mean at a start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnConflict {
+    /// The one that served goes on, else neither is loaded; both are shown.
+    #[default]
+    Keep,
+    /// The host does not start, as the predecessor's did not.
+    Fail,
 }
 
 /// Where clients come in.
@@ -270,8 +283,8 @@ mod tests {
     fn what_is_wrong_is_said_with_its_line() {
         assert_eq!(
             error("[plugins]\ndirectorys = []\n"),
-            "the configuration /etc/busway/busway.toml, line 2: unknown field `directorys`, expected `directories` or \
-             `scan_interval`"
+            "the configuration /etc/busway/busway.toml, line 2: unknown field `directorys`, expected one of `directories`, \
+             `scan_interval`, `on_conflict`"
         );
         assert_eq!(
             error("[datasource.web]\ndriver = 'files'\npoll = 'often'\n"),

@@ -24,6 +24,8 @@ pub mod secret;
 mod set;
 pub mod store;
 mod synchronize;
+#[cfg(test)]
+mod tests;
 
 pub use action::ActionError;
 pub use options::{PERSIST_DATA, POLL_TIME, shown};

@@ -10,12 +10,12 @@ pub use check::{Finding, check};
 pub use lock::{Lock, LockError};
 
 use crate::bus::{Bus, RegisterError};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, OnConflict};
 use crate::datasource::secret::{KeyError, Keyring};
 use crate::datasource::store::{OpenError, SqliteStore, StoreError};
 use crate::datasource::{Datasources, Refusal};
 use crate::http::{Server, ServerError};
-use crate::plugin::{Catalog, Executor, Stage, StageError, Watch};
+use crate::plugin::{Catalog, Executor, FileState, Stage, StageError, Watch};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,6 +56,14 @@ pub enum NodeError {
     /// The configuration's datasources can't be kept.
     #[error(transparent)]
     Datasource(#[from] Refusal),
+    /// Two files claim one driver id, and the configuration says that this ends the start.
+    #[error("BadConfig: there is a driver loaded already with the driver name of {driver}: {}", files.join(", "))]
+    BadConfig {
+        /// The driver's id.
+        driver: String,
+        /// The files that claim it.
+        files: Vec<String>,
+    },
     /// Two things of one name.
     #[error(transparent)]
     Name(#[from] RegisterError),
@@ -112,7 +120,19 @@ impl Node {
         let directories = config.plugins.directories.clone();
         // Watched before the first look: what changes in between rings.
         watch.follow(&directories);
-        let first = executor.pass().await;
+        let mut first = executor.pass().await;
+        if config.plugins.on_conflict == OnConflict::Fail {
+            // Files that came a moment ago are looked at again before it is known what they are.
+            while let Some(pause) = first {
+                tokio::time::sleep(pause).await;
+                first = executor.pass().await;
+            }
+            if let Some(error) = conflict(&catalog) {
+                server.stop().await;
+                datasources.stop(STOP_LIMIT).await;
+                return Err(error);
+            }
+        }
         let reloading = tokio::spawn(async move {
             let mut again = first;
             loop {
@@ -165,6 +185,15 @@ impl Node {
         self.datasources.stop(STOP_LIMIT.saturating_sub(begun.elapsed())).await;
         self.introspection.abort();
     }
+}
+
+/// The first driver id that several files claim.
+fn conflict(catalog: &Catalog) -> Option<NodeError> {
+    let files = catalog.files();
+    let driver = files.iter().find(|file| file.state == FileState::Conflict)?.driver.clone().unwrap_or_default();
+    let claims = files.iter().filter(|file| file.driver.as_deref() == Some(&driver));
+    let files = claims.map(|file| file.path.display().to_string()).collect();
+    Some(NodeError::BadConfig { driver, files })
 }
 
 /// The records of a state directory, and the key to what is secret in them.

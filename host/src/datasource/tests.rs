@@ -1,0 +1,154 @@
+//! Datasources against stores that fail, and records that can't be read.
+
+use super::secret::Keyring;
+use super::store::{Document, MemoryStore, Store, StoreError};
+use super::{Change, Datasources, Draft, ManagedBy, Phase, record};
+use crate::bus::Bus;
+use crate::config::Datasource;
+use crate::plugin::Catalog;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// A store whose disk is full when told so.
+#[derive(Debug, Default)]
+struct FullStore {
+    store: MemoryStore,
+    full: AtomicBool,
+}
+
+impl FullStore {
+    fn when_free<'a>(&self, work: BoxFuture<'a, Result<(), StoreError>>) -> BoxFuture<'a, Result<(), StoreError>> {
+        if self.full.load(Ordering::SeqCst) {
+            return async { Err(StoreError::Unavailable { reason: "the disk is full".to_owned() }) }.boxed();
+        }
+        work
+    }
+}
+
+impl Store for FullStore {
+    fn all(&self) -> BoxFuture<'_, Result<Vec<Document>, StoreError>> {
+        self.store.all()
+    }
+
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Document>, StoreError>> {
+        self.store.get(id)
+    }
+
+    fn create(&self, document: Document) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.when_free(self.store.create(document))
+    }
+
+    fn replace(&self, document: Document) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.when_free(self.store.replace(document))
+    }
+
+    fn remove(&self, id: Uuid, revision: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.when_free(self.store.remove(id, revision))
+    }
+}
+
+async fn start(store: Arc<dyn Store>, folder: &TempDir) -> (Bus, Datasources) {
+    let bus = Bus::new("alpha");
+    let keyring = Keyring::open(folder.path()).unwrap();
+    let catalog = Arc::new(Catalog::new("info"));
+    let all = Datasources::start(&bus, &catalog, store, keyring, folder.path().join("tables")).await.unwrap();
+    (bus, all)
+}
+
+fn two() -> BTreeMap<String, Datasource> {
+    ["one", "two"].map(|name| (name.to_owned(), Datasource::new("files"))).into()
+}
+
+#[tokio::test]
+async fn inv14_a_full_disk_refuses_changes_with_its_reason_and_what_runs_goes_on() {
+    let (store, folder) = (Arc::new(FullStore::default()), tempfile::tempdir().unwrap());
+    let keyring = Keyring::open(folder.path()).unwrap();
+    let kept = record::Record::new("made", Datasource::new("files"), ManagedBy::Api, BTreeSet::new());
+    store.create(record::write(&kept, &keyring).unwrap()).await.unwrap();
+    let (bus, all) = start(Arc::clone(&store) as _, &folder).await;
+    store.full.store(true, Ordering::SeqCst);
+    let text =
+        "The datasources can't be changed now: the store can't be used now: the disk is full; those that run go on";
+    let refused = [
+        all.change("made", &Change::enabled(false), None).await.map(drop).unwrap_err(),
+        all.remove("made", None).await.unwrap_err(),
+        all.follow_file(&two()).await.map(drop).unwrap_err(),
+    ];
+    for refusal in refused {
+        assert_eq!((refusal.code(), refusal.kind(), refusal.to_string().as_str()), (503, "StoreUnavailable", text));
+    }
+    assert!(bus.has_service("made") && !bus.has_service("one"));
+    assert_eq!(all.get("made").unwrap().record.revision, 1);
+    store.full.store(false, Ordering::SeqCst);
+    all.follow_file(&two()).await.unwrap();
+    assert!(bus.has_service("one") && bus.has_service("two"));
+    all.remove("made", Some(1)).await.unwrap();
+    assert!(!bus.has_service("made"));
+    all.stop(std::time::Duration::from_secs(10)).await;
+}
+
+/// Fault 8 of the predecessor: one that is broken ended the whole synchronisation.
+#[tokio::test]
+async fn fault08_a_record_that_cannot_be_read_is_shown_and_holds_up_no_other() {
+    let (store, folder, other) =
+        (Arc::new(MemoryStore::new()), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (keyring, lost) = (Keyring::open(folder.path()).unwrap(), Keyring::open(other.path()).unwrap());
+    let keep = |name: &str, keyring: &Keyring| {
+        let spec = Datasource::new("files").option("path", "/srv");
+        record::write(&record::Record::new(name, spec, ManagedBy::Api, BTreeSet::new()), keyring).unwrap()
+    };
+    let sealed = keep("b-sealed", &lost);
+    let garbled = Document { body: "{".to_owned(), ..keep("a-garbled", &keyring) };
+    let newer = Document { body: json!({"form": 99}).to_string(), ..keep("c-newer", &keyring) };
+    for document in [garbled, sealed.clone(), newer, keep("d-good", &keyring)] {
+        store.create(document).await.unwrap();
+    }
+    let (bus, all) = start(store, &folder).await;
+    let phases: Vec<(String, Phase)> =
+        all.list().into_iter().map(|view| (view.record.name.clone(), view.status.phase)).collect();
+    let expected = [
+        ("a-garbled", Phase::Failed),
+        ("b-sealed", Phase::Failed),
+        ("c-newer", Phase::Failed),
+        ("d-good", Phase::Waiting),
+    ];
+    assert_eq!(phases, expected.map(|(name, phase)| (name.to_owned(), phase)));
+    assert!(bus.has_service("d-good") && !bus.has_service("b-sealed"));
+    let error = |name: &str| all.get(name).unwrap().status.error;
+    assert_eq!(
+        error("c-newer"),
+        "the record can't be read: it has form 99, and this host reads up to 1: a newer one wrote it"
+    );
+    assert!(error("b-sealed").starts_with("the record's options can't be read: this secret is sealed with the key "));
+    assert!(!error("b-sealed").contains("/srv"));
+    // It can be removed, and made anew.
+    all.remove("b-sealed", None).await.unwrap();
+    assert!(all.get("b-sealed").is_none());
+    all.stop(std::time::Duration::from_secs(10)).await;
+}
+
+#[tokio::test]
+async fn a_name_that_a_service_has_is_refused_and_a_record_of_it_waits_for_it() {
+    let (store, folder) = (Arc::new(MemoryStore::new()), tempfile::tempdir().unwrap());
+    let keyring = Keyring::open(folder.path()).unwrap();
+    let kept = record::Record::new("web", Datasource::new("files"), ManagedBy::Api, BTreeSet::new());
+    let bus = Bus::new("alpha");
+    let service = bus.register("web").unwrap();
+    store.create(record::write(&kept, &keyring).unwrap()).await.unwrap();
+    let catalog = Arc::new(Catalog::new("info"));
+    let all = Datasources::start(&bus, &catalog, store, keyring, folder.path().join("tables")).await.unwrap();
+    let status = all.get("web").unwrap().status;
+    assert_eq!((status.phase, &*status.error), (Phase::Failed, "a service named \"web\" already exists"));
+    drop(service);
+    all.synchronize().await.unwrap();
+    assert_eq!(all.get("web").unwrap().status.phase, Phase::Waiting);
+    let draft = Draft::read(&json!({"name": "web", "driver": "files"})).unwrap();
+    assert_eq!(all.create(draft).await.unwrap_err().kind(), "InvalidDriver");
+    all.stop(std::time::Duration::from_secs(10)).await;
+}
