@@ -23,6 +23,11 @@ impl Datasources {
     ///
     /// Why not; nothing was changed.
     pub async fn create(&self, draft: Draft) -> Result<View, Refusal> {
+        let all = self.clone();
+        whole(async move { all.create_now(draft).await }).await
+    }
+
+    async fn create_now(&self, draft: Draft) -> Result<View, Refusal> {
         let Draft { name, spec } = draft;
         check_name(&name)?;
         let (spec, secret) = self.fit(spec)?;
@@ -44,6 +49,11 @@ impl Datasources {
     ///
     /// Why not; nothing was changed.
     pub async fn change(&self, name_or_id: &str, change: &Change, expected: Option<u64>) -> Result<View, Refusal> {
+        let (all, name_or_id, change) = (self.clone(), name_or_id.to_owned(), change.clone());
+        whole(async move { all.change_now(&name_or_id, &change, expected).await }).await
+    }
+
+    async fn change_now(&self, name_or_id: &str, change: &Change, expected: Option<u64>) -> Result<View, Refusal> {
         let not_found = || Refusal::DatasourceNotFound(name_or_id.to_owned());
         let id = self.find(name_or_id).ok_or_else(not_found)?.record().id;
         for tried in 1.. {
@@ -52,6 +62,9 @@ impl Datasources {
             let name = record.name.as_str();
             if record.managed_by == ManagedBy::File {
                 return Err(Refusal::DatasourceManagedByFile(name.to_owned()));
+            }
+            if let Some(fault) = record.fault {
+                return Err(Refusal::DatasourceUnreadable { name: record.name, fault });
             }
             if let Some(expected) = expected.filter(|expected| *expected != record.revision) {
                 let (name, found) = (name.to_owned(), record.revision);
@@ -67,7 +80,7 @@ impl Datasources {
                 true => (spec, record.secret.clone()),
                 false => self.fit(spec)?,
             };
-            if spec == record.spec && record.fault.is_none() {
+            if spec == record.spec {
                 break;
             }
             let next = record.to(spec, secret);
@@ -90,6 +103,11 @@ impl Datasources {
     ///
     /// Why not; nothing was changed.
     pub async fn remove(&self, name_or_id: &str, expected: Option<u64>) -> Result<(), Refusal> {
+        let (all, name_or_id) = (self.clone(), name_or_id.to_owned());
+        whole(async move { all.remove_now(&name_or_id, expected).await }).await
+    }
+
+    async fn remove_now(&self, name_or_id: &str, expected: Option<u64>) -> Result<(), Refusal> {
         let not_found = || Refusal::DatasourceNotFound(name_or_id.to_owned());
         let id = self.find(name_or_id).ok_or_else(not_found)?.record().id;
         for tried in 1.. {
@@ -160,6 +178,11 @@ impl Datasources {
     ///
     /// When the store can't be used; some may be done.
     pub async fn follow_file(&self, file: &BTreeMap<String, Datasource>) -> Result<Vec<Difference>, Refusal> {
+        let (all, file) = (self.clone(), file.clone());
+        whole(async move { all.follow_file_now(&file).await }).await
+    }
+
+    async fn follow_file_now(&self, file: &BTreeMap<String, Datasource>) -> Result<Vec<Difference>, Refusal> {
         let all: Vec<Arc<Record>> = self.list().into_iter().map(|view| view.record).collect();
         let all: Vec<&Record> = all.iter().map(|record| &**record).collect();
         let found = differences(file, &all);
@@ -229,6 +252,11 @@ impl Datasources {
             Err(Refusal::InvalidRequest(vec![format!("address {address:?} is a service's own name: choose another")]))
         })
     }
+}
+
+/// Does the whole of it, also when who asked is gone by then: what is kept is followed at once.
+async fn whole<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    tokio::spawn(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 fn secrets(info: &DriverInfo, spec: &Datasource) -> BTreeSet<String> {

@@ -48,6 +48,16 @@ pub enum Refusal {
     /// The configuration file says what it is: that is where to change it.
     #[error("Datasource {0} is managed by the configuration file: change it there, and reload the file")]
     DatasourceManagedByFile(String),
+    /// Its record can't be read in full: what is not changed would be lost.
+    #[error(
+        "Datasource {name} can't be changed: {fault}; put back what it was written with, or remove it and create it anew"
+    )]
+    DatasourceUnreadable {
+        /// Its name.
+        name: String,
+        /// Why.
+        fault: String,
+    },
     /// Somebody else changed it first.
     #[error("Datasource {name} is at revision {found}, not {expected}: read it again, and decide anew")]
     DatasourceRevisionConflict {
@@ -83,6 +93,7 @@ impl Refusal {
             Self::MissingRequiredConfigOptions(_) => "MissingRequiredConfigOptions",
             Self::DatasourceCreationError(_) => "DatasourceCreationError",
             Self::DatasourceManagedByFile(_) => "DatasourceManagedByFile",
+            Self::DatasourceUnreadable { .. } => "DatasourceUnreadable",
             Self::DatasourceRevisionConflict { .. } => "DatasourceRevisionConflict",
             Self::Store(_) => "StoreUnavailable",
             Self::DriversNotKnown(_) => "DriversNotKnown",
@@ -103,6 +114,7 @@ impl Refusal {
             Self::DatasourceNotFound(_) => 404,
             Self::DatasourceNameInUse { .. }
             | Self::DatasourceManagedByFile(_)
+            | Self::DatasourceUnreadable { .. }
             | Self::DatasourceRevisionConflict { .. } => 409,
             Self::Store(_) | Self::Seal(_) | Self::DriversNotKnown(_) => 503,
         }

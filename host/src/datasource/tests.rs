@@ -127,6 +127,11 @@ async fn fault08_a_record_that_cannot_be_read_is_shown_and_holds_up_no_other() {
     );
     assert!(error("b-sealed").starts_with("the record's options can't be read: this secret is sealed with the key "));
     assert!(!error("b-sealed").contains("/srv"));
+    // What is not changed would be lost.
+    let refused = all.change("b-sealed", &Change::enabled(false), None).await.unwrap_err();
+    assert_eq!((refused.code(), refused.kind()), (409, "DatasourceUnreadable"));
+    let id = all.get("b-sealed").unwrap().record.id;
+    assert_eq!(all.inner.store.get(id).await.unwrap(), Some(sealed));
     // It can be removed, and made anew.
     all.remove("b-sealed", None).await.unwrap();
     assert!(all.get("b-sealed").is_none());
