@@ -414,10 +414,18 @@ impl Slot {
 
     /// The rows were read and are what they were. `false`: the table has another place now.
     pub(crate) fn confirm(&self) -> bool {
+        self.confirm_if(|| true)
+    }
+
+    /// The same, if whoever says so still `may` when it is its turn.
+    pub(crate) fn confirm_if(&self, may: impl FnOnce() -> bool) -> bool {
         let views = {
             let mut cell = self.cell();
             if cell.retired {
                 return false;
+            }
+            if !may() {
+                return true;
             }
             cell.as_of = Some(Timestamp::now());
             cell.error = None;
@@ -429,10 +437,18 @@ impl Slot {
 
     /// An attempt to read the rows failed. `false`: the table has another place now.
     pub(crate) fn fail(&self, error: &str) -> bool {
+        self.fail_if(error, || true)
+    }
+
+    /// The same, if whoever says so still `may` when it is its turn.
+    pub(crate) fn fail_if(&self, error: &str, may: impl FnOnce() -> bool) -> bool {
         let views = {
             let mut cell = self.cell();
             if cell.retired {
                 return false;
+            }
+            if !may() {
+                return true;
             }
             cell.error = Some(error.to_owned());
             cell.views.clone()
@@ -443,10 +459,18 @@ impl Slot {
 
     /// The rows are from elsewhere than a reading, of that time. `false`: the table has another place now.
     pub(crate) fn outdate(&self, error: &str, as_of: Option<Timestamp>) -> bool {
+        self.outdate_if(error, as_of, || true)
+    }
+
+    /// The same, if whoever says so still `may` when it is its turn.
+    pub(crate) fn outdate_if(&self, error: &str, as_of: Option<Timestamp>, may: impl FnOnce() -> bool) -> bool {
         let views = {
             let mut cell = self.cell();
             if cell.retired {
                 return false;
+            }
+            if !may() {
+                return true;
             }
             (cell.error, cell.as_of) = (Some(error.to_owned()), as_of);
             cell.views.clone()
@@ -457,7 +481,15 @@ impl Slot {
 
     /// The table is no more; its subscribers stay.
     pub(crate) fn end(&self) -> bool {
+        self.end_if(|| true)
+    }
+
+    /// The same, if whoever says so still `may` when it is its turn.
+    pub(crate) fn end_if(&self, may: impl FnOnce() -> bool) -> bool {
         let mut writer = self.turn();
+        if !may() {
+            return false;
+        }
         for fed in &mut writer.views {
             fed.bound = None;
             fed.slot.end();
