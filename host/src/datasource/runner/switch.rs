@@ -40,7 +40,6 @@ impl Runner {
                 }
                 let _ = reply.send(());
             }
-            Command::Follow(record) => self.follow(record).await,
             Command::Stop(_) => {}
         }
     }
@@ -62,7 +61,7 @@ impl Runner {
     }
 
     /// Goes by another record. What needs no other source holds at once.
-    async fn follow(&mut self, record: Arc<Record>) {
+    pub(super) async fn follow(&mut self, record: Arc<Record>) {
         let before = std::mem::replace(&mut self.record, record);
         let (old, new) = (&before.spec, &self.record.spec);
         let kept = old.persist_data;
@@ -70,7 +69,7 @@ impl Runner {
         if old.poll != new.poll && self.shared.open().is_some() {
             self.plan();
         }
-        self.keep_or_not(kept);
+        self.keep_or_not(kept).await;
         if self.shared.open().is_some() {
             if !same {
                 self.catch_up().await;
@@ -83,12 +82,27 @@ impl Runner {
         }
     }
 
-    /// Puts a source that follows the record in place of the one that is open. When it can't be, the old one serves on, and
-    /// it is tried again after a while.
+    /// Moves to the generation that serves, if the source that is open is of an older one: it was opened while others were
+    /// being switched.
+    pub(super) async fn keep_up(&mut self) {
+        if self.shared.open().is_some_and(|open| self.newer(&open).is_some()) {
+            self.catch_up().await;
+        }
+    }
+
+    /// The generation that serves, if a later one than the source is of.
+    fn newer(&self, open: &Open) -> Option<Arc<Generation>> {
+        self.catalog.serving(&self.record.spec.driver).filter(|serving| serving.number > open.generation.number)
+    }
+
+    /// Puts a source that follows the record, of the generation that serves, in place of the one that is open. When it can't
+    /// be, the old one serves on, and it is tried again after a while.
     pub(super) async fn catch_up(&mut self) {
         let Some(old) = self.shared.open() else { return };
-        let generation = Arc::clone(&old.generation);
-        match self.beside(&old, generation, false).await {
+        let newer = self.newer(&old);
+        let moves = newer.is_some();
+        let generation = newer.unwrap_or_else(|| Arc::clone(&old.generation));
+        match self.beside(&old, generation, moves).await {
             Ok(prepared) => {
                 self.behind = None;
                 self.schedule.worked();
@@ -97,8 +111,14 @@ impl Runner {
             }
             Err((step, error)) => {
                 self.behind = Some(Instant::now() + self.schedule.back_off());
-                let text =
-                    format!("the changed configuration is not in force, the former one is: it can't {step}: {error}");
+                let text = match moves {
+                    true => format!(
+                        "the driver's present generation does not serve it, a former one does: it can't {step}: {error}"
+                    ),
+                    false => format!(
+                        "the changed configuration is not in force, the former one is: it can't {step}: {error}"
+                    ),
+                };
                 tracing::warn!(datasource = self.service.name(), error = text, "datasource not changed yet");
                 self.shared.change(|s| s.on(Event::Unwell, text));
             }
@@ -167,6 +187,7 @@ impl Runner {
             }
         }
         let everything = PollRequest { tables: None, snapshot: true };
+        let everything = if new.has_lazy() { self.awake(new, everything) } else { everything };
         let updates = new.poll(everything, self.record.spec.deadline).await.map_err(|e| ("be polled", e))?;
         let weighed = tokio::task::spawn_blocking({
             let service = Arc::clone(&self.service);
@@ -201,6 +222,7 @@ impl Runner {
                 for table in self.service.tables().into_iter().chain(offered).filter(|t| !named.contains(t)) {
                     self.service.end(&table);
                 }
+                self.offer_idle(&new);
                 let number = Some(new.generation.number);
                 let errors = self.apply(&new, updates, Some(None)).await;
                 self.shared.change(|status| {
