@@ -58,7 +58,7 @@ impl Datasource {
         if !is_driver_id(&self.driver) {
             return Some(format!("{:?} is no driver id", self.driver));
         }
-        if self.deadline.is_zero() {
+        if self.deadline < Duration::from_millis(1) {
             return Some("a deadline of zero leaves no time for a poll".to_owned());
         }
         if self.max_rows == Some(0) || self.max_bytes == Some(0) {

@@ -13,6 +13,9 @@ pub const POLL_TIME: &str = "poll_time";
 /// The predecessor's name for whether its last tables are kept.
 pub const PERSIST_DATA: &str = "persist_data";
 
+/// Lists and objects in a text are within each other at most so often: a record is read to 127 levels.
+const DEEPEST: usize = 100;
+
 /// The options as their types are declared: a text for another type is read as one, since simple clients send texts.
 /// Nulls are left out. Defaults are not filled in: the driver's next version may have others.
 ///
@@ -102,7 +105,9 @@ pub fn shown(record: &Record, declared: Option<&[OptionInfo]>) -> Map<String, Va
         // Nobody can say which are: none is shown.
         None => true,
     };
-    let options = complete(declared.unwrap_or_default(), &record.spec.options);
+    let mut options = complete(declared.unwrap_or_default(), &record.spec.options);
+    // What is hidden stands for a value that was set: sent back, it keeps that. A default stands for nothing.
+    options.retain(|name, _| record.spec.options.contains_key(name) || !secret(name));
     let show = |(name, value): (String, Value)| if secret(&name) { (name, Value::from(HIDDEN)) } else { (name, value) };
     options.into_iter().map(show).collect()
 }
@@ -128,6 +133,16 @@ fn any_of(kind: &str) -> Value {
     }
 }
 
+/// Whether lists and objects are within each other at most so often.
+fn is_flat(value: &Value, deepest: usize) -> bool {
+    let within = |value: &Value| deepest > 0 && is_flat(value, deepest - 1);
+    match value {
+        Value::Array(values) => values.iter().all(within),
+        Value::Object(map) => map.values().all(within),
+        _ => true,
+    }
+}
+
 /// A text as a value of that type; `None`: it can't be one.
 fn read(text: &str, kind: &str, items: &str) -> Option<Value> {
     let word = text.trim();
@@ -145,7 +160,9 @@ fn read(text: &str, kind: &str, items: &str) -> Option<Value> {
             "false" | "no" | "off" | "0" => Some(Value::Bool(false)),
             _ => None,
         },
-        "array" if word.starts_with('[') => serde_json::from_str(word).ok().filter(Value::is_array),
+        "array" if word.starts_with('[') => {
+            serde_json::from_str(word).ok().filter(|v: &Value| v.is_array() && is_flat(v, DEEPEST))
+        }
         "array" if word.is_empty() => Some(Value::Array(Vec::new())),
         "array" => word
             .split(',')
@@ -154,7 +171,7 @@ fn read(text: &str, kind: &str, items: &str) -> Option<Value> {
                 _ => Some(Value::from(item.trim())),
             })
             .collect(),
-        "object" => serde_json::from_str(word).ok().filter(Value::is_object),
+        "object" => serde_json::from_str(word).ok().filter(|v: &Value| v.is_object() && is_flat(v, DEEPEST)),
         _ => Some(Value::from(text)),
     }
 }
@@ -193,6 +210,14 @@ mod tests {
         assert_eq!(check(given), Ok(typed));
         assert_eq!(check(json!({"path": "x", "ports": "80,443"})), Ok(json!({"path": "x", "ports": [80, 443]})));
         assert_eq!(check(json!({"path": "x", "names": ""})), Ok(json!({"path": "x", "names": []})));
+    }
+
+    #[test]
+    fn a_text_is_not_read_deeper_than_a_record() {
+        for (depth, kept) in [(101, true), (102, false), (127, false)] {
+            let text = "[".repeat(depth) + &"]".repeat(depth);
+            assert_eq!(check(json!({"path": "x", "names": text})).is_ok(), kept, "{depth}");
+        }
     }
 
     #[test]
@@ -254,6 +279,13 @@ mod tests {
             show(none, Some(&declared)),
             json!({"path": "x", "password": "<hidden>", "passwrd": "<hidden>", "depth": 3})
         );
+        let default: Vec<OptionInfo> = serde_json::from_value(json!([
+            {"name": "path", "type": "string"}, {"name": "password", "type": "string"}, {"name": "passwrd", "type": "string"},
+            {"name": "token", "type": "string", "secret": true, "default": "well-known"},
+        ]))
+        .unwrap();
+        let unset = show(Default::default(), Some(&default));
+        assert_eq!(unset.get("token"), None, "sent back, it would be taken for the value");
         assert_eq!(show(known, Some(&declared))["path"], "<hidden>", "it was secret when it was set");
         let all = json!({"path": "<hidden>", "password": "<hidden>", "passwrd": "<hidden>"});
         assert_eq!(show(Default::default(), None), all);

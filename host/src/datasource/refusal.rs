@@ -48,6 +48,14 @@ pub enum Refusal {
     /// The configuration file says what it is: that is where to change it.
     #[error("Datasource {0} is managed by the configuration file: change it there, and reload the file")]
     DatasourceManagedByFile(String),
+    /// What is kept of it can't be read, so what would be left of it is not known.
+    #[error("Datasource {name} can't be changed: {fault}; mend that, or set its whole config anew, or remove it")]
+    DatasourceUnreadable {
+        /// The datasource.
+        name: String,
+        /// Why it can't be read.
+        fault: String,
+    },
     /// Somebody else changed it first.
     #[error("Datasource {name} is at revision {found}, not {expected}: read it again, and decide anew")]
     DatasourceRevisionConflict {
@@ -84,6 +92,7 @@ impl Refusal {
             Self::DatasourceCreationError(_) => "DatasourceCreationError",
             Self::DatasourceManagedByFile(_) => "DatasourceManagedByFile",
             Self::DatasourceRevisionConflict { .. } => "DatasourceRevisionConflict",
+            Self::DatasourceUnreadable { .. } => "DatasourceUnreadable",
             Self::Store(_) => "StoreUnavailable",
             Self::DriversNotKnown(_) => "DriversNotKnown",
             Self::Seal(_) => "SealFailed",
@@ -103,6 +112,7 @@ impl Refusal {
             Self::DatasourceNotFound(_) => 404,
             Self::DatasourceNameInUse { .. }
             | Self::DatasourceManagedByFile(_)
+            | Self::DatasourceUnreadable { .. }
             | Self::DatasourceRevisionConflict { .. } => 409,
             Self::Store(_) | Self::Seal(_) | Self::DriversNotKnown(_) => 503,
         }
