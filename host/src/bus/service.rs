@@ -477,7 +477,7 @@ impl Service {
     /// The table was read and is what it was.
     pub fn confirm(&self, table: &str) {
         // A place that nobody needed a moment ago is another now.
-        while self.is_on_bus() && self.slot(table).is_ok_and(|slot| !slot.confirm_if(|| self.is_on_bus())) {}
+        while self.is_on_bus() && self.slot(table).is_ok_and(|slot| !slot.confirm(&|| self.is_on_bus())) {}
     }
 
     /// An attempt to read the table failed; its rows stay. No effect once the service is not registered any more.
@@ -487,7 +487,7 @@ impl Service {
         {
             // A table that failed before it ever came is one that the service has.
             let new = !slot.is_there() && slot.error().is_none();
-            if slot.fail_if(&error, || self.is_on_bus()) {
+            if slot.fail(&error, &|| self.is_on_bus()) {
                 if new {
                     self.bus.reconcile_table(&self.core.name, table);
                 }
@@ -501,7 +501,7 @@ impl Service {
         while self.is_on_bus()
             && let Ok(slot) = self.slot(table)
         {
-            if slot.outdate_if(error, as_of, || self.is_on_bus()) {
+            if slot.outdate(error, as_of, &|| self.is_on_bus()) {
                 return;
             }
         }
@@ -510,7 +510,7 @@ impl Service {
     /// The table is no more.
     pub fn end(&self, table: &str) {
         lock(&self.core.offered).remove(table);
-        if self.is_on_bus() && self.slot(table).is_ok_and(|slot| slot.end_if(|| self.is_on_bus())) {
+        if self.is_on_bus() && self.slot(table).is_ok_and(|slot| slot.end(&|| self.is_on_bus())) {
             self.bus.reconcile_table(&self.core.name, table);
         }
     }
