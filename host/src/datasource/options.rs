@@ -13,7 +13,8 @@ pub const POLL_TIME: &str = "poll_time";
 /// The predecessor's name for whether its last tables are kept.
 pub const PERSIST_DATA: &str = "persist_data";
 
-/// Lists and objects in a text are within each other at most so often: a record is read to 127 levels.
+/// Lists and objects in an option are within each other at most so often: most readers of JSON end at 127 levels, and
+/// records and answers put some around it.
 const DEEPEST: usize = 100;
 
 /// The options as their types are declared: a text for another type is read as one, since simple clients send texts.
@@ -40,7 +41,9 @@ pub(crate) fn typed(declared: &[OptionInfo], given: &Map<String, Value>) -> Resu
         values.insert(name.clone(), value);
         fitting.insert(name.clone(), fits);
     }
-    let found = problems(declared, &fitting);
+    let mut found = problems(declared, &fitting);
+    let deep = values.iter().filter(|(_, value)| !is_flat(value, DEEPEST));
+    found.extend(deep.map(|(name, _)| format!("option {name:?} has lists or objects more than {DEEPEST} deep")));
     if found.is_empty() {
         return Ok(values);
     }
@@ -160,9 +163,7 @@ fn read(text: &str, kind: &str, items: &str) -> Option<Value> {
             "false" | "no" | "off" | "0" => Some(Value::Bool(false)),
             _ => None,
         },
-        "array" if word.starts_with('[') => {
-            serde_json::from_str(word).ok().filter(|v: &Value| v.is_array() && is_flat(v, DEEPEST))
-        }
+        "array" if word.starts_with('[') => serde_json::from_str(word).ok().filter(Value::is_array),
         "array" if word.is_empty() => Some(Value::Array(Vec::new())),
         "array" => word
             .split(',')
@@ -171,7 +172,7 @@ fn read(text: &str, kind: &str, items: &str) -> Option<Value> {
                 _ => Some(Value::from(item.trim())),
             })
             .collect(),
-        "object" => serde_json::from_str(word).ok().filter(|v: &Value| v.is_object() && is_flat(v, DEEPEST)),
+        "object" => serde_json::from_str(word).ok().filter(Value::is_object),
         _ => Some(Value::from(text)),
     }
 }
@@ -213,10 +214,16 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_not_read_deeper_than_a_record() {
+    fn an_option_is_no_deeper_than_records_and_answers_can_be() {
         for (depth, kept) in [(101, true), (102, false), (127, false)] {
             let text = "[".repeat(depth) + &"]".repeat(depth);
-            assert_eq!(check(json!({"path": "x", "names": text})).is_ok(), kept, "{depth}");
+            let value: Value = serde_json::from_str(&text).unwrap();
+            for value in [json!(text), value] {
+                let error = check(json!({"path": "x", "names": value})).err().map(|e| e.to_string());
+                let wanted =
+                    "Invalid driver options: option \"names\" has lists or objects more than 100 deep".to_owned();
+                assert_eq!(error, (!kept).then_some(wanted), "{depth}");
+            }
         }
     }
 
