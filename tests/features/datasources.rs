@@ -150,6 +150,8 @@ fn inv16_bad_input_is_named_and_changes_nothing() {
     );
     let (_, list) = host.get("/v1/data-sources?fields=name,revision");
     assert_eq!(list, json!({"results": [{"name": "fixed", "revision": 1}]}));
+    let (status, _, text) = refused(host.get("/v1/data-sources?feilds=name"));
+    assert_eq!(status, 400, "{text}");
     let (status, body) = host.get("/v1/data-sources?fields=nam");
     assert_eq!(
         (status, &body["error"]["message"]),
@@ -429,6 +431,14 @@ fn a_change_that_cannot_be_applied_leaves_the_former_in_force_until_it_can() {
     let begins = "the changed configuration is not in force, the former one is: it can't open: ";
     assert!(error.starts_with(begins), "{error}");
     count(&host, "web", 2);
+    // A new build takes over with the former configuration.
+    Fixture::new().revision(2).rename_into(&host.plugin("libfixture.so"));
+    wait_for("the new build's rows", || {
+        let rows = host.rows("web", "numbers")?;
+        if rows.len() == 2 && rows[0]["revision"] == 2 { Ok(()) } else { Err(format!("{rows:?}")) }
+    });
+    let seen = host.wait_datasource("web", "degraded");
+    assert_eq!(seen["generation"], 2);
     assert_eq!(host.patch("/v1/data-sources/web", &json!({"config": {"fault": null}})).0, 200);
     count(&host, "web", 4);
     host.wait_datasource("web", "running");

@@ -3,6 +3,7 @@
 use busway_tests::fixture::{Fixture, ID};
 use busway_tests::host::{Bed, Host};
 use busway_tests::wait_for;
+use busway_tests::workspace::driver;
 use serde_json::{Value, json};
 
 fn start(config: Value) -> Host {
@@ -119,6 +120,47 @@ fn a_lazy_table_is_read_only_while_somebody_subscribes() {
         answer => Err(format!("{answer:?}")),
     });
     host.wait_datasource("web", "running");
+}
+
+#[test]
+fn a_change_of_the_configuration_reads_no_lazy_table_that_nobody_wants() {
+    let host = start(json!({"lazy": true, "poll_time": 0}));
+    assert_eq!(host.patch("/v1/data-sources/web", &json!({"config": {"rows": 5}})).0, 200);
+    wait_for("the change", || match host.rows("web", "numbers")?.len() {
+        5 => Ok(()),
+        n => Err(n.to_string()),
+    });
+    let answer = host.get("/v1/data-sources/web/tables/lazy/rows");
+    assert_eq!(message(&answer), (400, "table lazy is a lazy table and is not subscribed."));
+    let mut stream = host.stream("web", "lazy");
+    stream.follow("its rows", |_| {}, |rows| rows.is_some());
+}
+
+#[test]
+fn a_table_that_clients_write_has_the_columns_that_are_declared_now() {
+    let bed = Bed::new();
+    std::fs::copy(driver("push"), bed.plugin("libpush.so")).unwrap();
+    let host = bed.start("");
+    host.wait_plugin("libpush.so", "serving");
+    let config = json!({"columns": ["a", "b"]});
+    assert_eq!(host.post("/v1/data-sources", &json!({"name": "web", "driver": "push", "config": config})).0, 201);
+    host.wait_datasource("web", "running");
+    let rows = "/v1/data-sources/web/tables/data/rows";
+    assert_eq!(host.put(rows, &json!([["1", "2"]])).0, 200);
+    // Other words for the same columns: the rows go on.
+    assert_eq!(host.patch("/v1/data-sources/web", &json!({"config": {"description": "Said anew"}})).0, 200);
+    wait_for("the description", || match host.get("/v1/services/web/tables/data/rows").1 {
+        body if body["description"] == "Said anew" && body["total_rows"] == 1 => Ok(()),
+        body => Err(body.to_string()),
+    });
+    assert_eq!(host.patch("/v1/data-sources/web", &json!({"config": {"columns": ["a", "c", "d"]}})).0, 200);
+    wait_for("the columns", || {
+        let body = host.get("/v1/services/web/tables/data/rows").1;
+        let names: Vec<_> = body["columns"].as_array().into_iter().flatten().map(|c| &c["name"]).collect();
+        if names == ["a", "c", "d"] { Ok(()) } else { Err(body.to_string()) }
+    });
+    assert_eq!(host.rows("web", "data").unwrap().len(), 0);
+    assert_eq!(host.patch(rows, &json!({"added": [["1", "2", "3"]]})).0, 200);
 }
 
 #[test]

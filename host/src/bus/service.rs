@@ -15,6 +15,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -107,6 +108,8 @@ pub(crate) struct Core {
     policies: Mutex<BTreeMap<String, Policy>>,
     /// Calls that run now.
     pub(crate) outstanding: watch::Sender<usize>,
+    /// It is not registered any more, for good.
+    gone: AtomicBool,
 }
 
 impl fmt::Debug for Core {
@@ -135,6 +138,7 @@ impl Core {
             limits: Mutex::default(),
             policies: Mutex::default(),
             outstanding: watch::Sender::new(0),
+            gone: AtomicBool::new(false),
         }
     }
 
@@ -287,6 +291,8 @@ impl Service {
     pub fn unregister(&self) {
         *lock(&self.core.started) = false;
         self.core.follow_node(false);
+        // Before its tables end: what it says of them from now on is not heard.
+        self.core.gone.store(true, Ordering::Release);
         self.bus.unregister(&self.core.name, self.core.instance);
     }
 
@@ -451,30 +457,37 @@ impl Service {
         Ok(applied)
     }
 
+    /// Whether the name's tables are this service's still: once it is unregistered they may be another's.
+    fn is_on_bus(&self) -> bool {
+        !self.core.gone.load(Ordering::Acquire) && !matches!(self.core.state(), ServiceState::NameLost(_))
+    }
+
     /// Whether the table is there.
     #[must_use]
     pub fn has(&self, table: &str) -> bool {
-        self.slot(table).is_ok_and(|slot| slot.is_there())
+        self.is_on_bus() && self.slot(table).is_ok_and(|slot| slot.is_there())
     }
 
     /// Whether the table is there, and the last attempt to read it worked.
     #[must_use]
     pub fn is_well(&self, table: &str) -> bool {
-        self.slot(table).is_ok_and(|slot| slot.is_there() && slot.error().is_none())
+        self.is_on_bus() && self.slot(table).is_ok_and(|slot| slot.is_there() && slot.error().is_none())
     }
 
     /// The table was read and is what it was.
     pub fn confirm(&self, table: &str) {
         // A place that nobody needed a moment ago is another now.
-        while self.slot(table).is_ok_and(|slot| !slot.confirm()) {}
+        while self.is_on_bus() && self.slot(table).is_ok_and(|slot| !slot.confirm(&|| self.is_on_bus())) {}
     }
 
-    /// An attempt to read the table failed; its rows stay.
+    /// An attempt to read the table failed; its rows stay. No effect once the service is not registered any more.
     pub fn fail(&self, table: &str, error: String) {
-        while let Ok(slot) = self.slot(table) {
+        while self.is_on_bus()
+            && let Ok(slot) = self.slot(table)
+        {
             // A table that failed before it ever came is one that the service has.
             let new = !slot.is_there() && slot.error().is_none();
-            if slot.fail(&error) {
+            if slot.fail(&error, &|| self.is_on_bus()) {
                 if new {
                     self.bus.reconcile_table(&self.core.name, table);
                 }
@@ -485,8 +498,10 @@ impl Service {
 
     /// The table's rows are from elsewhere than a reading, and of that time.
     pub(crate) fn outdate(&self, table: &str, error: &str, as_of: Option<jiff::Timestamp>) {
-        while let Ok(slot) = self.slot(table) {
-            if slot.outdate(error, as_of) {
+        while self.is_on_bus()
+            && let Ok(slot) = self.slot(table)
+        {
+            if slot.outdate(error, as_of, &|| self.is_on_bus()) {
                 return;
             }
         }
@@ -495,7 +510,7 @@ impl Service {
     /// The table is no more.
     pub fn end(&self, table: &str) {
         lock(&self.core.offered).remove(table);
-        if self.slot(table).is_ok_and(|slot| slot.end()) {
+        if self.is_on_bus() && self.slot(table).is_ok_and(|slot| slot.end(&|| self.is_on_bus())) {
             self.bus.reconcile_table(&self.core.name, table);
         }
     }
@@ -503,6 +518,9 @@ impl Service {
     /// The names of its tables, those that failed before they ever came included.
     #[must_use]
     pub fn tables(&self) -> Vec<String> {
+        if !self.is_on_bus() {
+            return Vec::new();
+        }
         let slots = self.bus.slots_of(&self.core.name);
         let known = slots.iter().filter(|s| s.is_there() || s.error().is_some());
         known.map(|s| s.address().table().to_owned()).collect()

@@ -100,6 +100,11 @@ pub(crate) enum Outcome {
     Forbidden,
 }
 
+/// Whoever says something of a table may, in this process.
+pub(crate) fn always() -> bool {
+    true
+}
+
 /// What a writer does to a table.
 pub(crate) enum Change<'a> {
     /// All its rows.
@@ -329,12 +334,12 @@ impl Slot {
                 self.announce(&mut writer, &applied, table.poll, &table.publisher);
                 self.compact_in(&mut writer);
                 drop(writer);
-                self.confirm();
+                self.confirm(&always);
             }
             Err(error) => {
                 drop(writer);
-                self.end();
-                self.fail(&error);
+                self.end(&always);
+                self.fail(&error, &always);
             }
         }
     }
@@ -412,55 +417,48 @@ impl Slot {
         }
     }
 
-    /// The rows were read and are what they were. `false`: the table has another place now.
-    pub(crate) fn confirm(&self) -> bool {
-        let views = {
-            let mut cell = self.cell();
-            if cell.retired {
-                return false;
-            }
-            cell.as_of = Some(Timestamp::now());
-            cell.error = None;
-            cell.views.clone()
-        };
-        views.iter().for_each(|view| _ = view.confirm());
-        true
+    /// The rows were read and are what they were, if who says so still `may` when it is its turn. `false`: the table has
+    /// another place now.
+    pub(crate) fn confirm(&self, may: &dyn Fn() -> bool) -> bool {
+        self.say(may, &|cell| (cell.as_of, cell.error) = (Some(Timestamp::now()), None))
     }
 
-    /// An attempt to read the rows failed. `false`: the table has another place now.
-    pub(crate) fn fail(&self, error: &str) -> bool {
-        let views = {
-            let mut cell = self.cell();
-            if cell.retired {
-                return false;
-            }
-            cell.error = Some(error.to_owned());
-            cell.views.clone()
-        };
-        views.iter().for_each(|view| _ = view.fail(error));
-        true
+    /// An attempt to read the rows failed. `may`, and the answer: as above.
+    pub(crate) fn fail(&self, error: &str, may: &dyn Fn() -> bool) -> bool {
+        self.say(may, &|cell| cell.error = Some(error.to_owned()))
     }
 
-    /// The rows are from elsewhere than a reading, of that time. `false`: the table has another place now.
-    pub(crate) fn outdate(&self, error: &str, as_of: Option<Timestamp>) -> bool {
+    /// The rows are from elsewhere than a reading, of that time. `may`, and the answer: as above.
+    pub(crate) fn outdate(&self, error: &str, as_of: Option<Timestamp>, may: &dyn Fn() -> bool) -> bool {
+        self.say(may, &|cell| (cell.error, cell.as_of) = (Some(error.to_owned()), as_of))
+    }
+
+    /// Says how true the rows are, here and in views.
+    fn say(&self, may: &dyn Fn() -> bool, how: &dyn Fn(&mut Cell)) -> bool {
         let views = {
             let mut cell = self.cell();
             if cell.retired {
                 return false;
             }
-            (cell.error, cell.as_of) = (Some(error.to_owned()), as_of);
+            if !may() {
+                return true;
+            }
+            how(&mut cell);
             cell.views.clone()
         };
-        views.iter().for_each(|view| _ = view.outdate(error, as_of));
+        views.iter().for_each(|view| _ = view.say(may, how));
         true
     }
 
     /// The table is no more; its subscribers stay.
-    pub(crate) fn end(&self) -> bool {
+    pub(crate) fn end(&self, may: &dyn Fn() -> bool) -> bool {
         let mut writer = self.turn();
+        if !may() {
+            return false;
+        }
         for fed in &mut writer.views {
             fed.bound = None;
-            fed.slot.end();
+            fed.slot.end(may);
         }
         writer.state = None;
         self.cell().clear()

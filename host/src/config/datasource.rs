@@ -10,6 +10,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use uuid::Uuid;
 
+/// No time of a datasource's is longer.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// A datasource: a named instance of a driver.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,7 +61,7 @@ impl Datasource {
         if !is_driver_id(&self.driver) {
             return Some(format!("{:?} is no driver id", self.driver));
         }
-        if self.deadline.is_zero() {
+        if self.deadline < Duration::from_millis(1) {
             return Some("a deadline of zero leaves no time for a poll".to_owned());
         }
         if self.max_rows == Some(0) || self.max_bytes == Some(0) {
@@ -66,6 +69,11 @@ impl Datasource {
         }
         if !self.poll.is_zero() && self.poll < Duration::from_millis(10) {
             return Some("polls less than 10 ms apart (0 polls on request only)".to_owned());
+        }
+        // As they are kept: other ones would come back changed.
+        let kept = |time: Duration| time.subsec_nanos().is_multiple_of(1_000_000) && time <= LONGEST;
+        if !kept(self.poll) || !kept(self.deadline) {
+            return Some("poll and deadline are whole milliseconds, and a year at most".to_owned());
         }
         let bad = self.addresses.iter().find(|address| !is_service_name(address));
         bad.map(|address| format!("address {address:?}: an address is words of A-Z a-z 0-9 _ - joined by dots"))
@@ -145,6 +153,15 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_as_they_can_be_kept() {
+        let problem = |poll: Duration| Datasource::new("files").poll(poll).problem();
+        assert_eq!(problem(Duration::from_millis(10)), None);
+        let text = Some("poll and deadline are whole milliseconds, and a year at most".to_owned());
+        assert_eq!(problem(Duration::from_micros(10_500)), text);
+        assert_eq!(problem(Duration::from_secs(u64::MAX)), text);
+    }
 
     #[test]
     fn one_rule_for_names() {

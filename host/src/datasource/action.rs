@@ -32,6 +32,9 @@ pub enum ActionError {
         /// Why.
         error: String,
     },
+    /// Its source is between two generations, or about to leave standby, for too long.
+    #[error("datasource {0:?} did not become active in time: its source is in standby")]
+    Standby(String),
     /// Another request came under the same id.
     #[error("request id {0:?} was used for another request: choose another id")]
     RequestId(String),
@@ -48,6 +51,16 @@ impl ActionError {
         let status = shared.status();
         Self::NotOpen { name: name.to_owned(), phase: status.phase.as_str(), error: status.error.clone() }
     }
+
+    /// Whether the source was not asked: to ask again does nothing twice.
+    pub(super) fn is_before(&self) -> bool {
+        match self {
+            Self::NotFound(_) | Self::NotOpen { .. } | Self::Standby(_) => true,
+            // No thread of its driver was free. Any other failure may have come after the action had effects.
+            Self::Failed(fault) => fault.kind == "busy",
+            Self::RequestId(_) | Self::Lost => false,
+        }
+    }
 }
 
 impl From<ActionError> for Fault {
@@ -56,6 +69,7 @@ impl From<ActionError> for Fault {
             ActionError::Failed(fault) => fault,
             ActionError::NotFound(_) => Self::new("not_found", error),
             ActionError::NotOpen { .. } => Self::new("not_open", error),
+            ActionError::Standby(_) => Self::new("standby", error),
             ActionError::RequestId(_) => Self::new("request_id_used", error),
             ActionError::Lost => Self::new("lost", error),
         }
@@ -108,8 +122,7 @@ pub(super) async fn run(
             Ok(Some(open)) => open,
             Ok(None) => return Err(ActionError::not_open(name, shared)),
             Err(_) => {
-                let text = format!("datasource {name:?} did not become active in time: its source is in standby");
-                return Err(ActionError::Failed(Fault::new("standby", text)));
+                return Err(ActionError::Standby(name.to_owned()));
             }
         };
         check(&open.generation.info.actions, &request)?;

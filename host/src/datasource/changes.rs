@@ -32,7 +32,7 @@ impl Datasources {
         check_name(&name)?;
         let (spec, secret) = self.fit(spec)?;
         self.free(&name)?;
-        self.addresses(&spec)?;
+        self.addresses(&name, &spec.addresses)?;
         let record = Record::new(&name, spec, ManagedBy::Api, secret);
         let document = record::write(&record, &self.inner.keyring)?;
         self.inner.store.create(document).await.map_err(|error| Refusal::of_store(&name, error))?;
@@ -63,24 +63,27 @@ impl Datasources {
             if record.managed_by == ManagedBy::File {
                 return Err(Refusal::DatasourceManagedByFile(name.to_owned()));
             }
-            if let Some(fault) = record.fault {
-                return Err(Refusal::DatasourceUnreadable { name: record.name, fault });
-            }
             if let Some(expected) = expected.filter(|expected| *expected != record.revision) {
                 let (name, found) = (name.to_owned(), record.revision);
                 return Err(Refusal::DatasourceRevisionConflict { name, expected, found });
+            }
+            if let Some(fault) = record.fault.clone().filter(|_| !change.sets_options()) {
+                // What can't be read would be written over.
+                return Err(Refusal::DatasourceUnreadable { name: name.to_owned(), fault });
             }
             let spec = change.apply(&record.spec);
             if let Some(problem) = spec.problem() {
                 return Err(Refusal::InvalidRequest(vec![problem]));
             }
-            self.addresses(&spec)?;
+            // Those that it has may have become a service's since: that is no reason to refuse another change.
+            let new: BTreeSet<String> = spec.addresses.difference(&record.spec.addresses).cloned().collect();
+            self.addresses(name, &new)?;
             // What the options are is of no interest to one that is only enabled or described anew.
             let (spec, secret) = match spec.options == record.spec.options {
                 true => (spec, record.secret.clone()),
                 false => self.fit(spec)?,
             };
-            if spec == record.spec {
+            if spec == record.spec && record.fault.is_none() {
                 break;
             }
             let next = record.to(spec, secret);
@@ -246,8 +249,8 @@ impl Datasources {
     }
 
     /// An address that others share is no service's name.
-    fn addresses(&self, spec: &Datasource) -> Result<(), Refusal> {
-        let taken = spec.addresses.iter().find(|address| self.inner.bus.has_service(address));
+    fn addresses(&self, name: &str, addresses: &BTreeSet<String>) -> Result<(), Refusal> {
+        let taken = addresses.iter().find(|address| *address == name || self.inner.bus.has_service(address));
         taken.map_or(Ok(()), |address| {
             Err(Refusal::InvalidRequest(vec![format!("address {address:?} is a service's own name: choose another")]))
         })
@@ -262,4 +265,94 @@ async fn whole<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static
 fn secrets(info: &DriverInfo, spec: &Datasource) -> BTreeSet<String> {
     let secret = info.options.iter().filter(|option| option.secret && spec.options.contains_key(&option.name));
     secret.map(|option| option.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::Bus;
+    use crate::datasource::secret::Keyring;
+    use crate::datasource::store::{MemoryStore, Store};
+    use crate::plugin::Catalog;
+    use std::time::Duration;
+
+    struct Bed {
+        folder: tempfile::TempDir,
+        bus: Bus,
+        store: Arc<MemoryStore>,
+    }
+
+    fn bed() -> Bed {
+        let folder = tempfile::tempdir().unwrap();
+        for key in ["ours", "other"] {
+            std::fs::create_dir(folder.path().join(key)).unwrap();
+        }
+        Bed { folder, bus: Bus::new("alpha"), store: Arc::new(MemoryStore::new()) }
+    }
+
+    impl Bed {
+        fn keyring(&self, name: &str) -> Keyring {
+            Keyring::open(&self.folder.path().join(name)).unwrap()
+        }
+
+        async fn keep(&self, record: &Record, keyring: &str) {
+            self.store.create(record::write(record, &self.keyring(keyring)).unwrap()).await.unwrap();
+        }
+
+        async fn start(&self) -> Datasources {
+            let (catalog, store) = (Arc::new(Catalog::new("info")), Arc::clone(&self.store) as Arc<dyn Store>);
+            let keep = self.folder.path().join("tables");
+            Datasources::start(&self.bus, &catalog, store, self.keyring("ours"), keep).await.unwrap()
+        }
+    }
+
+    fn record(spec: Datasource) -> Record {
+        Record::new("web", spec, ManagedBy::Api, BTreeSet::new())
+    }
+
+    #[tokio::test]
+    async fn inv14_a_record_that_cannot_be_read_is_not_written_over() {
+        let bed = bed();
+        let record = record(Datasource::new("files").option("path", "/srv"));
+        bed.keep(&record, "other").await;
+        let before = bed.store.get(record.id).await.unwrap();
+        let all = bed.start().await;
+        assert!(all.get("web").unwrap().record.fault.is_some());
+        let refused = all.change("web", &Change::enabled(false), None).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.code()), ("DatasourceUnreadable", 409), "{refused}");
+        assert_eq!(bed.store.get(record.id).await.unwrap(), before);
+        assert_eq!(all.remove("web", None).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_became_a_services_name_keeps_no_other_change() {
+        let bed = bed();
+        let addresses = BTreeSet::from(["shared".to_owned()]);
+        bed.keep(&record(Datasource { addresses, ..Datasource::new("files") }), "ours").await;
+        let all = bed.start().await;
+        let _service = bed.bus.register("shared").unwrap();
+        let changed = all.change("web", &Change::enabled(false), None).await.unwrap();
+        assert!(!changed.record.spec.enabled);
+        let own = Change::read(&serde_json::json!({"addresses": ["web"]})).unwrap();
+        assert_eq!(all.change("web", &own, None).await.unwrap_err().kind(), "InvalidDatasource");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_the_host_waits_for_nobody_for_ever() {
+        let all = bed().start().await;
+        let _turn = all.inner.turn.lock().await;
+        all.stop(Duration::from_secs(1)).await;
+    }
+
+    #[tokio::test]
+    async fn a_runner_that_was_lost_is_replaced() {
+        let bed = bed();
+        bed.keep(&record(Datasource::new("files")), "ours").await;
+        let all = bed.start().await;
+        let entry = all.find("web").unwrap();
+        entry.break_runner().await;
+        assert!(entry.is_lost());
+        all.synchronize().await.unwrap();
+        assert!(entry.runs() && !entry.is_lost() && bed.bus.has_service("web"));
+    }
 }

@@ -11,7 +11,7 @@ use super::synchronize::{Deed, plan};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -83,6 +83,10 @@ impl Datasources {
         }
         let entry = self.entries().by_id.get(&id).cloned();
         let have = entry.as_ref().map(|entry| entry.record());
+        if let Some(entry) = entry.as_ref().filter(|entry| entry.is_lost()) {
+            tracing::error!(datasource = entry.record().name, "the datasource's runner was lost: another one begins");
+            entry.end(Event::NoSource, &self.inner.changed);
+        }
         let runs = entry.as_ref().is_some_and(|entry| entry.runs());
         let deeds = plan(have.as_deref(), runs, want.as_ref());
         let (mut entry, want) = (entry, want.map(Arc::new));
@@ -120,6 +124,9 @@ impl Datasources {
         // Another may have the name by now.
         if entries.by_name.get(&record.name) == Some(&record.id) {
             entries.by_name.remove(&record.name);
+        } else {
+            // It could not be put on the bus under a name that was not free yet.
+            self.inner.wake.notify_one();
         }
         drop(entries);
         let (keep, id) = (Arc::clone(&self.inner.keep), record.id);
@@ -144,7 +151,9 @@ impl Datasources {
         action::expose(&service, &record.spec.driver, &self.inner.catalog, &shared);
         let told = interest::tell(record.name.clone(), Arc::clone(&shared), interest::listen(&service));
         let (catalog, seen) = (Arc::clone(&self.inner.catalog), Arc::clone(&shared));
-        let runner = Runner::new(record, Arc::clone(&service), catalog, seen, receiver, Arc::clone(&self.inner.keep));
+        let (record, records) = watch::channel(record);
+        let asked = (receiver, records);
+        let runner = Runner::new(Arc::clone(&service), catalog, seen, asked, Arc::clone(&self.inner.keep));
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = runner.run() => {}
@@ -154,7 +163,7 @@ impl Datasources {
                 } => {}
             }
         });
-        entry.begin(shared, Running { service, commands, task });
+        entry.begin(shared, Running { service, commands, record, task });
     }
 
     /// Lets runners end by themselves; the host's end waits for them.

@@ -12,6 +12,8 @@ use tokio::task::JoinHandle;
 pub(super) struct Running {
     pub(super) service: Arc<Service>,
     pub(super) commands: mpsc::UnboundedSender<Command>,
+    /// The record that it is to go by. Of many changes at once it follows the last.
+    pub(super) record: watch::Sender<Arc<Record>>,
     pub(super) task: JoinHandle<()>,
 }
 
@@ -56,6 +58,21 @@ impl Entry {
         self.state().running.is_some()
     }
 
+    /// Ends its runner as a panic would.
+    #[cfg(test)]
+    pub(super) async fn break_runner(&self) {
+        let task = self.state().running.as_ref().map(|running| running.task.abort_handle()).unwrap();
+        task.abort();
+        while !task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Whether its runner ended by itself, which none should: it panicked.
+    pub(super) fn is_lost(&self) -> bool {
+        self.state().running.as_ref().is_some_and(|running| running.task.is_finished())
+    }
+
     /// Notes the record as it is now.
     pub(super) fn note(&self, record: Arc<Record>) {
         let mut state = self.state();
@@ -77,8 +94,7 @@ impl Entry {
         if let Some(running) = &state.running {
             let record = &state.record;
             listen(&running.service, record);
-            // One that has ended has nothing to follow.
-            let _ = running.commands.send(Command::Follow(Arc::clone(record)));
+            running.record.send_replace(Arc::clone(record));
         }
     }
 

@@ -13,7 +13,7 @@ use busway_plugin_api::table::Batches;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -46,26 +46,44 @@ pub(super) struct Kept {
 #[derive(Debug)]
 pub(super) struct Keep {
     folder: PathBuf,
-    /// Those that were removed: a runner that has not ended yet keeps no more of them.
-    forgotten: Mutex<BTreeSet<Uuid>>,
+    /// Whose turn it is to write a datasource's files, and whether it was removed: a runner that has not ended yet keeps no
+    /// more of it then.
+    turns: Mutex<BTreeMap<Uuid, Arc<Mutex<bool>>>>,
 }
 
 impl Keep {
     /// In that folder, which is made when there is something to keep.
     pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder, forgotten: Mutex::default() }
+        Self { folder, turns: Mutex::default() }
     }
 
     fn of(&self, datasource: Uuid) -> PathBuf {
         self.folder.join(datasource.to_string())
     }
 
-    /// Keeps a table as it is now; on the disk when this returns. Waits for the disk.
-    pub(super) fn save(&self, datasource: Uuid, view: &TableView) -> io::Result<()> {
-        let forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
-        if forgotten.contains(&datasource) {
-            return Ok(());
+    fn turn(&self, datasource: Uuid) -> Arc<Mutex<bool>> {
+        Arc::clone(self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(datasource).or_default())
+    }
+
+    /// Keeps a table as it is when it is its turn, if it is there; on the disk when this returns. Waits for the disk, but for
+    /// no other datasource's.
+    pub(super) fn save(
+        &self,
+        datasource: Uuid,
+        view: impl FnOnce() -> Option<Arc<TableView>>,
+    ) -> io::Result<Option<Arc<TableView>>> {
+        let turn = self.turn(datasource);
+        let forgotten = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if *forgotten {
+            return Ok(None);
         }
+        // Not before: another may have kept a later state while this one waited.
+        let Some(view) = view() else { return Ok(None) };
+        self.write(datasource, &view)?;
+        Ok(Some(view))
+    }
+
+    fn write(&self, datasource: Uuid, view: &TableView) -> io::Result<()> {
         let folder = self.of(datasource);
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         let shape = &view.shape;
@@ -114,12 +132,20 @@ impl Keep {
 
     /// Nothing is kept of a datasource any more.
     pub(super) fn forget(&self, datasource: Uuid) {
-        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).insert(datasource);
-        self.clear(datasource);
+        let turn = self.turn(datasource);
+        let mut forgotten = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        *forgotten = true;
+        self.remove(datasource);
     }
 
     /// What was kept of a datasource is gone; it may keep something again.
     pub(super) fn clear(&self, datasource: Uuid) {
+        let turn = self.turn(datasource);
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.remove(datasource);
+    }
+
+    fn remove(&self, datasource: Uuid) {
         if let Err(error) = absent_is_fine(fs::remove_dir_all(self.of(datasource))) {
             tracing::warn!(%datasource, %error, "kept tables can't be removed");
         }
@@ -129,7 +155,7 @@ impl Keep {
     pub(super) fn retain(&self, datasources: &BTreeSet<Uuid>) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         let ids = entries.filter_map(|entry| Uuid::try_parse(entry.ok()?.file_name().to_str()?).ok());
-        ids.filter(|id| !datasources.contains(id)).for_each(|id| self.clear(id));
+        ids.filter(|id| !datasources.contains(id)).for_each(|id| self.remove(id));
     }
 }
 
@@ -186,7 +212,7 @@ mod tests {
         let long = "ä".repeat(127);
         let rows = [Row { id: 1, name: Some("one".to_owned()) }, Row { id: 2, name: None }];
         for (table, rows) in [("rows", &rows[..]), (&long, &rows[..1]), ("none", &[])] {
-            keep.save(id, &view(table, rows)).unwrap();
+            keep.save(id, || Some(view(table, rows))).unwrap();
         }
         let mut kept = keep.load(id);
         kept.sort_by(|a, b| a.table.cmp(&b.table));
@@ -210,12 +236,35 @@ mod tests {
         let keep = Keep::new(folder.path().join("tables"));
         let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
         let table = view("rows", &[]);
-        keep.save(one, &table).unwrap();
-        keep.save(two, &table).unwrap();
+        keep.save(one, || Some(Arc::clone(&table))).unwrap();
+        keep.save(two, || Some(Arc::clone(&table))).unwrap();
         keep.forget(one);
-        keep.save(one, &table).unwrap();
+        keep.save(one, || Some(Arc::clone(&table))).unwrap();
         assert!(keep.load(one).is_empty());
         keep.retain(&BTreeSet::from([one]));
         assert!(keep.load(two).is_empty());
+    }
+
+    #[test]
+    fn what_waits_for_its_turn_is_kept_as_it_is_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let keep = Arc::new(Keep::new(folder.path().to_owned()));
+        let id = Uuid::new_v4();
+        let bus = Bus::new("alpha");
+        let service = bus.register("web").unwrap();
+        let put = |rows: &[Row]| drop(service.publish(&TableSpec::of::<Row>("t").key(["id"]), rows).unwrap());
+        let now = || bus.table(&Address::new("web", "t").unwrap());
+        put(&[]);
+        let turn = keep.turn(id);
+        let held = turn.lock().unwrap();
+        std::thread::scope(|scope| {
+            let slow = scope.spawn(|| keep.save(id, now).unwrap());
+            // Others are not held up.
+            keep.save(Uuid::new_v4(), now).unwrap();
+            put(&[Row { id: 1, name: None }]);
+            drop(held);
+            assert_eq!(slow.join().unwrap().unwrap().rows.num_rows(), 1);
+        });
+        assert_eq!(keep.load(id)[0].rows.num_rows(), 1);
     }
 }

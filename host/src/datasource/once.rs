@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 /// So many requests are remembered.
 const REMEMBERED: usize = 10_000;
-/// So many bytes of answers: the oldest are forgotten first.
+/// So many bytes of requests and their answers: the oldest are forgotten first.
 const BYTES: usize = 16 << 20;
 
 type Outcome = Result<Value, ActionError>;
@@ -73,20 +73,27 @@ impl Once {
         if new {
             let (once, id) = (Arc::clone(self), id.to_owned());
             tokio::spawn(async move {
-                let outcome = work.await;
+                // A panic was logged where it happened.
+                let outcome = tokio::spawn(work).await.unwrap_or(Err(ActionError::Lost));
                 once.end(id, &slot, outcome);
             });
         }
         match ended.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or(Err(ActionError::Lost)),
-            // Its task panicked: the sender is gone.
+            // The sender lives in the slot.
             Err(_) => Err(ActionError::Lost),
         }
     }
 
     fn end(&self, id: String, slot: &Slot, outcome: Outcome) {
-        let began = !matches!(outcome, Err(ActionError::NotFound(_) | ActionError::NotOpen { .. }));
-        let size = id.len() + outcome.as_ref().map_or(0, |value| value.to_string().len());
+        let began = !matches!(&outcome, Err(error) if error.is_before());
+        let said = match &outcome {
+            Ok(value) => value.to_string().len(),
+            Err(error) => error.to_string().len(),
+        };
+        // What was asked is kept, too.
+        let asked = serde_json::to_vec(&slot.asks.1).map_or(0, |json| json.len());
+        let size = id.len() + said + asked;
         let mut state = self.state();
         if began {
             state.bytes += size;
@@ -154,6 +161,40 @@ mod tests {
         assert_eq!(run(Err(closed.clone())).await, Err(closed));
         assert_eq!(run(Err(failed.clone())).await, Err(failed.clone()));
         assert_eq!(run(Ok(json!(1))).await, Err(failed));
+    }
+
+    #[tokio::test]
+    async fn one_that_met_a_source_in_between_two_is_tried_again() {
+        let (once, id) = (Arc::new(Once::default()), Uuid::new_v4());
+        let run = |outcome: Outcome| once.run(id, "a", request("x"), async move { outcome });
+        let busy = ActionError::Failed(crate::bus::Fault::new("busy", "no thread is free"));
+        for early in [ActionError::Standby("web".to_owned()), busy] {
+            assert_eq!(run(Err(early.clone())).await, Err(early));
+        }
+        assert_eq!(run(Ok(json!(1))).await, Ok(json!(1)));
+    }
+
+    #[tokio::test]
+    async fn one_whose_work_panics_is_answered() {
+        let (once, id) = (Arc::new(Once::default()), Uuid::new_v4());
+        let run = || {
+            let ended = once.run(id, "a", request("x"), async { panic!("on purpose") });
+            tokio::time::timeout(std::time::Duration::from_secs(5), ended)
+        };
+        assert_eq!(run().await, Ok(Err(ActionError::Lost)));
+        assert_eq!(run().await, Ok(Err(ActionError::Lost)));
+    }
+
+    #[tokio::test]
+    async fn large_requests_are_not_all_kept() {
+        let (once, id) = (Arc::new(Once::default()), Uuid::new_v4());
+        let large = "x".repeat(BYTES / 4);
+        for name in ["a", "b", "c", "d", "e"] {
+            let request = ExecuteRequest { positional: vec![json!(large)], ..request("x") };
+            once.run(id, name, request, async { Ok(json!(1)) }).await.unwrap();
+        }
+        let state = once.state();
+        assert!(state.slots.len() < 4 && state.bytes <= BYTES, "{}: {}", state.slots.len(), state.bytes);
     }
 
     #[tokio::test]

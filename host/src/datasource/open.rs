@@ -74,6 +74,8 @@ impl SourceError {
 /// A source, its generation, and its door to the tables.
 pub(super) struct Open {
     pub(super) generation: Arc<Generation>,
+    /// What it was opened by.
+    pub(super) record: Arc<Record>,
     pub(super) ingest: Arc<Ingest>,
     /// The tables that it says it has.
     tables: Mutex<Vec<TableInfo>>,
@@ -91,7 +93,7 @@ impl std::fmt::Debug for Open {
 impl Open {
     /// Opens a source in standby.
     pub(super) async fn new(
-        record: &Record,
+        record: &Arc<Record>,
         service: &Arc<Service>,
         generation: Arc<Generation>,
         shared: &Shared,
@@ -109,7 +111,9 @@ impl Open {
         let source = source.map_err(|error| ingest.clean(error))?;
         generation.sources.fetch_add(1, Ordering::Relaxed);
         let tables = Mutex::new(generation.info.tables.clone());
-        let open = Self { generation, ingest, tables, source: Mutex::new(Some(source)), calls: AtomicU64::new(2) };
+        let record = Arc::clone(record);
+        let open =
+            Self { generation, record, ingest, tables, source: Mutex::new(Some(source)), calls: AtomicU64::new(2) };
         if let Err(error) = open.learn_tables().await {
             match error.is_hung() {
                 true => Arc::new(open).leak(),

@@ -13,6 +13,10 @@ pub const POLL_TIME: &str = "poll_time";
 /// The predecessor's name for whether its last tables are kept.
 pub const PERSIST_DATA: &str = "persist_data";
 
+/// Lists and objects in an option are within each other at most so often: most readers of JSON end at 127 levels, and
+/// records and answers put some around it.
+const DEEPEST: usize = 100;
+
 /// The options as their types are declared: a text for another type is read as one, since simple clients send texts.
 /// Nulls are left out. Defaults are not filled in: the driver's next version may have others.
 ///
@@ -37,7 +41,9 @@ pub(crate) fn typed(declared: &[OptionInfo], given: &Map<String, Value>) -> Resu
         values.insert(name.clone(), value);
         fitting.insert(name.clone(), fits);
     }
-    let found = problems(declared, &fitting);
+    let mut found = problems(declared, &fitting);
+    let deep = values.iter().filter(|(_, value)| !is_flat(value, DEEPEST));
+    found.extend(deep.map(|(name, _)| format!("option {name:?} has lists or objects more than {DEEPEST} deep")));
     if found.is_empty() {
         return Ok(values);
     }
@@ -102,7 +108,9 @@ pub fn shown(record: &Record, declared: Option<&[OptionInfo]>) -> Map<String, Va
         // Nobody can say which are: none is shown.
         None => true,
     };
-    let options = complete(declared.unwrap_or_default(), &record.spec.options);
+    let mut options = complete(declared.unwrap_or_default(), &record.spec.options);
+    // What is hidden stands for a value that was set: sent back, it keeps that. A default stands for nothing.
+    options.retain(|name, _| record.spec.options.contains_key(name) || !secret(name));
     let show = |(name, value): (String, Value)| if secret(&name) { (name, Value::from(HIDDEN)) } else { (name, value) };
     options.into_iter().map(show).collect()
 }
@@ -125,6 +133,16 @@ fn any_of(kind: &str) -> Value {
         "array" => Value::Array(Vec::new()),
         "object" => Value::Object(Map::new()),
         _ => Value::from(""),
+    }
+}
+
+/// Whether lists and objects are within each other at most so often.
+fn is_flat(value: &Value, deepest: usize) -> bool {
+    let within = |value: &Value| deepest > 0 && is_flat(value, deepest - 1);
+    match value {
+        Value::Array(values) => values.iter().all(within),
+        Value::Object(map) => map.values().all(within),
+        _ => true,
     }
 }
 
@@ -196,6 +214,20 @@ mod tests {
     }
 
     #[test]
+    fn an_option_is_no_deeper_than_records_and_answers_can_be() {
+        for (depth, kept) in [(101, true), (102, false), (127, false)] {
+            let text = "[".repeat(depth) + &"]".repeat(depth);
+            let value: Value = serde_json::from_str(&text).unwrap();
+            for value in [json!(text), value] {
+                let error = check(json!({"path": "x", "names": value})).err().map(|e| e.to_string());
+                let wanted =
+                    "Invalid driver options: option \"names\" has lists or objects more than 100 deep".to_owned();
+                assert_eq!(error, (!kept).then_some(wanted), "{depth}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_read_later_is_checked_later() {
         let given = json!({"path": "${env:HOME}/x", "depth": "${env:DEPTH}", "password": "${file:/run/secret}"});
         assert_eq!(check(given.clone()), Ok(given));
@@ -254,6 +286,13 @@ mod tests {
             show(none, Some(&declared)),
             json!({"path": "x", "password": "<hidden>", "passwrd": "<hidden>", "depth": 3})
         );
+        let default: Vec<OptionInfo> = serde_json::from_value(json!([
+            {"name": "path", "type": "string"}, {"name": "password", "type": "string"}, {"name": "passwrd", "type": "string"},
+            {"name": "token", "type": "string", "secret": true, "default": "well-known"},
+        ]))
+        .unwrap();
+        let unset = show(Default::default(), Some(&default));
+        assert_eq!(unset.get("token"), None, "sent back, it would be taken for the value");
         assert_eq!(show(known, Some(&declared))["path"], "<hidden>", "it was secret when it was set");
         let all = json!({"path": "<hidden>", "password": "<hidden>", "passwrd": "<hidden>"});
         assert_eq!(show(Default::default(), None), all);

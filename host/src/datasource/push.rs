@@ -6,9 +6,10 @@ use super::keep::Keep;
 use super::open::{Open, SourceError};
 use super::runner::{Shared, Status};
 use super::set::Datasources;
-use crate::bus::Fault;
+use crate::bus::{Fault, TableView};
 use crate::plugin::CallError;
 use crate::table::Shape;
+use arrow_array::RecordBatch;
 use arrow_row::{RowConverter, SortField};
 use arrow_schema::ffi::FFI_ArrowSchema;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
@@ -68,10 +69,8 @@ impl Written {
         self.open.ingest.write(update).map_err(failed)?;
         self.shared.change(Status::written);
         // What a client was told is written is there after any end.
-        if let Some((keep, id)) = &self.keep
-            && let Some(view) = self.open.ingest.view(&self.table)
-        {
-            keep.save(*id, &view).map_err(|error| {
+        if let Some((keep, id)) = &self.keep {
+            keep.save(*id, || self.open.ingest.view(&self.table)).map_err(|error| {
                 let text = format!("the rows are in the table, but they could not be kept on the disk: {error}");
                 ActionError::Failed(Fault::new("not_kept", text))
             })?;
@@ -165,16 +164,19 @@ impl Datasources {
     }
 }
 
-/// Begins the tables that clients write, without rows; those that are there go on.
+/// Begins the tables that clients write, without rows; those that are there go on, unless their rows don't fit the columns
+/// and the key as they are declared now.
 pub(super) fn begin(open: &Open) {
     for info in open.tables().iter().filter(|info| info.pushed) {
-        if open.ingest.has(&info.name) {
-            open.ingest.adopt(&info.name);
-            continue;
-        }
         let begun = shape(info).map_err(|e| e.to_string()).and_then(|shape| {
+            let there = open.ingest.view(&info.name);
+            if there.as_ref().is_some_and(|view| *view.shape == shape) {
+                open.ingest.adopt(&info.name);
+                return Ok(());
+            }
+            let rows = there.and_then(|view| fitting(&view, &shape));
             let Shape { schema, key, topic, description } = shape;
-            let change = Change::Snapshot(Batches::empty(schema));
+            let change = Change::Snapshot(rows.unwrap_or_else(|| Batches::empty(schema)));
             let update = Update { table: info.name.clone(), key, topic, description, change };
             open.ingest.write(update).map_err(|e| e.to_string())
         });
@@ -182,6 +184,20 @@ pub(super) fn begin(open: &Open) {
             tracing::warn!(driver = open.generation.info.id, table = info.name, error, "a table for clients can't be");
         }
     }
+}
+
+/// The rows of a table that was declared otherwise, if it had the same columns and key.
+fn fitting(view: &TableView, shape: &Shape) -> Option<Batches> {
+    let alike = |(a, b): (&Arc<Field>, &Arc<Field>)| {
+        (a.name(), a.data_type(), a.is_nullable()) == (b.name(), b.data_type(), b.is_nullable())
+    };
+    let (old, new) = (view.shape.schema.fields(), shape.schema.fields());
+    if view.shape.key != shape.key || old.len() != new.len() || !old.iter().zip(new).all(alike) {
+        return None;
+    }
+    let one = |batch: RecordBatch| RecordBatch::try_new(Arc::clone(&shape.schema), batch.columns().to_vec());
+    let batches = view.rows.batches().map(one).collect::<Result<_, _>>().ok()?;
+    Some(Batches { schema: Arc::clone(&shape.schema), batches })
 }
 
 fn failed(error: CallError) -> ActionError {

@@ -48,14 +48,12 @@ pub enum Refusal {
     /// The configuration file says what it is: that is where to change it.
     #[error("Datasource {0} is managed by the configuration file: change it there, and reload the file")]
     DatasourceManagedByFile(String),
-    /// Its record can't be read in full: what is not changed would be lost.
-    #[error(
-        "Datasource {name} can't be changed: {fault}; put back what it was written with, or remove it and create it anew"
-    )]
+    /// What is kept of it can't be read, so what would be left of it is not known.
+    #[error("Datasource {name} can't be changed: {fault}; mend that, or set its whole config anew, or remove it")]
     DatasourceUnreadable {
-        /// Its name.
+        /// The datasource.
         name: String,
-        /// Why.
+        /// Why it can't be read.
         fault: String,
     },
     /// Somebody else changed it first.
@@ -93,8 +91,8 @@ impl Refusal {
             Self::MissingRequiredConfigOptions(_) => "MissingRequiredConfigOptions",
             Self::DatasourceCreationError(_) => "DatasourceCreationError",
             Self::DatasourceManagedByFile(_) => "DatasourceManagedByFile",
-            Self::DatasourceUnreadable { .. } => "DatasourceUnreadable",
             Self::DatasourceRevisionConflict { .. } => "DatasourceRevisionConflict",
+            Self::DatasourceUnreadable { .. } => "DatasourceUnreadable",
             Self::Store(_) => "StoreUnavailable",
             Self::DriversNotKnown(_) => "DriversNotKnown",
             Self::Seal(_) => "SealFailed",

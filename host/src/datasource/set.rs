@@ -188,8 +188,12 @@ impl Datasources {
     /// Ends calls in flight, closes every source, and waits for that, at most `limit`.
     pub async fn stop(&self, limit: Duration) {
         self.inner.stopping.send_replace(true);
+        let until = tokio::time::Instant::now() + limit;
         // Whoever changes something now is waited for: no runner begins after this.
-        let _turn = self.inner.turn.lock().await;
+        let turn = tokio::time::timeout_at(until, self.inner.turn.lock()).await;
+        if turn.is_err() {
+            tracing::warn!(?limit, "somebody changes datasources for ever: not waited for");
+        }
         let entries: Vec<Arc<Entry>> = self.entries().by_id.values().cloned().collect();
         let stop = |entry: &Arc<Entry>| entry.end(super::runner::Event::Stopped, &self.inner.changed);
         let mut tasks: Vec<JoinHandle<()>> = entries.iter().filter_map(stop).collect();
@@ -200,7 +204,7 @@ impl Datasources {
                 let _ = task.await;
             }
         };
-        if tokio::time::timeout(limit, ended).await.is_err() {
+        if tokio::time::timeout_at(until, ended).await.is_err() {
             tracing::warn!(?limit, "sources did not close in time: left behind");
         }
     }

@@ -5,6 +5,7 @@ use super::error::{Body, Error};
 use super::predecessor::find;
 use crate::datasource::{Change, Draft, Refusal, View, shown};
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State as Extract};
 use axum::http::header::{ETAG, IF_MATCH, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
@@ -47,6 +48,7 @@ fn show(state: &State, view: &View) -> Map<String, Value> {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Selection {
     /// Only these keys, joined by commas.
     fields: Option<String>,
@@ -94,10 +96,15 @@ fn expected(headers: &HeaderMap) -> Result<Option<u64>, Error> {
     })
 }
 
-pub(super) async fn list(
-    Extract(state): Extract<State>,
-    Query(selection): Query<Selection>,
-) -> Result<Json<Value>, Error> {
+type Given = Result<Query<Selection>, QueryRejection>;
+
+fn selection(given: Given) -> Result<Selection, Error> {
+    let Query(selection) = given.map_err(|e| Error::bad_request(e.body_text()))?;
+    Ok(selection)
+}
+
+pub(super) async fn list(Extract(state): Extract<State>, given: Given) -> Result<Json<Value>, Error> {
+    let selection = selection(given)?;
     let all = state.datasources.list();
     let all: Vec<Value> = all.iter().map(|view| selection.of(show(&state, view))).collect::<Result<_, _>>()?;
     Ok(Json(json!({"results": all})))
@@ -106,8 +113,9 @@ pub(super) async fn list(
 pub(super) async fn get(
     Extract(state): Extract<State>,
     Path(ds): Path<String>,
-    Query(selection): Query<Selection>,
+    given: Given,
 ) -> Result<Response, Error> {
+    let selection = selection(given)?;
     let view = find(&state, &ds)?;
     Ok(answer(StatusCode::OK, &view, selection.of(show(&state, &view))?))
 }

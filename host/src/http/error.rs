@@ -55,10 +55,13 @@ impl From<ActionError> for Error {
         let (status, kind) = match &error {
             ActionError::NotFound(_) => (StatusCode::NOT_FOUND, "DatasourceNotFound"),
             ActionError::NotOpen { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_open"),
+            ActionError::Standby(_) => (StatusCode::SERVICE_UNAVAILABLE, "standby"),
             ActionError::RequestId(_) => (StatusCode::CONFLICT, "request_id_used"),
             ActionError::Lost => (StatusCode::INTERNAL_SERVER_ERROR, "lost"),
-            // It is about to be over.
-            ActionError::Failed(fault) if ["standby", "busy", "cancelled"].contains(&fault.kind.as_str()) => {
+            // It is about to be over; or the disk is full, which an operator ends.
+            ActionError::Failed(fault)
+                if ["standby", "busy", "cancelled", "not_kept"].contains(&fault.kind.as_str()) =>
+            {
                 (StatusCode::SERVICE_UNAVAILABLE, fault.kind.as_str())
             }
             ActionError::Failed(fault) if fault.kind == "timed_out" => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),

@@ -5,7 +5,7 @@ use super::sequencer::Sequencer;
 use super::wire::{self, WireShape, Word};
 use crate::bus::address::Address;
 use crate::bus::registry::Remote;
-use crate::bus::slot::{Change, Outcome, Slot};
+use crate::bus::slot::{Change, Outcome, Slot, always};
 use crate::bus::table_view::Publisher;
 use crate::bus::view::View;
 use crate::table::{Epoch, Limits, Step};
@@ -163,7 +163,7 @@ impl Copies {
         } else if copy.steps.gone(Epoch(epoch)) {
             // Also when what is shown was not to be trusted, and its successor was waited for.
             copy.pull = None;
-            copy.slot.end();
+            copy.slot.end(&always);
         }
         copy.ask(feed, self.timing, &mut self.next, now, out);
     }
@@ -288,7 +288,7 @@ impl Copy {
     fn distrust(&mut self, why: String, now: Instant) {
         tracing::warn!(table = %self.slot.address(), why, "a copy of another node's table begins anew");
         self.pull = None;
-        self.slot.fail(&why);
+        self.slot.fail(&why, &always);
         self.steps.distrust(self.patience.max(now));
         self.patience = now + crate::bus::resync::PAUSE;
     }

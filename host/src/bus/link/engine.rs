@@ -127,7 +127,7 @@ impl Engine {
         for slot in ended {
             // One whose service is not there any more was ended with it; it may be this node's already.
             if bus.is_elsewhere(slot.address().service()) {
-                slot.end();
+                slot.end(&crate::bus::slot::always);
             }
             bus.tidy(&slot);
         }

@@ -385,3 +385,23 @@ async fn a_damaged_message_does_not_end_the_link() {
     publish(&service, "t", &[(2, 2)]);
     consumer.sees("web/t", &[(2, 2)]).await;
 }
+
+#[tokio::test]
+async fn who_was_unregistered_says_nothing_of_the_next_ones_tables() {
+    let bus = Bus::new("n0");
+    let old = bus.register("web").unwrap();
+    publish(&old, "t", &[(1, 1)]);
+    old.unregister();
+    let new = bus.register("web").unwrap();
+    publish(&new, "t", &[(2, 2)]);
+    old.fail("t", "the old one was cancelled".to_owned());
+    old.fail("u", "the old one was cancelled".to_owned());
+    assert!(new.is_well("t"), "{:?}", bus.table(&Address::new("web", "t").unwrap()).unwrap().error);
+    assert_eq!(new.tables(), ["t"]);
+    new.fail("t", "truly".to_owned());
+    old.confirm("t");
+    old.outdate("t", "old", None);
+    assert_eq!(bus.table(&Address::new("web", "t").unwrap()).unwrap().error.as_deref(), Some("truly"));
+    old.end("t");
+    assert!(new.has("t") && !old.has("t") && old.tables().is_empty());
+}

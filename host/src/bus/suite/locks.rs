@@ -2,6 +2,7 @@
 
 use super::breaks::within_seconds;
 use super::*;
+use crate::bus::slot::always;
 use crate::bus::{Policy, SubscribeOptions, View};
 use std::sync::mpsc;
 
@@ -150,13 +151,13 @@ fn what_is_said_of_a_place_that_was_given_up_is_refused_and_said_of_the_next() {
     let place = bus.slots_of("web").remove(0);
     drop(subscription);
     assert!(bus.slots_of("web").is_empty());
-    assert!(!place.fail("lost") && !place.confirm(), "who had it at hand would be heard by nobody");
+    assert!(!place.fail("lost", &always) && !place.confirm(&always), "who had it at hand would be heard by nobody");
     service.fail("t", "it is not there".to_owned());
     assert_eq!(bus.slots_of("web")[0].error().as_deref(), Some("it is not there"));
     // One that is worked on stays.
     let place = bus.slot(&address("web/u"), &View::default());
     let held = place.hold();
     drop(bus.subscribe(address("web/u")));
-    assert!(place.fail("heard"));
+    assert!(place.fail("heard", &always));
     drop(held);
 }

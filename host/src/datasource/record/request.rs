@@ -109,6 +109,11 @@ impl Change {
         Self { enabled: Some(enabled), ..Self::default() }
     }
 
+    /// Whether it sets or unsets options.
+    pub(crate) fn sets_options(&self) -> bool {
+        !self.config.is_empty()
+    }
+
     /// What becomes of it.
     #[must_use]
     pub fn apply(&self, to: &Datasource) -> Datasource {

@@ -1,7 +1,7 @@
 //! A datasource whose last tables are kept on disk: what a runner does for that.
 
 use super::Runner;
-use crate::bus::Address;
+use crate::bus::{Address, ServiceState, TableView};
 use crate::datasource::keep::Keep;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +49,8 @@ impl Runner {
             let error = format!("kept from before the host started{since}: the source has not been read since");
             self.service.outdate(&kept.table, &error, kept.as_of);
             self.shared.restored.insert(&kept.table);
+            // Its file goes when it does, though it was not written in this life.
+            self.keeping.saved.insert(kept.table, (0, 0));
         }
     }
 
@@ -60,19 +62,28 @@ impl Runner {
         }
         self.keeping.due = Some(Instant::now() + SELDOM);
         let tables = self.service.tables();
+        if self.service.state() != ServiceState::Running {
+            // It ends: that its tables are no more is no reason to forget them.
+            return;
+        }
         for table in &tables {
             // What is from the disk is there.
             let address =
                 Address::new(self.service.name(), table).ok().filter(|_| !self.shared.restored.contains(table));
-            let Some(view) = address.and_then(|address| self.service.bus().table(&address)) else { continue };
-            let position = (view.epoch.0, view.to);
-            if self.keeping.saved.get(table) == Some(&position) {
+            let Some(address) = address else { continue };
+            let (service, known) = (Arc::clone(&self.service), self.keeping.saved.get(table).copied());
+            let view = move || {
+                let view = service.bus().table(&address);
+                view.filter(|view| view.publisher.instance == service.instance() && known != Some(position(view)))
+            };
+            if view().is_none() {
                 continue;
             }
             let (keep, id) = (Arc::clone(&self.keeping.keep), self.record.id);
-            let saved = tokio::task::spawn_blocking(move || keep.save(id, &view)).await;
+            let saved = tokio::task::spawn_blocking(move || keep.save(id, view)).await;
             match saved.unwrap_or_else(|panic| Err(std::io::Error::other(panic.to_string()))) {
-                Ok(()) => drop(self.keeping.saved.insert(table.clone(), position)),
+                Ok(None) => {}
+                Ok(Some(view)) => drop(self.keeping.saved.insert(table.clone(), position(&view))),
                 Err(error) => {
                     tracing::warn!(datasource = self.service.name(), table, %error, "a table could not be kept: tried again");
                 }
@@ -88,16 +99,21 @@ impl Runner {
     }
 
     /// The record says anew whether tables are kept.
-    pub(super) fn keep_or_not(&mut self, before: bool) {
+    pub(super) async fn keep_or_not(&mut self, before: bool) {
         match (before, self.record.spec.persist_data) {
             (false, true) => self.keeping.due = Some(Instant::now() + SOON),
             (true, false) => {
                 self.keeping.due = None;
                 self.keeping.saved.clear();
                 let (keep, id) = (Arc::clone(&self.keeping.keep), self.record.id);
-                tokio::task::spawn_blocking(move || keep.clear(id));
+                // Waited for: what is kept again later must not go.
+                drop(tokio::task::spawn_blocking(move || keep.clear(id)).await);
             }
             _ => {}
         }
     }
+}
+
+fn position(view: &TableView) -> (u64, u64) {
+    (view.epoch.0, view.to)
 }

@@ -25,7 +25,7 @@ use schedule::Schedule;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use switch::Prepared;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 /// So few rows are compared at once: handing them to another thread costs more.
@@ -41,8 +41,6 @@ pub(super) enum Command {
     Commit(oneshot::Sender<()>),
     /// Go on with what was there before.
     Abort(oneshot::Sender<()>),
-    /// Go by this record from now on: what it changes is applied by opening beside and switching.
-    Follow(Arc<Record>),
     /// Close the source and end, since that happened.
     Stop(Event),
 }
@@ -53,7 +51,11 @@ pub(super) struct Runner {
     catalog: Arc<Catalog>,
     shared: Arc<Shared>,
     commands: mpsc::UnboundedReceiver<Command>,
+    /// The record as it is now; `record` is the one that is gone by.
+    records: watch::Receiver<Arc<Record>>,
     schedule: Schedule,
+    /// Of attempts to apply a changed record.
+    changing: Schedule,
     /// When the next poll is due, or the next attempt to open.
     due: Option<Instant>,
     /// When the next attempt is due to apply a changed record, which the source that is open does not follow yet.
@@ -64,16 +66,17 @@ pub(super) struct Runner {
 
 impl Runner {
     pub(super) fn new(
-        record: Arc<Record>,
         service: Arc<Service>,
         catalog: Arc<Catalog>,
         shared: Arc<Shared>,
-        commands: mpsc::UnboundedReceiver<Command>,
+        (commands, mut records): (mpsc::UnboundedReceiver<Command>, watch::Receiver<Arc<Record>>),
         keep: Arc<Keep>,
     ) -> Self {
+        let record = Arc::clone(&records.borrow_and_update());
         let schedule = Schedule::new(record.id.as_u64_pair().1);
+        let changing = Schedule::new(record.id.as_u64_pair().0);
         let (due, behind, prepared, keeping) = (None, None, None, Keeping::new(keep));
-        Self { record, service, catalog, shared, commands, schedule, due, behind, prepared, keeping }
+        Self { record, service, catalog, shared, commands, records, schedule, changing, due, behind, prepared, keeping }
     }
 
     pub(super) async fn run(mut self) {
@@ -94,8 +97,16 @@ impl Runner {
                     Some(Command::Stop(event)) => break event,
                     Some(command) => Box::pin(self.obey(command)).await,
                 },
+                // Not while a reload is under way: what it prepared is of the record as it was.
+                Ok(()) = self.records.changed(), if !busy => {
+                    let record = Arc::clone(&self.records.borrow_and_update());
+                    Box::pin(self.follow(record)).await;
+                }
                 // The node outlives its runners, so the catalog does too.
-                _ = catalog.changed(), if !open && !busy => Box::pin(self.start()).await,
+                _ = catalog.changed(), if !busy => match open {
+                    true => Box::pin(self.keep_up()).await,
+                    false => Box::pin(self.start()).await,
+                },
                 () = until(behind), if open && !busy => Box::pin(self.catch_up()).await,
                 () = until(due), if !busy => match open {
                     true => Box::pin(self.poll(PollRequest::default())).await,
@@ -187,6 +198,10 @@ impl Runner {
 
     async fn poll(&mut self, request: PollRequest) {
         let Some(open) = self.shared.open() else { return };
+        // It was told to end while the source was being opened: nobody waits for what this would give.
+        if self.commands.is_closed() {
+            return;
+        }
         let all = request.tables.is_none();
         if all {
             self.plan();
@@ -231,21 +246,35 @@ impl Runner {
         if let Err(error) = open.learn_tables().await {
             tracing::debug!(datasource = self.service.name(), %error, "the source does not say which tables it has");
         }
-        let declared = open.tables();
-        let idle: BTreeSet<&String> =
-            declared.iter().filter(|t| t.lazy && !self.service.is_wanted(&t.name)).map(|t| &t.name).collect();
-        for table in idle.iter().filter(|table| self.service.has(table)) {
+        for table in self.idle(open).iter().filter(|table| self.service.has(table)) {
             self.service.end(table);
         }
-        for table in &idle {
-            // Patterns meet it before anybody reads it.
-            if let Err(error) = self.service.offer(table) {
+        // Who came in the meantime was not told of what ended: it is polled.
+        self.offer_idle(open);
+        self.awake(open, request)
+    }
+
+    /// The tables that are polled only while somebody subscribes to them, and that nobody does.
+    fn idle(&self, open: &Open) -> BTreeSet<String> {
+        let declared = open.tables().into_iter();
+        declared.filter(|t| t.lazy && !self.service.is_wanted(&t.name)).map(|t| t.name).collect()
+    }
+
+    /// Patterns meet such a table before anybody reads it.
+    fn offer_idle(&self, open: &Open) {
+        for table in self.idle(open) {
+            if let Err(error) = self.service.offer(&table) {
                 tracing::warn!(datasource = self.service.name(), %error, "a table that can't be one");
             }
         }
-        let known = self.service.tables();
-        let all: BTreeSet<&String> = declared.iter().map(|t| &t.name).chain(&known).collect();
-        PollRequest { tables: Some(all.difference(&idle).map(|table| (*table).clone()).collect()), ..request }
+    }
+
+    /// A poll of all tables but those.
+    fn awake(&self, open: &Open, request: PollRequest) -> PollRequest {
+        let idle = self.idle(open);
+        let declared = open.tables().into_iter().map(|t| t.name);
+        let all: BTreeSet<String> = declared.chain(self.service.tables()).filter(|t| !idle.contains(t)).collect();
+        PollRequest { tables: Some(all.into_iter().collect()), ..request }
     }
 
     /// Publishes what a poll answered. `all`: it was of all tables, or of these; one that is missing is that table's error.

@@ -38,7 +38,6 @@ impl Runner {
                 }
                 let _ = reply.send(());
             }
-            Command::Follow(record) => self.follow(record).await,
             Command::Stop(_) => {}
         }
     }
@@ -47,9 +46,12 @@ impl Runner {
     ///
     /// Plain errors of a source that was not well before are no news, so they are no veto: it will be opened anew.
     async fn prepare(&mut self, to: Arc<Generation>) -> Result<Prepared, SwitchError> {
-        let well = self.shared.status().phase == Phase::Running;
         let Some(old) = self.shared.open() else { return Ok(None) };
-        match self.beside(&old, to, true).await {
+        // While a changed record can't be applied the former is in force, over a reload too.
+        let behind = self.behind.is_some();
+        let well = behind || self.shared.status().phase == Phase::Running;
+        let record = Arc::clone(if behind { &old.record } else { &self.record });
+        match self.beside(&old, to, record, true).await {
             Ok(prepared) => Ok(Some(prepared)),
             Err((_, error)) if !well && !error.is_code_fault() => Ok(None),
             Err((step, error)) => {
@@ -60,7 +62,7 @@ impl Runner {
     }
 
     /// Goes by another record. What needs no other source holds at once.
-    async fn follow(&mut self, record: Arc<Record>) {
+    pub(super) async fn follow(&mut self, record: Arc<Record>) {
         let before = std::mem::replace(&mut self.record, record);
         let (old, new) = (&before.spec, &self.record.spec);
         let kept = old.persist_data;
@@ -68,7 +70,7 @@ impl Runner {
         if old.poll != new.poll && self.shared.open().is_some() {
             self.plan();
         }
-        self.keep_or_not(kept);
+        self.keep_or_not(kept).await;
         if self.shared.open().is_some() {
             if !same {
                 self.catch_up().await;
@@ -81,41 +83,62 @@ impl Runner {
         }
     }
 
-    /// Puts a source that follows the record in place of the one that is open. When it can't be, the old one serves on, and
-    /// it is tried again after a while.
+    /// Moves to the generation that serves, if the source that is open is of an older one: it was opened while others were
+    /// being switched.
+    pub(super) async fn keep_up(&mut self) {
+        if self.shared.open().is_some_and(|open| self.newer(&open).is_some()) {
+            self.catch_up().await;
+        }
+    }
+
+    /// The generation that serves, if a later one than the source is of.
+    fn newer(&self, open: &Open) -> Option<Arc<Generation>> {
+        self.catalog.serving(&self.record.spec.driver).filter(|serving| serving.number > open.generation.number)
+    }
+
+    /// Puts a source that follows the record, of the generation that serves, in place of the one that is open. When it can't
+    /// be, the old one serves on, and it is tried again after a while.
     pub(super) async fn catch_up(&mut self) {
         let Some(old) = self.shared.open() else { return };
-        let generation = Arc::clone(&old.generation);
-        match self.beside(&old, generation, false).await {
+        let newer = self.newer(&old);
+        let moves = newer.is_some();
+        let generation = newer.unwrap_or_else(|| Arc::clone(&old.generation));
+        match self.beside(&old, generation, Arc::clone(&self.record), moves).await {
             Ok(prepared) => {
                 self.behind = None;
-                self.schedule.worked();
+                self.changing.worked();
                 self.prepared = Some(Some(prepared));
                 self.commit().await;
             }
             Err((step, error)) => {
-                self.behind = Some(Instant::now() + self.schedule.back_off());
-                let text =
-                    format!("the changed configuration is not in force, the former one is: it can't {step}: {error}");
+                self.behind = Some(Instant::now() + self.changing.back_off());
+                let text = match moves {
+                    true => format!(
+                        "the driver's present generation does not serve it, a former one does: it can't {step}: {error}"
+                    ),
+                    false => format!(
+                        "the changed configuration is not in force, the former one is: it can't {step}: {error}"
+                    ),
+                };
                 tracing::warn!(datasource = self.service.name(), error = text, "datasource not changed yet");
                 self.shared.change(|s| s.on(Event::Unwell, text));
             }
         }
     }
 
-    /// Opens a source of that generation and of the record as it is now beside the old one, pauses the old one, hands its
-    /// state over if it is of use, polls the new one. When that does not work the old one goes on.
+    /// Opens a source of that generation and by that record beside the old one, pauses the old one, hands its state over if it is of use, polls the new one. When that does not work the old one goes on.
     async fn beside(
         &mut self,
         old: &Arc<Open>,
         to: Arc<Generation>,
+        record: Arc<Record>,
         state: bool,
     ) -> Result<(Arc<Open>, Vec<Update>), Failed> {
         let exclusive = [&old.generation, &to].iter().any(|g| g.info.overlap == Overlap::Exclusive);
         if exclusive {
             self.quiet(old).await;
         }
-        match Open::new(&self.record, &self.service, to, &self.shared).await {
+        match Open::new(&record, &self.service, to, &self.shared).await {
             Ok(new) => {
                 let new = Arc::new(new);
                 if !exclusive {
@@ -165,6 +188,7 @@ impl Runner {
             }
         }
         let everything = PollRequest { tables: None, snapshot: true };
+        let everything = if new.has_lazy() { self.awake(new, everything) } else { everything };
         let updates = new.poll(everything, self.record.spec.deadline).await.map_err(|e| ("be polled", e))?;
         let weighed = tokio::task::spawn_blocking({
             let service = Arc::clone(&self.service);
@@ -199,6 +223,7 @@ impl Runner {
                 for table in self.service.tables().into_iter().chain(offered).filter(|t| !named.contains(t)) {
                     self.service.end(&table);
                 }
+                self.offer_idle(&new);
                 let number = Some(new.generation.number);
                 let errors = self.apply(&new, updates, Some(None)).await;
                 self.shared.change(|status| {
@@ -207,8 +232,13 @@ impl Runner {
                     let (event, error) = after(&errors);
                     status.on(event, error);
                 });
-                // The new source was opened by the record as it is.
-                self.behind = None;
+                if new.record.revision == self.record.revision {
+                    self.behind = None;
+                }
+                // A poll that the old one was asked for is the new one's.
+                if let Some(request) = old.as_ref().and_then(|old| old.ingest.take_wanted().request()) {
+                    new.ingest.want(&request);
+                }
                 self.plan();
                 self.activate(new).await;
                 if let Some(old) = old {
