@@ -226,15 +226,19 @@ impl Runner {
                 self.offer_idle(&new);
                 let number = Some(new.generation.number);
                 let errors = self.apply(&new, updates, Some(None)).await;
-                self.shared.change(|status| {
-                    status.generation = number;
-                    status.polled(is_good(&named, &errors));
-                    let (event, error) = after(&errors);
-                    status.on(event, error);
-                });
                 if new.record.revision == self.record.revision {
                     self.behind = None;
                 }
+                // What keeps a changed record from being applied is not over.
+                let behind = self.behind.is_some();
+                self.shared.change(|status| {
+                    status.generation = number;
+                    status.polled(is_good(&named, &errors));
+                    if !behind || !errors.is_empty() {
+                        let (event, error) = after(&errors);
+                        status.on(event, error);
+                    }
+                });
                 // A poll that the old one was asked for is the new one's.
                 if let Some(request) = old.as_ref().and_then(|old| old.ingest.take_wanted().request()) {
                     new.ingest.want(&request);
