@@ -24,13 +24,12 @@
 //! without offset is in UTC.
 
 mod cells;
-mod kind;
 mod read;
 #[cfg(test)]
 mod tests;
 
+pub use busway_plugin_api::table::{BadKind, kind_of_name, kinds};
 pub(crate) use cells::Cells;
-pub use kind::{BadKind, kind_of_name, kinds};
 pub use read::{BadRow, rows_of_json};
 
 use arrow_array::cast::AsArray;

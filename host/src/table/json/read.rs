@@ -1,10 +1,10 @@
 //! Rows of JSON objects as batches of declared columns. Arrow's reader makes the arrays; what it would bend to fit, or
 //! pass over, is refused before.
 
-use super::kind::name_of;
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_json::ReaderBuilder;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use busway_plugin_api::table::name_of_kind;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -169,7 +169,7 @@ fn is_decimal(text: &str, scale: i8) -> bool {
 }
 
 fn wrong(row: usize, field: &Field, value: &Value) -> BadRow {
-    BadRow::Value { row, column: field.name().clone(), value: shortened(value), kind: name_of(field.data_type()) }
+    BadRow::Value { row, column: field.name().clone(), value: shortened(value), kind: name_of_kind(field.data_type()) }
 }
 
 fn shortened(value: &Value) -> String {
