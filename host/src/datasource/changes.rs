@@ -5,13 +5,14 @@ use super::record::{self, Change, Draft, ManagedBy, Record};
 use super::refusal::Refusal;
 use super::set::{Datasources, View, view};
 use super::store::StoreError;
-use super::synchronize::{Difference, differences, id_of};
+use super::synchronize::{Difference, differences};
 use crate::config::{Datasource, check_name};
 use crate::plugin::FileState;
 use busway_plugin_api::info::DriverInfo;
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// A change that says no revision is tried so often against others that come in between.
 const TRIES: usize = 8;
@@ -57,12 +58,8 @@ impl Datasources {
         let not_found = || Refusal::DatasourceNotFound(name_or_id.to_owned());
         let id = self.find(name_or_id).ok_or_else(not_found)?.record().id;
         for tried in 1.. {
-            let document = self.inner.store.get(id).await.map_err(|error| Refusal::of_store(name_or_id, error))?;
-            let record = record::read(document.ok_or_else(not_found)?, &self.inner.keyring);
+            let record = self.changeable(id, name_or_id).await?;
             let name = record.name.as_str();
-            if record.managed_by == ManagedBy::File {
-                return Err(Refusal::DatasourceManagedByFile(name.to_owned()));
-            }
             if let Some(expected) = expected.filter(|expected| *expected != record.revision) {
                 let (name, found) = (name.to_owned(), record.revision);
                 return Err(Refusal::DatasourceRevisionConflict { name, expected, found });
@@ -100,6 +97,17 @@ impl Datasources {
         self.entries().by_id.get(&id).map(|entry| view(entry)).ok_or_else(not_found)
     }
 
+    /// The record as it is kept now, if it is one that the API may change.
+    async fn changeable(&self, id: Uuid, name_or_id: &str) -> Result<Record, Refusal> {
+        let document = self.inner.store.get(id).await.map_err(|error| Refusal::of_store(name_or_id, error))?;
+        let document = document.ok_or_else(|| Refusal::DatasourceNotFound(name_or_id.to_owned()))?;
+        let record = record::read(document, &self.inner.keyring);
+        match record.managed_by {
+            ManagedBy::File => Err(Refusal::DatasourceManagedByFile(record.name)),
+            ManagedBy::Api => Ok(record),
+        }
+    }
+
     /// Removes a datasource, its tables with it. With `expected`, only if it is at that revision.
     ///
     /// # Errors
@@ -114,12 +122,8 @@ impl Datasources {
         let not_found = || Refusal::DatasourceNotFound(name_or_id.to_owned());
         let id = self.find(name_or_id).ok_or_else(not_found)?.record().id;
         for tried in 1.. {
-            let document = self.inner.store.get(id).await.map_err(|error| Refusal::of_store(name_or_id, error))?;
-            let record = record::read(document.ok_or_else(not_found)?, &self.inner.keyring);
+            let record = self.changeable(id, name_or_id).await?;
             let name = record.name.as_str();
-            if record.managed_by == ManagedBy::File {
-                return Err(Refusal::DatasourceManagedByFile(name.to_owned()));
-            }
             match self.inner.store.remove(id, expected.unwrap_or(record.revision)).await {
                 Ok(()) => {
                     tracing::info!(datasource = name, "datasource removed");
@@ -192,7 +196,7 @@ impl Datasources {
         // At once: the store writes what comes together in one go.
         let done = found.iter().map(async |difference| {
             let name = difference.name();
-            let record = id_of(&all, name).and_then(|id| all.iter().find(|r| r.id == id));
+            let record = all.iter().find(|record| record.name == name);
             let spec = file.get(name).cloned();
             let done = match (difference, record, spec) {
                 (Difference::Added { .. }, _, Some(spec)) => {

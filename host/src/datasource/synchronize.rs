@@ -4,7 +4,6 @@ use super::record::{ManagedBy, Record};
 use super::runner::Event;
 use crate::config::Datasource;
 use std::collections::{BTreeMap, BTreeSet};
-use uuid::Uuid;
 
 /// One thing to do about a datasource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,11 +129,6 @@ fn keys(a: &Datasource, b: &Datasource) -> Vec<String> {
     let options = options.into_iter().filter(|name| a.options.get(*name) != b.options.get(*name));
     let plain = all.into_iter().filter(|(_, differ)| *differ).map(|(key, _)| key.to_owned());
     plain.chain(options.map(|name| format!("options.{name}"))).collect()
-}
-
-/// Of which record, if any, a difference is.
-pub(super) fn id_of(records: &[&Record], name: &str) -> Option<Uuid> {
-    records.iter().find(|r| r.name == name).map(|r| r.id)
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@
 //! `local_timestamp`, `decimal(P,S)`, `list(T)`. A row may lack the value of a column, unless the column is of the key or
 //! `nullable` is false. Keys are neither floats nor lists.
 //!
+//! Over another build or configuration the clients' rows stay, as long as a table's columns and key are the same; with
+//! others it begins without rows.
+//!
 //! # One table
 //!
 //! With `columns` (and `key`, `topic`, `description`, if need be) instead of `tables` there is one table, `data`, as the

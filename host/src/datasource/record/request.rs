@@ -150,7 +150,7 @@ impl Change {
                 ("config", Value::Null) | ("description", Value::Null) => {}
                 ("config", Value::Object(config)) => change.config = config.clone(),
                 // It may hold a secret: it is not quoted.
-                ("config", _) => problems_form(&mut wrong),
+                ("config", _) => wrong(key, "an object of the driver's options", &Value::from("something else")),
                 ("description", Value::String(text)) => change.description = Some(text.clone()),
                 ("description", other) => wrong(key, "a text", other),
                 ("enabled" | "persist_data", value) => match truth(value) {
@@ -180,10 +180,6 @@ impl Change {
         }
         change
     }
-}
-
-fn problems_form(wrong: &mut impl FnMut(&str, &str, &Value)) {
-    wrong("config", "an object of the driver's options", &Value::from("something else"));
 }
 
 /// The body as an object, and its keys that mean nothing.
