@@ -52,7 +52,7 @@ impl Bed {
 
     /// Writes the configuration: `datasources` behind the part that every test has.
     pub fn configure(&self, datasources: &str) {
-        let head = "state_dir = 'state'\n[plugins]\ndirectories = ['plugins']\nscan_interval = '500ms'\n[listen]\ntcp = \
+        let head = "state_dir = 'state'\n[plugins]\ndirectories = ['plugins']\nscan_interval = '500ms'\nprobation = '100ms'\n[listen]\ntcp = \
                     '127.0.0.1:0'\nsocket = 'bus.sock'\n";
         std::fs::write(self.path("busway.toml"), format!("{head}{datasources}")).expect("writable");
     }

@@ -2,9 +2,11 @@
 
 mod datasource;
 mod duration;
+mod plugins;
 
 pub use datasource::{Datasource, NameError, check_name};
 pub(crate) use duration::read_duration;
+pub use plugins::{OnConflict, OnRemove, Plugins};
 
 use crate::bus::is_service_name;
 use crate::logging::{Format, parse_filter};
@@ -37,36 +39,6 @@ pub struct Config {
     /// The file that it was read from; it can be read again.
     #[serde(skip)]
     pub file: Option<PathBuf>,
-}
-
-/// Where drivers come from.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Plugins {
-    /// Directories of driver libraries.
-    pub directories: Vec<PathBuf>,
-    /// The directories are looked at so often even when no event comes.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub scan_interval: Duration,
-    /// What two files of one driver id mean at a start.
-    pub on_conflict: OnConflict,
-}
-
-impl Default for Plugins {
-    fn default() -> Self {
-        Self { directories: Vec::new(), scan_interval: Duration::from_secs(5), on_conflict: OnConflict::default() }
-    }
-}
-
-/// What two files of one driver id mean at a start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnConflict {
-    /// The one that served goes on, else neither is loaded; both are shown.
-    #[default]
-    Keep,
-    /// The host does not start, as the predecessor's did not.
-    Fail,
 }
 
 /// Where clients come in.
@@ -156,6 +128,7 @@ impl Config {
         let folder = path.parent().unwrap_or(Path::new("."));
         let absolute = |path: &mut PathBuf| *path = folder.join(&path);
         config.plugins.directories.iter_mut().for_each(absolute);
+        config.plugins.files.values_mut().for_each(absolute);
         let Listen { socket, token_file, .. } = &mut config.listen;
         [&mut config.state_dir, socket, token_file].into_iter().flatten().for_each(absolute);
         Ok(config)
@@ -284,7 +257,8 @@ mod tests {
         assert_eq!(
             error("[plugins]\ndirectorys = []\n"),
             "the configuration /etc/busway/busway.toml, line 2: unknown field `directorys`, expected one of `directories`, \
-             `scan_interval`, `on_conflict`"
+             `scan_interval`, `on_conflict`, `on_remove`, `files`, `probation`, `drain`, `most_state`, `cold_start`, \
+             `retired_budget`"
         );
         assert_eq!(
             error("[datasource.web]\ndriver = 'files'\npoll = 'often'\n"),

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 thread_local! {
@@ -48,6 +49,24 @@ impl Calls {
         let there = self.running().get_mut(&number).map(|cancelled| *cancelled = true).is_some();
         self.ring();
         there
+    }
+
+    /// Waits until no call runs, at most so long; answers how many still do.
+    pub(super) async fn drain(&self, limit: Duration) -> usize {
+        let mut rings = self.pauses.subscribe();
+        let over = async {
+            loop {
+                rings.mark_unchanged();
+                if self.running().is_empty() {
+                    return;
+                }
+                // The sender lives as long as this.
+                let _ = rings.changed().await;
+            }
+        };
+        // What still runs is counted below.
+        let _ = tokio::time::timeout(limit, over).await;
+        self.running().len()
     }
 
     /// From now on every call of the source is cancelled.
@@ -136,6 +155,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.calls.running().remove(&self.number);
+        self.calls.ring();
     }
 }
 

@@ -10,13 +10,13 @@ use super::secret::Redactor;
 use crate::bus::{Address, PublishError, Service, TableView};
 use crate::logging::forward;
 use crate::plugin::{CallError, HostCalls};
-use crate::table::{Limits, Shape};
+use crate::table::{Applied, Limits, Shape};
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::message::{CallRequest, ErrorBody, LogRecord, PollRequest};
 use busway_plugin_api::table::{Change, Update};
 use serde_json::Value;
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -57,6 +57,8 @@ pub(super) struct Ingest {
     bell: Arc<Notify>,
     restored: Arc<Restored>,
     text: Mutex<String>,
+    /// While books are kept: how many states of each table the source made.
+    made: Mutex<Option<BTreeMap<String, u64>>>,
 }
 
 /// What a source, or the host, asked to be polled out of turn.
@@ -105,6 +107,29 @@ impl Ingest {
             bell: Arc::clone(&shared.bell),
             restored: Arc::clone(&shared.restored),
             text: Mutex::default(),
+            made: Mutex::default(),
+        }
+    }
+
+    /// Counts from now on what the source makes. `look`: at the tables, while nothing is made.
+    pub(super) fn count_from_now<T>(&self, look: impl FnOnce() -> T) -> T {
+        let _door = lock(&self.door);
+        *lock(&self.made) = Some(BTreeMap::new());
+        look()
+    }
+
+    /// What it made of each table since, and what is to be seen of them at that moment. It is counted no more.
+    pub(super) fn counted<T>(&self, look: impl FnOnce() -> T) -> (T, BTreeMap<String, u64>) {
+        let _door = lock(&self.door);
+        let made = lock(&self.made).take().unwrap_or_default();
+        (look(), made)
+    }
+
+    fn note_made(&self, table: &str, applied: &Applied) {
+        if let Applied::Stepped(step) = applied
+            && let Some(made) = lock(&self.made).as_mut()
+        {
+            *made.entry(table.to_owned()).or_default() += step.to - step.from;
         }
     }
 
@@ -233,7 +258,8 @@ impl Ingest {
                 if !self.service.has(table) {
                     self.service.limit(table, self.limits);
                 }
-                self.service.snapshot(table, shape, rows, poll).map_err(refuse)?;
+                let applied = self.service.snapshot(table, shape, rows, poll).map_err(refuse)?;
+                self.note_made(table, &applied);
                 self.restored.remove(table);
             }
             // It is of rows that the source gave, not of those from the disk.
@@ -242,7 +268,8 @@ impl Ingest {
                 return Err(CallError::new(Code::INVALID, "\"unchanged\", though its rows were never given"));
             }
             Change::Delta { added, removed } => {
-                self.service.delta(table, added, removed, poll).map_err(refuse)?;
+                let applied = self.service.delta(table, added, removed, poll).map_err(refuse)?;
+                self.note_made(table, &applied);
             }
             Change::Unchanged if self.service.has(table) => self.service.confirm(table),
             Change::Unchanged => {

@@ -24,6 +24,7 @@ pub mod secret;
 mod set;
 pub mod store;
 mod synchronize;
+mod tenants;
 #[cfg(test)]
 mod tests;
 

@@ -268,6 +268,21 @@ impl Open {
         self.call(DEADLINE, move |s, head| s.import_state(Call { head, body: &state })).await
     }
 
+    /// Lets calls that run come to their end, at most so long, and closes the source.
+    pub(super) async fn retire(&self, drain: Duration) {
+        let left = self.ingest.calls.drain(drain).await;
+        if left > 0 {
+            tracing::warn!(
+                driver = self.generation.info.id,
+                generation = self.generation.number,
+                calls = left,
+                ?drain,
+                "calls of a source that was replaced did not end in time: they are cancelled"
+            );
+        }
+        self.close().await;
+    }
+
     /// The last call. A source that does not come back is leaked, with whatever it holds.
     pub(super) async fn close(&self) {
         self.ingest.close();

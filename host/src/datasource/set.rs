@@ -5,13 +5,13 @@ use super::entry::Entry;
 use super::keep::Keep;
 use super::once::Once;
 use super::record::Record;
-use super::runner::{Command, Status};
+use super::runner::Status;
 use super::secret::Keyring;
 use super::store::{self, BackupError, Store, StoreError};
+use super::tenants::Trials;
 use crate::bus::Bus;
-use crate::plugin::{Catalog, Generation, SwitchError, Tenants};
+use crate::plugin::Catalog;
 use busway_plugin_api::message::{ExecuteRequest, PollRequest};
-use futures_util::future::join_all;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,8 @@ pub(super) struct Inner {
     pub(super) stopping: watch::Sender<bool>,
     /// Requests that carried an id.
     once: Arc<Once>,
+    /// Drivers on probation.
+    pub(super) trials: Trials,
     /// Runners that were told to end.
     pub(super) ending: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
@@ -89,6 +91,7 @@ impl Datasources {
             wake: Notify::new(),
             stopping: watch::Sender::new(false),
             once: Arc::default(),
+            trials: Trials::default(),
             ending: std::sync::Mutex::default(),
         };
         let all = Self { inner: Arc::new(inner) };
@@ -212,33 +215,4 @@ impl Datasources {
 
 pub(super) fn view(entry: &Entry) -> View {
     View { record: entry.record(), status: entry.status() }
-}
-
-impl Tenants for Datasources {
-    async fn switch(&self, to: Arc<Generation>) -> Result<(), SwitchError> {
-        let all: Vec<Arc<Entry>> = self.entries().by_id.values().cloned().collect();
-        let mine = all.iter().filter(|entry| entry.runs() && entry.record().spec.driver == to.info.id);
-        // All at once: the pause is as long as the slowest takes, not as long as all together.
-        let asked = mine.map(async |entry| {
-            let answer = entry.ask(|reply| Command::Prepare(Arc::clone(&to), reply)).await;
-            (entry, answer)
-        });
-        let mut prepared = Vec::new();
-        let mut failed: Option<SwitchError> = None;
-        for (entry, answer) in join_all(asked).await {
-            match answer {
-                Some(Ok(())) => prepared.push(entry),
-                // Of several the code's own fault is told: it decides whether the build is tried again.
-                Some(Err(error)) if failed.as_ref().is_none_or(|f| error.code_fault && !f.code_fault) => {
-                    failed = Some(error);
-                }
-                Some(Err(_)) => {}
-                // Its runner has ended: it was removed, or the host is stopping.
-                None => {}
-            }
-        }
-        let decided = if failed.is_some() { Command::Abort } else { Command::Commit };
-        join_all(prepared.into_iter().map(|entry| entry.ask(decided))).await;
-        failed.map_or(Ok(()), Err)
-    }
 }

@@ -4,9 +4,12 @@ use super::NodeError;
 use super::lock::{Lock, LockError};
 use crate::config::Config;
 use crate::http::Server;
-use crate::plugin::{Catalog, Executor, FileState, Generation, Stage, SwitchError, Tenants};
+use crate::plugin::{
+    Catalog, Executor, FileState, Generation, Ledger, Moved, Settings, Stage, SwitchError, Tenants, Terms,
+};
 use busway_plugin_api::options::problems;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +28,20 @@ pub struct Finding {
 struct Nobody;
 
 impl Tenants for Nobody {
-    async fn switch(&self, _: Arc<Generation>) -> Result<(), SwitchError> {
+    async fn switch(&self, _: Arc<Generation>, _: Terms) -> Result<Moved, SwitchError> {
+        Ok(Moved::default())
+    }
+
+    async fn probe(&self, _: &str, _: Duration) -> Result<(), SwitchError> {
         Ok(())
+    }
+
+    async fn retire(&self, _: &str, _: Duration) -> Ledger {
+        Ledger::default()
+    }
+
+    async fn revert(&self, _: &str) -> Ledger {
+        Ledger::default()
     }
 }
 
@@ -65,18 +80,10 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, NodeError> {
         .map_err(|source| crate::plugin::StageError::Write { path: std::env::temp_dir(), source })?;
     let stage = Stage::new(scratch.path().join("staged"))?;
     let catalog = Arc::new(Catalog::new("off"));
-    let mut executor = Executor::new(
-        config.plugins.directories.clone(),
-        stage,
-        // What is remembered of who served decides here as it would at a start; nothing is written to it.
-        &state.join("served.json"),
-        Arc::clone(&catalog),
-        Nobody,
-    )
-    .forgetful();
-    while let Some(pause) = executor.pass().await {
-        tokio::time::sleep(pause).await;
-    }
+    // What is remembered of who served decides here as it would at a start; nothing is written to it.
+    let settings = Settings { probation: Duration::ZERO, ..config.plugins.settings() };
+    let mut executor = Executor::new(settings, stage, &state, Arc::clone(&catalog), Nobody).forgetful();
+    executor.finish().await;
     for (directory, trouble) in catalog.troubles() {
         found("directory", directory.display().to_string(), Some(trouble), "");
     }

@@ -148,7 +148,7 @@ fn publish(service: &Service, bus: &Bus, catalog: &Catalog, datasources: &Dataso
         generation: g.number,
         driver: g.driver,
         version: g.version,
-        state: if g.serving { "serving" } else { "retired" }.to_owned(),
+        state: g.state.as_str().to_owned(),
         sources: g.sources as u64,
         loaded: text(g.loaded),
         sha256: g.sha256,

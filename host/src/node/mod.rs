@@ -15,7 +15,7 @@ use crate::datasource::secret::{KeyError, Keyring};
 use crate::datasource::store::{OpenError, SqliteStore, StoreError};
 use crate::datasource::{Datasources, Refusal};
 use crate::http::{Server, ServerError};
-use crate::plugin::{Catalog, Executor, FileState, Stage, StageError, Watch};
+use crate::plugin::{Catalog, Control, Executor, FileState, Stage, StageError, Watch};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,9 +24,6 @@ use tokio::task::JoinHandle;
 
 /// Graceful stop takes no longer.
 pub const STOP_LIMIT: Duration = Duration::from_secs(10);
-
-/// Events that come so close together are one.
-const BURST: Duration = Duration::from_millis(20);
 
 /// Why a node did not start. What was begun is undone.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +72,7 @@ pub struct Node {
     bus: Bus,
     catalog: Arc<Catalog>,
     datasources: Datasources,
+    control: Control,
     server: Server,
     reloading: JoinHandle<()>,
     introspection: JoinHandle<()>,
@@ -109,23 +107,20 @@ impl Node {
         let (store, keyring) = records(&state).await?;
         let datasources = Datasources::start(&bus, &catalog, store, keyring, state.join("tables")).await?;
         datasources.follow_file(&config.datasource).await?;
-        let mut executor = Executor::new(
-            config.plugins.directories.clone(),
-            stage,
-            &state.join("served.json"),
-            Arc::clone(&catalog),
-            datasources.clone(),
-        );
+        let tenants = datasources.clone();
+        let mut executor =
+            Executor::new(config.plugins.settings(), stage, &state, Arc::clone(&catalog), tenants).writing_down(&state);
+        let control = executor.control();
         let mut watch = Watch::new(config.plugins.scan_interval);
         let directories = config.plugins.directories.clone();
         // Watched before the first look: what changes in between rings.
         watch.follow(&directories);
-        let mut first = executor.pass().await;
+        let mut first = executor.settle().await;
         if config.plugins.on_conflict == OnConflict::Fail {
             // Files that came a moment ago are looked at again before it is known what they are.
             while let Some(pause) = first {
                 tokio::time::sleep(pause).await;
-                first = executor.pass().await;
+                first = executor.settle().await;
             }
             if let Some(error) = conflict(&catalog) {
                 server.stop().await;
@@ -133,24 +128,10 @@ impl Node {
                 return Err(error);
             }
         }
-        let reloading = tokio::spawn(async move {
-            let mut again = first;
-            loop {
-                match again {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => {
-                        watch.ring().await;
-                        // A burst of events is one reason to look.
-                        tokio::time::sleep(BURST).await;
-                    }
-                }
-                watch.follow(&directories);
-                again = executor.pass().await;
-            }
-        });
+        let reloading = tokio::spawn(executor.run(watch, first));
         let introspection = introspection::start(&bus, Arc::clone(&catalog), datasources.clone())?;
         let server = server.serve(bus.clone(), Arc::clone(&catalog), datasources.clone(), config.file.clone());
-        Ok(Self { bus, catalog, datasources, server, reloading, introspection, _lock: lock })
+        Ok(Self { bus, catalog, datasources, control, server, reloading, introspection, _lock: lock })
     }
 
     /// The bus: to subscribe from within the process.
@@ -163,6 +144,12 @@ impl Node {
     #[must_use]
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
+    }
+
+    /// To reload plugins, to go back, and to ask why.
+    #[must_use]
+    pub fn plugins(&self) -> &Control {
+        &self.control
     }
 
     /// The TCP address that is listened on.

@@ -1,46 +1,15 @@
 //! Who serves which driver id, and what became of every file.
 
-use super::driver::Driver;
-use super::pool::Pool;
-use busway_plugin_api::info::DriverInfo;
+use super::generation::{Generation, GenerationState, Happening};
+use super::reload::Report;
 use busway_plugin_api::options::nearest;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-
-/// One loaded copy of a plugin's bytes.
-pub struct Generation {
-    /// Counts all loads of this process.
-    pub number: u64,
-    /// What the driver says of itself.
-    pub info: DriverInfo,
-    /// The way into it.
-    pub driver: Arc<dyn Driver>,
-    /// The threads its calls run on.
-    pub pool: Pool,
-    /// Its bytes.
-    pub sha256: String,
-    /// The file they came from.
-    pub path: PathBuf,
-    /// Since when.
-    pub loaded: Timestamp,
-    /// How many sources of it are open.
-    pub sources: AtomicUsize,
-}
-
-impl fmt::Debug for Generation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Generation")
-            .field("driver", &self.info.id)
-            .field("number", &self.number)
-            .finish_non_exhaustive()
-    }
-}
 
 /// What became of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +26,8 @@ pub enum FileState {
     Incomplete,
     /// Its bytes did not make a serving driver; the ones before serve on.
     HeldBack,
+    /// It is being loaded, or its sources are being moved.
+    Loading,
 }
 
 impl FileState {
@@ -70,6 +41,7 @@ impl FileState {
             Self::Missing => "missing",
             Self::Incomplete => "incomplete",
             Self::HeldBack => "held back",
+            Self::Loading => "loading",
         }
     }
 }
@@ -106,12 +78,14 @@ pub struct GenerationView {
     pub version: String,
     /// Its bytes.
     pub sha256: String,
-    /// Whether it serves; else it is retired: it stays mapped.
-    pub serving: bool,
+    /// Where it is in its life; it stays mapped for the whole of the process's.
+    pub state: GenerationState,
     /// Since when it is loaded.
     pub loaded: Timestamp,
     /// How many sources of it are open.
     pub sources: usize,
+    /// How large its file is, in bytes.
+    pub size: u64,
 }
 
 /// What the plugin room tells the others.
@@ -127,6 +101,8 @@ struct State {
     loaded: Vec<Arc<Generation>>,
     files: Vec<FileView>,
     troubles: Vec<(PathBuf, String)>,
+    /// What the last load or reload of each driver came to.
+    reports: BTreeMap<String, Report>,
     log_filter: String,
 }
 
@@ -195,9 +171,10 @@ impl Catalog {
             number: g.number,
             version: g.info.version.clone(),
             sha256: g.sha256.clone(),
-            serving: state.serving.get(&g.info.id).is_some_and(|s| s.number == g.number),
+            state: g.state(),
             loaded: g.loaded,
             sources: g.sources.load(Ordering::Relaxed),
+            size: g.size,
         };
         state.loaded.iter().map(view).collect()
     }
@@ -223,6 +200,42 @@ impl Catalog {
     #[must_use]
     pub fn log_filter(&self) -> String {
         self.state().log_filter.clone()
+    }
+
+    /// What the last load or reload of each driver came to, by its id.
+    #[must_use]
+    pub fn reports(&self) -> BTreeMap<String, Report> {
+        self.state().reports.clone()
+    }
+
+    pub(super) fn report(&self, report: Report) {
+        self.state().reports.insert(report.driver.clone(), report);
+        self.ring();
+    }
+
+    /// A driver id is served no more: what is open of it closes.
+    pub(super) fn unserve(&self, driver: &str) {
+        let gone = self.state().serving.remove(driver);
+        if let Some(gone) = gone {
+            gone.on(Happening::Retired);
+            self.ring();
+        }
+    }
+
+    /// How many generations are mapped that serve no more, and the bytes of their files. The same bytes are counted once: they
+    /// are mapped once, unless they failed.
+    pub(super) fn retired(&self) -> (usize, u64) {
+        let state = self.state();
+        let over = |state| matches!(state, GenerationState::Retired | GenerationState::Withdrawn);
+        let alive: BTreeSet<&str> =
+            state.loaded.iter().filter(|g| !over(g.state())).map(|g| g.sha256.as_str()).collect();
+        let retired: Vec<&Arc<Generation>> = state.loaded.iter().filter(|g| over(g.state())).collect();
+        let sizes: BTreeMap<&str, u64> = retired
+            .iter()
+            .filter(|g| !alive.contains(g.sha256.as_str()))
+            .map(|g| (g.sha256.as_str(), g.size))
+            .collect();
+        (retired.len(), sizes.values().sum())
     }
 
     /// The generation from which on a driver id is served.
@@ -259,7 +272,7 @@ impl Catalog {
         self.ring();
     }
 
-    fn ring(&self) {
+    pub(super) fn ring(&self) {
         self.changed.send_modify(|n| *n += 1);
     }
 

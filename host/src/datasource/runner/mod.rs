@@ -1,32 +1,37 @@
 //! The life of one datasource: wait for its driver, open, poll, move to the next generation or configuration, stop.
 
+mod audit;
 mod keeping;
 mod phase;
 mod schedule;
 mod shared;
 mod status;
 mod switch;
+mod trial;
 
 pub(super) use phase::Event;
 pub use phase::Phase;
 pub(super) use shared::{Restored, Shared, Standing};
 pub use status::Status;
+pub(super) use trial::{Probation, Said};
 
 use super::keep::Keep;
 use super::open::{Open, SourceError};
 use super::push;
 use super::record::Record;
 use crate::bus::Service;
-use crate::plugin::{Catalog, Generation, REPLACED, SwitchError};
+use crate::plugin::{Catalog, Generation, Ledger, REPLACED, SwitchError, Terms};
 use busway_plugin_api::message::PollRequest;
 use busway_plugin_api::table::{Change, Update};
 use keeping::Keeping;
 use schedule::Schedule;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use switch::Prepared;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
+use trial::Trial;
 
 /// So few rows are compared at once: handing them to another thread costs more.
 const FEW_ROWS: usize = 1000;
@@ -36,13 +41,25 @@ const FEW_ROWS: usize = 1000;
 pub(super) enum Command {
     /// Open a source of this generation beside the present one, pause that, and poll the new one. Neither publishes
     /// before `Commit` or `Abort`.
-    Prepare(Arc<Generation>, oneshot::Sender<Result<(), SwitchError>>),
-    /// Switch to what was prepared.
-    Commit(oneshot::Sender<()>),
+    Prepare(Arc<Generation>, Terms, oneshot::Sender<Result<(), SwitchError>>),
+    /// Switch to what was prepared. Answers how long no source was in charge, and whether the new one is on probation and
+    /// what becomes of it is of weight; `None`: there was none to switch.
+    Commit(Probation, oneshot::Sender<Option<Switched>>),
+    /// The former source is needed no more; calls that run in it have that long to end.
+    Retire(Duration, oneshot::Sender<Ledger>),
+    /// Put the former source back in charge.
+    Revert(oneshot::Sender<Ledger>),
     /// Go on with what was there before.
     Abort(oneshot::Sender<()>),
     /// Close the source and end, since that happened.
     Stop(Event),
+}
+
+/// What came of a switch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Switched {
+    pub(super) pause: Duration,
+    pub(super) votes: bool,
 }
 
 pub(super) struct Runner {
@@ -61,6 +78,8 @@ pub(super) struct Runner {
     /// When the next attempt is due to apply a changed record, which the source that is open does not follow yet.
     behind: Option<Instant>,
     prepared: Option<Prepared>,
+    /// A new generation's source is in charge, and the former one waits.
+    trial: Option<Box<Trial>>,
     keeping: Keeping,
 }
 
@@ -75,8 +94,22 @@ impl Runner {
         let record = Arc::clone(&records.borrow_and_update());
         let schedule = Schedule::new(record.id.as_u64_pair().1);
         let changing = Schedule::new(record.id.as_u64_pair().0);
-        let (due, behind, prepared, keeping) = (None, None, None, Keeping::new(keep));
-        Self { record, service, catalog, shared, commands, records, schedule, changing, due, behind, prepared, keeping }
+        let (due, behind, prepared, trial, keeping) = (None, None, None, None, Keeping::new(keep));
+        Self {
+            record,
+            service,
+            catalog,
+            shared,
+            commands,
+            records,
+            schedule,
+            changing,
+            due,
+            behind,
+            prepared,
+            trial,
+            keeping,
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -85,8 +118,8 @@ impl Runner {
         Box::pin(self.restore()).await;
         Box::pin(self.start()).await;
         let ended = loop {
-            let busy = self.prepared.is_some();
-            let open = self.shared.open().is_some();
+            let busy = self.prepared.is_some() || self.is_stuck();
+            let (open, trial) = (self.shared.open().is_some(), self.trial.is_some());
             let bell: Arc<Notify> = Arc::clone(&self.shared.bell);
             let (due, behind, keeping) = (self.due, self.behind, self.keeping.due);
             // What is done now and then is boxed: thousands of runners mostly wait, and are as small as that.
@@ -100,6 +133,7 @@ impl Runner {
                 // Not while a reload is under way: what it prepared is of the record as it was.
                 Ok(()) = self.records.changed(), if !busy => {
                     let record = Arc::clone(&self.records.borrow_and_update());
+                    self.leave_trial();
                     Box::pin(self.follow(record)).await;
                 }
                 // The node outlives its runners, so the catalog does too.
@@ -107,7 +141,7 @@ impl Runner {
                     true => Box::pin(self.keep_up()).await,
                     false => Box::pin(self.start()).await,
                 },
-                () = until(behind), if open && !busy => Box::pin(self.catch_up()).await,
+                () = until(behind), if open && !busy && !trial => Box::pin(self.catch_up()).await,
                 () = until(due), if !busy => match open {
                     true => Box::pin(self.poll(PollRequest::default())).await,
                     false => Box::pin(self.start()).await,
@@ -118,9 +152,10 @@ impl Runner {
         };
         // Its name is free, and its tables are gone, before the driver has had its time to close.
         self.service.unregister();
-        if let Some(Some((new, _))) = self.prepared.take() {
-            Box::pin(new.close()).await;
+        if let Some(prepared) = self.prepared.take().and_then(|prepared| prepared.beside) {
+            Box::pin(prepared.new.close()).await;
         }
+        self.leave_trial();
         if let Some(open) = self.shared.set(Standing::Absent) {
             Box::pin(open.close()).await;
         }
@@ -210,10 +245,16 @@ impl Runner {
         let asked = request.tables.clone();
         match open.poll(request, self.record.spec.deadline).await {
             Ok(updates) => {
+                if !self.is_fit(&updates).await {
+                    return;
+                }
                 let named = names(&updates);
                 let errors = self.apply(&open, updates, all.then_some(asked)).await;
                 self.schedule.worked();
                 let text = open.ingest.text();
+                if all {
+                    self.gave(&errors);
+                }
                 // A changed record that can't be applied is not forgotten over a good poll.
                 let behind = self.behind.is_some();
                 self.shared.change(|status| {
@@ -226,6 +267,7 @@ impl Runner {
                     }
                 });
             }
+            Err(error) if self.object("be polled", &error) => {}
             Err(error) => {
                 self.shared.change(|s| s.failures += 1);
                 for table in self.service.tables() {
@@ -310,6 +352,11 @@ impl Runner {
 
     /// The source's code failed: give it up, and open another after a while.
     async fn lose(&mut self, error: &SourceError) {
+        if self.object("go on", error) {
+            return;
+        }
+        // It fails by itself: nobody goes back for that.
+        self.leave_trial();
         tracing::warn!(datasource = self.service.name(), driver = self.record.spec.driver, %error, "source given up");
         if let Some(open) = self.shared.set(Standing::Absent) {
             if error.is_hung() {

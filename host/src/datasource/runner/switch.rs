@@ -1,21 +1,44 @@
 //! How a datasource gets another source: of the next generation, or by a changed record.
 
+use super::audit::Audit;
 use super::shared::Standing;
-use super::{Command, Event, Open, Phase, Runner, SourceError, after, is_good, names};
+use super::trial::Trial;
+use super::{Command, Event, Open, Phase, Probation, Runner, SourceError, Switched, after, is_good, names};
 use crate::bus::Service;
 use crate::datasource::ingest::Door;
 use crate::datasource::record::Record;
-use crate::plugin::{CallError, Generation, SwitchError};
+use crate::plugin::{CallError, Generation, SwitchError, Terms};
 use crate::table::Shape;
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::info::Overlap;
 use busway_plugin_api::message::{ErrorBody, PollRequest};
 use busway_plugin_api::table::{Change, Update};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
-/// A source that waits for `Commit`, with its first poll's rows.
-pub(super) type Prepared = Option<(Arc<Open>, Vec<Update>)>;
+/// What waits for `Commit` or `Abort`.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// None: there was no source that was well, so there is nothing to switch.
+    pub(super) beside: Option<Beside>,
+    /// Whether the former source was well.
+    votes: bool,
+    audit: Option<Audit>,
+}
+
+/// A source in standby, with its first poll's rows. The former one is paused.
+#[derive(Debug)]
+pub(super) struct Beside {
+    pub(super) new: Arc<Open>,
+    updates: Vec<Update>,
+    /// Since when no source is in charge.
+    paused: Instant,
+}
+
+/// So long calls have to end that run in a source whose datasource was changed.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// At which step a source could not take over, and why.
 type Failed = (&'static str, SourceError);
@@ -23,20 +46,27 @@ type Failed = (&'static str, SourceError);
 impl Runner {
     pub(super) async fn obey(&mut self, command: Command) {
         match command {
-            Command::Prepare(to, reply) => {
-                let prepared = self.prepare(to).await.map(|prepared| self.prepared = Some(prepared));
+            Command::Prepare(to, terms, reply) => {
+                // Whoever begins another reload knows that the one before is over.
+                self.leave_trial();
+                let prepared = self.prepare(to, terms).await.map(|prepared| self.prepared = Some(prepared));
                 let _ = reply.send(prepared);
             }
-            Command::Commit(reply) => {
-                self.commit().await;
-                let _ = reply.send(());
+            Command::Commit(probation, reply) => {
+                let switched = self.switch(probation).await;
+                let _ = reply.send(switched);
             }
             Command::Abort(reply) => {
-                if let Some(Some((new, _))) = self.prepared.take() {
-                    new.close().await;
+                if let Some(beside) = self.prepared.take().and_then(|prepared| prepared.beside) {
+                    beside.new.close().await;
                     self.resume().await;
                 }
                 let _ = reply.send(());
+            }
+            Command::Retire(drain, reply) => drop(reply.send(self.retire(drain))),
+            Command::Revert(reply) => {
+                let ledger = self.revert().await;
+                let _ = reply.send(ledger);
             }
             Command::Stop(_) => {}
         }
@@ -45,20 +75,37 @@ impl Runner {
     /// Opens the new source beside the old, pauses the old, hands its state over, polls the new.
     ///
     /// Plain errors of a source that was not well before are no news, so they are no veto: it will be opened anew.
-    async fn prepare(&mut self, to: Arc<Generation>) -> Result<Prepared, SwitchError> {
-        let Some(old) = self.shared.open() else { return Ok(None) };
+    async fn prepare(&mut self, to: Arc<Generation>, terms: Terms) -> Result<Prepared, SwitchError> {
+        let nothing = Prepared { beside: None, votes: false, audit: None };
+        let Some(old) = self.shared.open() else { return Ok(nothing) };
         // While a changed record can't be applied the former is in force, over a reload too.
         let behind = self.behind.is_some();
-        let well = behind || self.shared.status().phase == Phase::Running;
+        let votes = behind || self.shared.status().phase == Phase::Running;
         let record = Arc::clone(if behind { &old.record } else { &self.record });
-        match self.beside(&old, to, record, true).await {
-            Ok(prepared) => Ok(Some(prepared)),
-            Err((_, error)) if !well && !error.is_code_fault() => Ok(None),
-            Err((step, error)) => {
-                let datasource = self.service.name().to_owned();
-                Err(SwitchError { datasource, step, error: error.to_string(), code_fault: error.is_code_fault() })
-            }
+        let lazy: BTreeSet<String> = old.tables().into_iter().filter(|t| t.lazy).map(|t| t.name).collect();
+        let audit = Audit::open(&self.service, &old.ingest, |table| lazy.contains(table));
+        match self.beside(&old, to, record, Some(terms)).await {
+            Ok(beside) => Ok(Prepared { beside: Some(beside), votes, audit: Some(audit) }),
+            Err((_, error)) if (!votes || terms.accept_errors) && !error.is_code_fault() => Ok(nothing),
+            Err((step, error)) => Err(SwitchError::of(self.service.name(), step, &error, error.is_code_fault())),
         }
+    }
+
+    /// Switches to what was prepared. The former source waits, paused.
+    async fn switch(&mut self, probation: Probation) -> Option<Switched> {
+        let Prepared { beside, votes, audit } = self.prepared.take()?;
+        let Some(beside) = beside else {
+            self.begin_anew().await;
+            return None;
+        };
+        let new = Arc::clone(&beside.new);
+        let (former, pause) = self.commit(beside).await;
+        let former = former?;
+        self.trial = Some(Box::new(Trial::new(self.service.name(), former, votes, probation, audit)));
+        self.activate(Arc::clone(&new)).await;
+        // What it does in charge it has not done before: it is read once more, now.
+        new.ingest.want(&PollRequest::default());
+        Some(Switched { pause, votes })
     }
 
     /// Goes by another record. What needs no other source holds at once.
@@ -84,16 +131,25 @@ impl Runner {
     }
 
     /// Moves to the generation that serves, if the source that is open is of an older one: it was opened while others were
-    /// being switched.
+    /// being switched; or if its own has failed.
     pub(super) async fn keep_up(&mut self) {
+        if self.trial.is_some() {
+            return;
+        }
+        if self.catalog.serving(&self.record.spec.driver).is_none() && self.shared.open().is_some() {
+            return self.begin_anew().await;
+        }
         if self.shared.open().is_some_and(|open| self.newer(&open).is_some()) {
             self.catch_up().await;
         }
     }
 
-    /// The generation that serves, if a later one than the source is of.
+    /// The generation that serves, if the source is to move to it.
     fn newer(&self, open: &Open) -> Option<Arc<Generation>> {
-        self.catalog.serving(&self.record.spec.driver).filter(|serving| serving.number > open.generation.number)
+        self.catalog.serving(&self.record.spec.driver).filter(|serving| {
+            let of = &open.generation;
+            serving.number > of.number || (of.is_withdrawn() && serving.number != of.number)
+        })
     }
 
     /// Puts a source that follows the record, of the generation that serves, in place of the one that is open. When it can't
@@ -103,12 +159,17 @@ impl Runner {
         let newer = self.newer(&old);
         let moves = newer.is_some();
         let generation = newer.unwrap_or_else(|| Arc::clone(&old.generation));
-        match self.beside(&old, generation, Arc::clone(&self.record), moves).await {
-            Ok(prepared) => {
+        match self.beside(&old, generation, Arc::clone(&self.record), moves.then(Terms::default)).await {
+            Ok(beside) => {
                 self.behind = None;
                 self.changing.worked();
-                self.prepared = Some(Some(prepared));
-                self.commit().await;
+                let new = Arc::clone(&beside.new);
+                let (former, _) = self.commit(beside).await;
+                self.activate(new).await;
+                if let Some(former) = former {
+                    // Nobody waits for the old one's end.
+                    tokio::spawn(async move { former.retire(DRAIN).await });
+                }
             }
             Err((step, error)) => {
                 self.behind = Some(Instant::now() + self.changing.back_off());
@@ -132,9 +193,10 @@ impl Runner {
         old: &Arc<Open>,
         to: Arc<Generation>,
         record: Arc<Record>,
-        state: bool,
-    ) -> Result<(Arc<Open>, Vec<Update>), Failed> {
+        state: Option<Terms>,
+    ) -> Result<Beside, Failed> {
         let exclusive = [&old.generation, &to].iter().any(|g| g.info.overlap == Overlap::Exclusive);
+        let mut paused = Instant::now();
         if exclusive {
             self.quiet(old).await;
         }
@@ -142,10 +204,11 @@ impl Runner {
             Ok(new) => {
                 let new = Arc::new(new);
                 if !exclusive {
+                    paused = Instant::now();
                     self.quiet(old).await;
                 }
                 match self.warm(old, &new, state).await {
-                    Ok(updates) => Ok((new, updates)),
+                    Ok(updates) => Ok(Beside { new, updates, paused }),
                     Err((step, error)) => {
                         if error.is_hung() {
                             new.leak();
@@ -174,17 +237,16 @@ impl Runner {
         }
     }
 
-    async fn warm(&self, old: &Open, new: &Open, state: bool) -> Result<Vec<Update>, Failed> {
-        if state && old.generation.info.state.is_some() && new.generation.info.state.is_some() {
-            match old.export_state().await {
-                Ok(Some(state)) => {
-                    let imported = new.import_state(state).await;
-                    imported.map_err(|e| ("read the state of what it replaces", e.into_code_fault()))?;
+    async fn warm(&self, old: &Open, new: &Open, state: Option<Terms>) -> Result<Vec<Update>, Failed> {
+        if let (Some(terms), Some(writes), Some(reads)) =
+            (state, old.generation.info.state.as_ref(), new.generation.info.state.as_ref())
+        {
+            let handed = self.hand_over((old, writes.version), (new, &reads.reads), terms).await;
+            match handed {
+                Err((_, error)) if terms.cold_start && !error.is_hung() => {
+                    tracing::warn!(datasource = self.service.name(), %error, "the new source begins without the former's state");
                 }
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(datasource = self.service.name(), %error, "what is to be replaced gave no state");
-                }
+                handed => handed?,
             }
         }
         let everything = PollRequest { tables: None, snapshot: true };
@@ -200,6 +262,40 @@ impl Runner {
         }
     }
 
+    /// What the old source knows becomes the new one's.
+    async fn hand_over(&self, old: (&Open, u32), new: (&Open, &[u32]), terms: Terms) -> Result<(), Failed> {
+        const READ: &str = "read the state of what it replaces";
+        let ((old, writes), (new, reads)) = (old, new);
+        let broken = |what: String| (READ, SourceError::from(CallError::new(Code::FAILED, what)).into_code_fault());
+        // Said before anything is asked: both sides declare it.
+        if !reads.contains(&writes) {
+            let reads: Vec<String> = reads.iter().map(ToString::to_string).collect();
+            return Err(broken(format!(
+                "what serves writes version {writes}, and the new build reads {}: let it read that one too, or set \
+                 plugins.cold_start",
+                if reads.is_empty() { "none".to_owned() } else { reads.join(", ") }
+            )));
+        }
+        let state = match old.export_state().await {
+            Ok(Some(state)) => state,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                tracing::warn!(datasource = self.service.name(), %error, "what is to be replaced gave no state");
+                return Ok(());
+            }
+        };
+        let size = serde_json::to_vec(&state.state).map_or(0, |text| text.len());
+        if size > terms.most_state {
+            let text = format!(
+                "the state of what serves has {size} bytes, more than plugins.most_state, {}: raise that, or set \
+                 plugins.cold_start",
+                terms.most_state
+            );
+            return Err((READ, CallError::new(Code::FAILED, text).into()));
+        }
+        new.import_state(state).await.map_err(|e| (READ, e.into_code_fault()))
+    }
+
     /// The old one serves on.
     async fn resume(&mut self) {
         if let Some(old) = self.shared.open() {
@@ -210,64 +306,62 @@ impl Runner {
         }
     }
 
-    async fn commit(&mut self) {
-        match self.prepared.take() {
-            Some(Some((new, updates))) => {
-                let old = self.shared.set(Standing::Standby(Arc::clone(&new)));
-                if let Some(old) = &old {
-                    old.ingest.turn(Door::Superseded);
-                }
-                // A new generation may have fewer tables: those end here.
-                let named = names(&updates);
-                let offered = old.iter().flat_map(|old| old.ingest.offered());
-                for table in self.service.tables().into_iter().chain(offered).filter(|t| !named.contains(t)) {
-                    self.service.end(&table);
-                }
-                self.offer_idle(&new);
-                let number = Some(new.generation.number);
-                let errors = self.apply(&new, updates, Some(None)).await;
-                if new.record.revision == self.record.revision {
-                    self.behind = None;
-                }
-                // What keeps a changed record from being applied is not over.
-                let behind = self.behind.is_some();
-                self.shared.change(|status| {
-                    status.generation = number;
-                    status.polled(is_good(&named, &errors));
-                    if !behind || !errors.is_empty() {
-                        let (event, error) = after(&errors);
-                        status.on(event, error);
-                    }
-                });
-                // A poll that the old one was asked for is the new one's.
-                if let Some(request) = old.as_ref().and_then(|old| old.ingest.take_wanted().request()) {
-                    new.ingest.want(&request);
-                }
-                self.plan();
-                self.activate(new).await;
-                if let Some(old) = old {
-                    // Nobody waits for the old one's end.
-                    tokio::spawn(async move { old.close().await });
-                }
-            }
-            // It had no source that was well: a new one is opened as soon as the catalog says who serves.
-            _ => {
-                if let Some(old) = self.shared.set(Standing::Absent) {
-                    old.close().await;
-                }
-                self.due = None;
-                self.schedule.worked();
-                self.shared.change(|s| {
-                    s.on(Event::NoSource, "");
-                    s.generation = None;
-                });
-            }
+    /// Puts the new source in charge; it is still to be activated. Answers the former, and how long none was in charge.
+    async fn commit(&mut self, beside: Beside) -> (Option<Arc<Open>>, Duration) {
+        let Beside { new, updates, paused } = beside;
+        new.ingest.count_from_now(|| {});
+        let old = self.shared.set(Standing::Standby(Arc::clone(&new)));
+        if let Some(old) = &old {
+            old.ingest.turn(Door::Superseded);
         }
+        // A new generation may have fewer tables: those end here.
+        let named = names(&updates);
+        let offered = old.iter().flat_map(|old| old.ingest.offered());
+        for table in self.service.tables().into_iter().chain(offered).filter(|t| !named.contains(t)) {
+            self.service.end(&table);
+        }
+        self.offer_idle(&new);
+        let number = Some(new.generation.number);
+        let errors = self.apply(&new, updates, Some(None)).await;
+        let pause = paused.elapsed();
+        if new.record.revision == self.record.revision {
+            self.behind = None;
+        }
+        // What keeps a changed record from being applied is not over.
+        let behind = self.behind.is_some();
+        self.shared.change(|status| {
+            status.generation = number;
+            status.polled(is_good(&named, &errors));
+            if !behind || !errors.is_empty() {
+                let (event, error) = after(&errors);
+                status.on(event, error);
+            }
+        });
+        // A poll that the old one was asked for is the new one's.
+        if let Some(request) = old.as_ref().and_then(|old| old.ingest.take_wanted().request()) {
+            new.ingest.want(&request);
+        }
+        self.plan();
+        (old, pause)
+    }
+
+    /// Gives up what is open, if anything is: another is opened as soon as the catalog says who serves.
+    async fn begin_anew(&mut self) {
+        self.leave_trial();
+        if let Some(old) = self.shared.set(Standing::Absent) {
+            old.close().await;
+        }
+        self.due = None;
+        self.schedule.worked();
+        self.shared.change(|s| {
+            s.on(Event::NoSource, "");
+            s.generation = None;
+        });
     }
 }
 
 /// Whether a first poll is good enough to take over: no table that was well has failed, and every table can be held.
-fn weigh(service: &Service, updates: &[Update]) -> Result<(), CallError> {
+pub(super) fn weigh(service: &Service, updates: &[Update]) -> Result<(), CallError> {
     for update in updates {
         let table = &update.table;
         match &update.change {

@@ -1,0 +1,211 @@
+//! A source of a new generation on probation: the former one waits, paused, to take over again.
+
+use super::audit::Audit;
+use super::shared::Standing;
+use super::switch::weigh;
+use super::{Event, Open, Runner, SourceError, after, is_good, names};
+use crate::bus::{Address, Service};
+use crate::datasource::ingest::Door;
+use crate::plugin::{CallError, Ledger, SwitchError};
+use crate::table::Shape;
+use busway_plugin_api::abi::Status as Code;
+use busway_plugin_api::info::Overlap;
+use busway_plugin_api::message::PollRequest;
+use busway_plugin_api::table::{Change, Update};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// What a runner says of its source's probation.
+#[derive(Debug)]
+pub(in crate::datasource) enum Said {
+    /// It has given something good.
+    Good(String),
+    /// It failed.
+    Fault(SwitchError),
+    /// It is none of the reload's business any more: it was removed, or its record changed.
+    Left(String),
+}
+
+/// What a reload gives a runner at the switch.
+#[derive(Debug, Clone)]
+pub(in crate::datasource) struct Probation {
+    /// To whom it is said how it goes.
+    pub(in crate::datasource) said: mpsc::UnboundedSender<Said>,
+    /// Plain errors are none of the new code's.
+    pub(in crate::datasource) accept_errors: bool,
+}
+
+/// A probation.
+#[derive(Debug)]
+pub(super) struct Trial {
+    name: String,
+    former: Arc<Open>,
+    /// Whether it was well before: only then does it say anything.
+    votes: bool,
+    probation: Probation,
+    /// It failed: nothing more is asked of it. Whether its call is still out.
+    pub(super) failed: Option<bool>,
+    audit: Option<Audit>,
+}
+
+impl Trial {
+    pub(super) fn new(name: &str, former: Arc<Open>, votes: bool, probation: Probation, audit: Option<Audit>) -> Self {
+        Self { name: name.to_owned(), former, votes, probation, failed: None, audit }
+    }
+
+    pub(super) fn good(&self) {
+        let _ = self.probation.said.send(Said::Good(self.name.clone()));
+    }
+
+    /// Whether such an error ends it.
+    fn minds(&self, error: &SourceError) -> bool {
+        self.votes && (error.is_code_fault() || !self.probation.accept_errors)
+    }
+
+    fn fail(&mut self, step: &'static str, error: &SourceError) {
+        self.failed = Some(error.is_hung());
+        let fault = SwitchError::of(&self.name, step, error, error.is_code_fault());
+        let _ = self.probation.said.send(Said::Fault(fault));
+    }
+
+    /// Closes the books.
+    fn balance(&mut self, service: &Service, in_charge: Option<&Arc<Open>>) -> Ledger {
+        let (audit, in_charge) = (self.audit.take(), in_charge.unwrap_or(&self.former));
+        audit.map(|audit| audit.close(service, &self.former.ingest, &in_charge.ingest)).unwrap_or_default()
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        // Of one that is over nobody waits to hear.
+        let _ = self.probation.said.send(Said::Left(self.name.clone()));
+    }
+}
+
+impl Runner {
+    /// Whether a source on probation failed, and nothing is to be done before it is said what with.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.trial.as_ref().is_some_and(|trial| trial.failed.is_some())
+    }
+
+    /// Takes a fault of a source on probation for the reload's to decide about; answers whether it is.
+    pub(super) fn object(&mut self, step: &'static str, error: &SourceError) -> bool {
+        let Some(trial) = self.trial.as_mut().filter(|trial| trial.minds(error)) else { return false };
+        tracing::warn!(datasource = trial.name, step, %error, "the new generation's source failed on probation");
+        trial.fail(step, error);
+        self.due = None;
+        true
+    }
+
+    /// A poll of all tables was applied, with these errors of some.
+    pub(super) fn gave(&mut self, errors: &[(String, String)]) {
+        if let Some((table, error)) = errors.first() {
+            let error = CallError::new(Code::FAILED, format!("table {table:?}: {error}"));
+            if self.object("be polled", &error.into()) {
+                return;
+            }
+        }
+        if let Some(trial) = &self.trial {
+            trial.good();
+        }
+    }
+
+    /// What a source on probation answered to a poll: whether it may be applied.
+    pub(super) async fn is_fit(&mut self, updates: &[Update]) -> bool {
+        if self.trial.is_none() {
+            return true;
+        }
+        let fit = weigh(&self.service, updates).and_then(|()| surprise(&self.service, updates));
+        match fit {
+            Ok(()) => true,
+            Err(error) => !self.object("be polled", &error.into()),
+        }
+    }
+
+    /// The former source is needed no more.
+    pub(super) fn retire(&mut self, drain: Duration) -> Ledger {
+        let Some(mut trial) = self.trial.take() else { return Ledger::default() };
+        let ledger = trial.balance(&self.service, self.shared.open().as_ref());
+        let former = Arc::clone(&trial.former);
+        // Nobody waits for the old one's end.
+        tokio::spawn(async move { former.retire(drain).await });
+        ledger
+    }
+
+    /// The probation is over since something else happened to the datasource.
+    pub(super) fn leave_trial(&mut self) {
+        let _ = self.retire(Duration::ZERO);
+    }
+
+    /// Puts the former source back in charge, and reads it at once: what the new one published is corrected by that.
+    pub(super) async fn revert(&mut self) -> Ledger {
+        let Some(mut trial) = self.trial.take() else { return Ledger::default() };
+        let former = Arc::clone(&trial.former);
+        let new = self.shared.set(Standing::Standby(Arc::clone(&former)));
+        if let Some(new) = new.as_ref() {
+            new.ingest.turn(Door::Superseded);
+        }
+        let ledger = trial.balance(&self.service, new.as_ref());
+        let hung = trial.failed == Some(true);
+        if let Some(new) = new {
+            let exclusive = [&former, &new].iter().any(|open| open.generation.info.overlap == Overlap::Exclusive);
+            let wanted = new.ingest.take_wanted().request();
+            if let Some(request) = wanted {
+                former.ingest.want(&request);
+            }
+            match (hung, exclusive) {
+                (true, _) => new.leak(),
+                // It holds what the former needs.
+                (false, true) => new.close().await,
+                (false, false) => drop(tokio::spawn(async move { new.close().await })),
+            }
+        }
+        if let Err(error) = former.resume().await {
+            self.lose(&error).await;
+            return ledger;
+        }
+        let number = Some(former.generation.number);
+        self.shared.set(Standing::Active(Arc::clone(&former)));
+        self.shared.change(|status| status.generation = number);
+        self.plan();
+        let everything = PollRequest { tables: None, snapshot: true };
+        let everything = if former.has_lazy() { self.awake(&former, everything) } else { everything };
+        match former.poll(everything, self.record.spec.deadline).await {
+            Ok(updates) => {
+                let named = names(&updates);
+                // Tables that only the new one had.
+                let offered = former.ingest.offered();
+                for table in self.service.tables().into_iter().filter(|t| !named.contains(t) && !offered.contains(t)) {
+                    self.service.end(&table);
+                }
+                let errors = self.apply(&former, updates, Some(None)).await;
+                self.shared.change(|status| {
+                    status.polled(is_good(&named, &errors));
+                    let (event, error) = after(&errors);
+                    status.on(event, error);
+                });
+            }
+            Err(error) if error.is_code_fault() => self.lose(&error).await,
+            Err(error) => self.shared.change(|s| s.on(Event::Unwell, error.to_string())),
+        }
+        ledger
+    }
+}
+
+/// A source on probation that changes its mind about its columns has no schema that anybody could rely on. It may be the
+/// data's doing, so it is no fault of the code.
+fn surprise(service: &Service, updates: &[Update]) -> Result<(), CallError> {
+    for update in updates {
+        let Change::Snapshot(rows) = &update.change else { continue };
+        let Ok(address) = Address::new(service.name(), &update.table) else { continue };
+        let Some(view) = service.bus().table(&address) else { continue };
+        let Ok(shape) = Shape::of(update, rows) else { continue };
+        let same = view.shape.schema.fields() == shape.schema.fields() && view.shape.key == shape.key;
+        if view.publisher.instance == service.instance() && !same {
+            let text = format!("table {:?} has other columns or another key than in its first poll", update.table);
+            return Err(CallError::new(Code::FAILED, text));
+        }
+    }
+    Ok(())
+}

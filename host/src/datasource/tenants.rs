@@ -1,0 +1,130 @@
+//! What a reload does with all datasources of a driver: one transaction.
+
+use super::Datasources;
+use super::entry::Entry;
+use super::runner::{Command, Probation, Said};
+use crate::plugin::{Generation, Ledger, Moved, SwitchError, Tenants, Terms};
+use futures_util::future::join_all;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// The sources of a driver on probation, and who is heard about them.
+#[derive(Debug)]
+struct Trial {
+    said: mpsc::UnboundedReceiver<Said>,
+    /// Whose source has not given anything good yet, and was well before.
+    outstanding: BTreeSet<String>,
+}
+
+/// Drivers on probation, by id.
+#[derive(Debug, Default)]
+pub(super) struct Trials(Mutex<BTreeMap<String, Trial>>);
+
+impl Trials {
+    fn put(&self, driver: &str, trial: Trial) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(driver.to_owned(), trial);
+    }
+
+    fn take(&self, driver: &str) -> Option<Trial> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(driver)
+    }
+}
+
+impl Trial {
+    /// Waits until all have given something good, and at least so long.
+    async fn wait(&mut self, least: Duration) -> Result<(), SwitchError> {
+        let least = Instant::now() + least;
+        loop {
+            let said = match self.outstanding.is_empty() {
+                // Faults count as long as it lasts.
+                true => match tokio::time::timeout_at(least, self.said.recv()).await {
+                    Ok(said) => said,
+                    Err(_) => return Ok(()),
+                },
+                false => self.said.recv().await,
+            };
+            match said {
+                Some(Said::Good(name) | Said::Left(name)) => drop(self.outstanding.remove(&name)),
+                Some(Said::Fault(fault)) => return Err(fault),
+                // All of them were removed, or there were none.
+                None => {
+                    tokio::time::sleep_until(least).await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+impl Datasources {
+    /// The datasources of a driver that run.
+    fn of(&self, driver: &str) -> Vec<Arc<Entry>> {
+        let entries = self.entries();
+        let mine = |entry: &&Arc<Entry>| entry.runs() && entry.record().spec.driver == driver;
+        entries.by_id.values().filter(mine).cloned().collect()
+    }
+}
+
+impl Tenants for Datasources {
+    async fn switch(&self, to: Arc<Generation>, terms: Terms) -> Result<Moved, SwitchError> {
+        let mine = self.of(&to.info.id);
+        // All at once: the pause is as long as the slowest takes, not as long as all together.
+        let asked = mine.iter().map(async |entry| {
+            let answer = entry.ask(|reply| Command::Prepare(Arc::clone(&to), terms, reply)).await;
+            (entry, answer)
+        });
+        let mut prepared = Vec::new();
+        let mut failed: Option<SwitchError> = None;
+        for (entry, answer) in join_all(asked).await {
+            match answer {
+                Some(Ok(())) => prepared.push(entry),
+                // Of several the code's own fault is told: it decides whether the build is tried again.
+                Some(Err(error)) if failed.as_ref().is_none_or(|f| error.code_fault && !f.code_fault) => {
+                    failed = Some(error);
+                }
+                Some(Err(_)) => {}
+                // Its runner has ended: it was removed, or the host is stopping.
+                None => {}
+            }
+        }
+        if let Some(failed) = failed {
+            join_all(prepared.into_iter().map(|entry| entry.ask(Command::Abort))).await;
+            return Err(failed);
+        }
+        let (said, hears) = mpsc::unbounded_channel();
+        let probation = Probation { said, accept_errors: terms.accept_errors };
+        let switched = join_all(prepared.iter().map(async |entry| {
+            let switched = entry.ask(|reply| Command::Commit(probation.clone(), reply)).await.flatten();
+            switched.map(|switched| (entry.record().name.clone(), switched))
+        }));
+        let switched: Vec<_> = switched.await.into_iter().flatten().collect();
+        let outstanding = switched.iter().filter(|(_, s)| s.votes).map(|(name, _)| name.clone()).collect();
+        self.inner.trials.put(&to.info.id, Trial { said: hears, outstanding });
+        let pause = switched.iter().map(|(_, switched)| switched.pause).max().unwrap_or_default();
+        Ok(Moved { sources: switched.len(), pause })
+    }
+
+    async fn probe(&self, driver: &str, least: Duration) -> Result<(), SwitchError> {
+        match self.inner.trials.take(driver) {
+            Some(mut trial) => trial.wait(least).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn retire(&self, driver: &str, drain: Duration) -> Ledger {
+        drop(self.inner.trials.take(driver));
+        let all = self.of(driver);
+        let ledgers = join_all(all.iter().map(|entry| entry.ask(|reply| Command::Retire(drain, reply)))).await;
+        ledgers.into_iter().flatten().fold(Ledger::default(), Ledger::and)
+    }
+
+    async fn revert(&self, driver: &str) -> Ledger {
+        drop(self.inner.trials.take(driver));
+        let all = self.of(driver);
+        let ledgers = join_all(all.iter().map(|entry| entry.ask(Command::Revert))).await;
+        ledgers.into_iter().flatten().fold(Ledger::default(), Ledger::and)
+    }
+}

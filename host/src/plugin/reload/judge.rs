@@ -1,0 +1,183 @@
+//! What is known of each file since it last changed: whether anybody still writes it, and what its bytes are.
+
+use super::super::note::{Note, inspect_file};
+use super::super::plan::{Claim, Unclear};
+use super::super::scan::{Found, ScanError, look};
+use super::super::stage::Stage;
+use futures_util::{StreamExt as _, stream};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Nobody wrote to a file for so long: it is read.
+const SETTLED: Duration = Duration::from_millis(150);
+/// A file that was changed so recently and is no whole library is taken for one still being copied.
+const FRESH: Duration = Duration::from_secs(2);
+/// What could not be read, or lacks something of the system's, is looked at again so often.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// What a file is.
+#[derive(Debug, Clone)]
+pub(super) enum Verdict {
+    /// A plugin.
+    Claims(Claim),
+    /// Not whole, and changed a moment ago.
+    Incomplete(String),
+    /// No plugin for this host. With when to look again, if that may help though the file stays as it is.
+    Refused(String, Option<Instant>),
+}
+
+/// What is known of a file since it last changed.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) found: Found,
+    since: Instant,
+    /// None: it is not read before it has settled.
+    pub(super) verdict: Option<Verdict>,
+}
+
+/// The files of the plugin directories.
+#[derive(Debug, Default)]
+pub(super) struct Judge {
+    pub(super) seen: BTreeMap<PathBuf, Seen>,
+    /// Private copies of what was read in this pass, by file.
+    pub(super) staged: HashMap<PathBuf, PathBuf>,
+}
+
+/// A verdict, and the private copy of what it is about.
+type Examined = (Verdict, Option<PathBuf>);
+
+impl Judge {
+    /// Reads what has settled since it last changed. Answers when to look again at the latest, if files are still changing;
+    /// and what is newly refused.
+    pub(super) async fn look(
+        &mut self,
+        files: &BTreeMap<PathBuf, Result<Found, ScanError>>,
+        stage: &Arc<Stage>,
+    ) -> (Option<Duration>, Vec<(PathBuf, String)>) {
+        let (mut again, mut refused, mut settled) = (None, Vec::new(), Vec::new());
+        self.seen.retain(|path, _| matches!(files.get(path), Some(Ok(_))));
+        for (path, look) in files {
+            let Ok(found) = look else { continue };
+            let fresh = || Seen { found: found.clone(), since: Instant::now(), verdict: None };
+            let seen = self.seen.entry(path.clone()).or_insert_with(fresh);
+            if seen.found != *found {
+                *seen = fresh();
+            }
+            match &seen.verdict {
+                None | Some(Verdict::Incomplete(_)) => {}
+                Some(Verdict::Refused(_, Some(again))) if Instant::now() >= *again => {}
+                Some(_) => continue,
+            }
+            // A clock that is off must not make a file young for ever.
+            let old = age(found) > FRESH || seen.since.elapsed() > FRESH;
+            if !old && seen.since.elapsed() < SETTLED {
+                again = Some(SETTLED);
+                continue;
+            }
+            settled.push((path.clone(), found.clone(), old));
+        }
+        for (path, old, (verdict, copy)) in read(settled, stage).await {
+            let verdict = match verdict {
+                // A slow copy pauses longer than the settling time now and then.
+                Verdict::Refused(reason, _) if !old => {
+                    again = Some(SETTLED);
+                    Verdict::Incomplete(reason)
+                }
+                Verdict::Refused(reason, when) => {
+                    refused.push((path.clone(), reason.clone()));
+                    Verdict::Refused(reason, when)
+                }
+                verdict => verdict,
+            };
+            if let Some(copy) = copy {
+                self.staged.insert(path.clone(), copy);
+            }
+            if let Some(seen) = self.seen.get_mut(&path) {
+                seen.verdict = Some(verdict);
+            }
+        }
+        (again, refused)
+    }
+
+    /// Files whose bytes are plugins.
+    pub(super) fn claims(&self) -> Vec<Claim> {
+        let claim = |seen: &Seen| match &seen.verdict {
+            Some(Verdict::Claims(claim)) => Some(claim.clone()),
+            _ => None,
+        };
+        self.seen.values().filter_map(claim).collect()
+    }
+
+    /// Files that are none, or of which it is not known.
+    pub(super) fn unclear(&self) -> BTreeMap<PathBuf, Unclear> {
+        let unclear = |(path, seen): (&PathBuf, &Seen)| {
+            let why = match &seen.verdict {
+                None => Unclear::Changing,
+                Some(Verdict::Incomplete(_)) => Unclear::Incomplete,
+                Some(Verdict::Refused(..)) => Unclear::Refused,
+                Some(Verdict::Claims(..)) => return None,
+            };
+            Some((path.clone(), why))
+        };
+        self.seen.iter().filter_map(unclear).collect()
+    }
+
+    /// What was refused is looked at again.
+    pub(super) fn forget_refusals(&mut self) {
+        for seen in self.seen.values_mut().filter(|seen| matches!(seen.verdict, Some(Verdict::Refused(..)))) {
+            seen.verdict = None;
+        }
+    }
+
+    /// Copies of files that were not to be loaded.
+    pub(super) fn sweep(&mut self) {
+        for (_, copy) in self.staged.drain() {
+            let _ = std::fs::remove_file(copy);
+        }
+    }
+}
+
+/// Reads files, as many at a time as there are processors: hashing is what takes long.
+async fn read(files: Vec<(PathBuf, Found, bool)>, stage: &Arc<Stage>) -> Vec<(PathBuf, bool, Examined)> {
+    let readers = std::thread::available_parallelism().map_or(1, usize::from);
+    let read = |(path, found, old): (PathBuf, Found, bool)| {
+        let stage = Arc::clone(stage);
+        async move {
+            let reading = path.clone();
+            let examined = tokio::task::spawn_blocking(move || examine(&reading, &found, &stage)).await;
+            let panicked = |_| (Verdict::Refused("the host panicked reading it".to_owned(), None), None);
+            (path, old, examined.unwrap_or_else(panicked))
+        }
+    };
+    stream::iter(files.into_iter().map(read)).buffered(readers).collect().await
+}
+
+/// Reads a file. When it is a plugin, it is copied at once: what was hashed is what is loaded, and it is read once.
+fn examine(path: &Path, before: &Found, stage: &Stage) -> Examined {
+    match inspect_file(path) {
+        Ok((bytes, note)) => {
+            // One that changed meanwhile, or can't be copied now, is read anew if it is to be loaded.
+            let unchanged = matches!(look(path), Some(Ok(now)) if now == *before);
+            let copy = if unchanged { stage.put(&bytes).ok() } else { None };
+            let Note { id, version, .. } = note;
+            let claim = Claim { path: path.to_owned(), id, version, sha256: bytes.sha256 };
+            (Verdict::Claims(claim), copy)
+        }
+        // What the system lacks may be installed, what could not be read may be read.
+        Err(error) => {
+            let again = error.may_pass().then(|| Instant::now() + AGAIN);
+            (Verdict::Refused(error.to_string(), again), None)
+        }
+    }
+}
+
+/// How long ago a file was last changed.
+fn age(found: &Found) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let now = i128::try_from(now).unwrap_or(i128::MAX);
+    let nanoseconds = now - found.modified.max(found.changed);
+    // A time in the future: somebody's clock is off, and nobody knows.
+    u64::try_from(nanoseconds).map_or(Duration::ZERO, Duration::from_nanos)
+}

@@ -1,0 +1,504 @@
+//! Acts on what lies in the directories: loads, reloads, refuses, goes back. What is to be done is decided by
+//! [`plan`](super::plan); what sources do about a new generation by [`Tenants`].
+
+mod judge;
+mod order;
+mod report;
+mod tenants;
+mod transaction;
+mod view;
+mod workshop;
+
+pub use order::{Answer, Control, OrderError};
+pub use report::{Ledger, Outcome, Phases, Report};
+pub use tenants::{Moved, SwitchError, Tenants, Terms};
+
+use super::catalog::Catalog;
+use super::plan::{Inputs, Plan, Serving, Step, Unclear, explain, plan};
+use super::record::{By, Copies, Event, Good, Journal, Quarantined, Record};
+use super::scan::{Found, ScanError, scan};
+use super::stage::Stage;
+use super::watch::Watch;
+use judge::Judge;
+use order::{Order, Waiter};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+use transaction::{Job, News, Over};
+use workshop::Workshop;
+
+/// Bytes that plain errors of their sources kept from serving are tried again so soon, and twice as late each time.
+const AGAIN: Duration = Duration::from_secs(30);
+/// But not later than this.
+const LATEST: Duration = Duration::from_secs(600);
+/// Events that come so close together are one.
+const BURST: Duration = Duration::from_millis(20);
+
+/// How plugins are loaded and reloaded.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where they lie.
+    pub directories: Vec<PathBuf>,
+    /// The files that the configuration names, by driver id.
+    pub named: BTreeMap<String, PathBuf>,
+    /// Whether a driver whose file is gone ends.
+    pub stop_missing: bool,
+    /// How long what was replaced is kept ready to take over again.
+    pub probation: Duration,
+    /// How long calls that run in what is replaced have to end.
+    pub drain: Duration,
+    /// What sources hand over may be this large, in bytes.
+    pub most_state: usize,
+    /// Whether a source whose state the new code can't read begins without.
+    pub cold_start: bool,
+    /// What generations that serve no more may hold, in bytes of their files, before that is said.
+    pub budget: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            directories: Vec::new(),
+            named: BTreeMap::new(),
+            stop_missing: false,
+            probation: Duration::from_secs(10),
+            drain: Duration::from_secs(10),
+            most_state: 16 << 20,
+            cold_start: false,
+            budget: 1 << 30,
+        }
+    }
+}
+
+/// Bytes that are not to be loaded now.
+#[derive(Debug, Default)]
+struct Bar {
+    reason: String,
+    /// When to try again; never, when the code is at fault.
+    again: Option<Instant>,
+    tries: u32,
+    /// What was made of them already: it stays mapped, so the next try takes it.
+    made: Option<Arc<super::Generation>>,
+}
+
+impl Bar {
+    fn holds(&self) -> bool {
+        self.again.is_none_or(|again| Instant::now() < again)
+    }
+}
+
+/// Loads and reloads what lies in the plugin directories.
+pub struct Executor<T> {
+    settings: Settings,
+    workshop: Arc<Workshop>,
+    tenants: Arc<T>,
+    judge: Judge,
+    serving: BTreeMap<String, Serving>,
+    record: Record,
+    journal: Arc<Journal>,
+    /// By their hash.
+    bars: HashMap<String, Bar>,
+    /// Drivers that something is being done with, and how that is ended early.
+    busy: BTreeMap<String, Option<oneshot::Sender<String>>>,
+    /// Drivers whose next reload passes over plain errors.
+    lenient: BTreeSet<String>,
+    /// The inputs of the last plan.
+    inputs: Inputs,
+    news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
+    orders: (mpsc::UnboundedSender<Order>, mpsc::UnboundedReceiver<Order>),
+    waiting: Vec<Waiter>,
+    over_budget: bool,
+}
+
+impl<T: Tenants> Executor<T> {
+    /// Nothing is loaded before the first [`pass`](Self::pass). In the folder `state` is remembered what happened.
+    pub fn new(settings: Settings, stage: Stage, state: &Path, catalog: Arc<Catalog>, tenants: T) -> Self {
+        let copies = Copies::new(state.join("good"));
+        Self {
+            settings,
+            workshop: Arc::new(Workshop::new(stage, copies, catalog)),
+            tenants: Arc::new(tenants),
+            judge: Judge::default(),
+            serving: BTreeMap::new(),
+            record: Record::read(&state.join("plugins.json")),
+            journal: Arc::new(Journal::closed(&state.join("history.jsonl"))),
+            bars: HashMap::new(),
+            busy: BTreeMap::new(),
+            lenient: BTreeSet::new(),
+            inputs: Inputs::default(),
+            news: mpsc::unbounded_channel(),
+            orders: mpsc::unbounded_channel(),
+            waiting: Vec::new(),
+            over_budget: false,
+        }
+    }
+
+    /// From now on what happens is written down.
+    #[must_use]
+    pub fn writing_down(mut self, state: &Path) -> Self {
+        self.journal = Arc::new(Journal::open(&state.join("history.jsonl")));
+        self.journal.write(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned() });
+        self
+    }
+
+    /// Nothing is remembered: for a look without consequences.
+    #[must_use]
+    pub fn forgetful(mut self) -> Self {
+        self.record.forget();
+        self
+    }
+
+    /// The way to give it orders while it [runs](Self::run).
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control { orders: self.orders.0.clone(), journal: Arc::clone(&self.journal) }
+    }
+
+    /// Looks at the directories, and waits until everything that lies there is loaded or refused; but for what is still
+    /// being written: then answers when to look again.
+    pub async fn settle(&mut self) -> Option<Duration> {
+        let again = self.pass().await;
+        self.idle().await;
+        // What serves now is shown, and what is to be done next is begun.
+        if again.is_none() { self.pass().await } else { again }
+    }
+
+    /// The same, until nothing is left to be done or being written.
+    pub async fn finish(&mut self) {
+        loop {
+            let again = self.pass().await;
+            match again {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None if self.busy.is_empty() => return,
+                None => self.idle().await,
+            }
+        }
+    }
+
+    /// Waits until nothing is being done.
+    async fn idle(&mut self) {
+        while !self.busy.is_empty() {
+            if let Some(news) = self.news.1.recv().await {
+                self.heed(news);
+            }
+        }
+    }
+
+    /// Goes on for ever: looks at the directories when they ring, now and then, and when it is told to.
+    pub async fn run(mut self, mut watch: Watch, mut again: Option<Duration>) {
+        loop {
+            let put_off = self.bars.values().filter_map(|bar| bar.again).min();
+            let put_off = put_off.map(|at| at.saturating_duration_since(Instant::now()).max(BURST));
+            let pause = again.into_iter().chain(put_off).min();
+            tokio::select! {
+                Some(news) = self.news.1.recv() => self.heed(news),
+                Some(order) = self.orders.1.recv() => self.follow(order),
+                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+                // A burst of events is one reason to look.
+                () = watch.ring() => tokio::time::sleep(BURST).await,
+            }
+            watch.follow(&self.settings.directories);
+            again = self.pass().await;
+        }
+    }
+
+    /// Looks at the directories once and begins what is to be done. Answers when to look again at the latest, if something
+    /// is going on.
+    pub async fn pass(&mut self) -> Option<Duration> {
+        while let Ok(news) = self.news.1.try_recv() {
+            self.heed(news);
+        }
+        let directories = self.settings.directories.clone();
+        // Slow disks must not hold up everyone else.
+        let scanned =
+            tokio::task::spawn_blocking(move || directories.iter().map(|d| scan(d)).collect::<Vec<_>>()).await;
+        let mut troubles = Vec::new();
+        let mut files: BTreeMap<PathBuf, Result<Found, ScanError>> = BTreeMap::new();
+        let mut unreadable: Vec<PathBuf> = Vec::new();
+        for (directory, scanned) in self.settings.directories.iter().zip(scanned.unwrap_or_default()) {
+            match scanned {
+                Ok(found) => files.extend(found),
+                Err(error) => {
+                    if matches!(error, ScanError::Unreadable { .. }) {
+                        unreadable.push(directory.clone());
+                    }
+                    troubles.push((directory.clone(), error.to_string()));
+                }
+            }
+        }
+        let (again, refused) = self.judge.look(&files, &self.workshop.stage).await;
+        for (path, reason) in refused {
+            tracing::warn!(file = %path.display(), reason, "plugin refused");
+            self.journal.write(Event::Refused { path, sha256: None, driver: None, reason });
+        }
+        self.inputs = self.inputs(&files, &unreadable);
+        let planned = plan(&self.inputs);
+        self.act(&planned);
+        self.judge.sweep();
+        let views = self.views(&planned, &files);
+        self.workshop.catalog.set_files(views.clone(), troubles);
+        if again.is_none() && planned.steps().is_empty() {
+            let busy: BTreeSet<&String> = self.busy.keys().collect();
+            let over = |waiter: &mut Waiter| !busy.iter().any(|id| waiter.minds(id));
+            for waiter in self.waiting.extract_if(.., over) {
+                waiter.answer(views.clone());
+            }
+        }
+        again
+    }
+
+    /// All that a plan follows from.
+    fn inputs(&self, files: &BTreeMap<PathBuf, Result<Found, ScanError>>, unreadable: &[PathBuf]) -> Inputs {
+        let record = self.record.now();
+        let mut unclear = self.judge.unclear();
+        // What can't be looked at is there.
+        let odd = files.iter().filter(|(_, look)| look.is_err()).map(|(path, _)| (path.clone(), Unclear::Refused));
+        unclear.extend(odd);
+        // Files of directories that can't be read just now.
+        let known = self.serving.values().map(|s| &s.path).chain(record.served.values().map(|s| &s.path));
+        let lost = known.filter(|path| unreadable.iter().any(|d| path.parent() == Some(d.as_path())));
+        unclear.extend(lost.map(|path| (path.clone(), Unclear::Changing)));
+        let mut served = record.served.clone();
+        for served in served.values_mut() {
+            served.good.retain(|good| self.workshop.copies.has(&good.sha256));
+        }
+        let quarantined = record.quarantine.iter().map(|(sha256, q)| (sha256.clone(), q.reason.clone()));
+        let barred =
+            self.bars.iter().filter(|(_, bar)| bar.holds()).map(|(sha256, b)| (sha256.clone(), b.reason.clone()));
+        Inputs {
+            claims: self.judge.claims(),
+            unclear,
+            serving: self.serving.clone(),
+            served,
+            barred: barred.chain(quarantined).collect(),
+            busy: self.busy.keys().cloned().collect(),
+            named: self.settings.named.clone(),
+            stop_missing: self.settings.stop_missing,
+        }
+    }
+
+    /// Begins what is to be done.
+    fn act(&mut self, planned: &Plan) {
+        let steps = planned.steps();
+        if !steps.is_empty() {
+            let inputs = Box::new(self.inputs.clone());
+            self.journal.write(Event::Planned { inputs, steps: steps.clone() });
+        }
+        for step in steps {
+            let (claim, restore) = match step {
+                Step::Load { claim } | Step::Reload { claim } => (claim, false),
+                Step::Restore { claim } => (claim, true),
+                Step::Stop { id } => {
+                    self.stop(&id);
+                    continue;
+                }
+            };
+            let (abort, aborted) = oneshot::channel();
+            let settings = &self.settings;
+            let terms = Terms {
+                accept_errors: self.lenient.contains(&claim.id),
+                most_state: settings.most_state,
+                cold_start: settings.cold_start,
+            };
+            let job = Job {
+                restore,
+                staged: if restore { None } else { self.judge.staged.remove(&claim.path) },
+                made: self.bars.get_mut(&claim.sha256).and_then(|bar| bar.made.take()),
+                terms,
+                probation: settings.probation,
+                drain: settings.drain,
+                aborted,
+                claim,
+            };
+            self.busy.insert(job.claim.id.clone(), Some(abort));
+            let (workshop, tenants, news) =
+                (Arc::clone(&self.workshop), Arc::clone(&self.tenants), self.news.0.clone());
+            tokio::spawn(transaction::run(workshop, tenants, job, news));
+        }
+    }
+
+    /// Its file is gone, and the configuration says that it ends then.
+    fn stop(&mut self, id: &str) {
+        tracing::info!(driver = id, "the driver's file is gone: it serves no more");
+        self.serving.remove(id);
+        self.workshop.catalog.unserve(id);
+        self.journal.write(Event::Stopped { driver: id.to_owned() });
+    }
+
+    fn heed(&mut self, news: News) {
+        match news {
+            News::Serves(claim) => {
+                let serving = Serving { path: claim.path.clone(), sha256: claim.sha256 };
+                self.serving.insert(claim.id.clone(), serving);
+                self.record.change(|now| now.remember(&claim.id, &claim.path));
+            }
+            News::Back(claim) => {
+                let serving = Serving { path: claim.path.clone(), sha256: claim.sha256 };
+                self.serving.insert(claim.id.clone(), serving);
+                self.record.change(|now| now.remember(&claim.id, &claim.path));
+            }
+            News::Over(over) => self.conclude(*over),
+        }
+    }
+
+    fn conclude(&mut self, over: Over) {
+        let Over { claim, report, code_fault, changed, made, kept } = over;
+        self.busy.remove(&claim.id);
+        self.lenient.remove(&claim.id);
+        if report.outcome.is_good() {
+            tracing::info!(driver = claim.id, file = %claim.path.display(), generation = report.to, "driver serves: {report}");
+            self.bars.remove(&claim.sha256);
+            if kept {
+                let good = Good { sha256: claim.sha256.clone(), version: claim.version.clone() };
+                self.record.change(|now| now.serve(&claim.id, &claim.path, good));
+                let kept = self.record.now().good().map(str::to_owned).collect();
+                self.workshop.copies.retain(&kept);
+            }
+        } else if changed {
+            // The next scan sees what it has become.
+            self.judge.seen.remove(&claim.path);
+        } else {
+            let reason = report.reason.clone().unwrap_or_default();
+            tracing::warn!(driver = claim.id, file = %claim.path.display(), reason, "plugin refused: {}", report.outcome.as_str());
+            let known = self.record.now().quarantine.contains_key(&claim.sha256);
+            // What could not even be loaded is refused by its bytes each time; what failed in use is remembered.
+            if code_fault && report.to.is_some() && !known {
+                self.quarantine(
+                    &claim.sha256,
+                    Quarantined {
+                        driver: claim.id.clone(),
+                        version: claim.version.clone(),
+                        path: claim.path.clone(),
+                        reason,
+                        by: By::Fault,
+                        since: jiff::Timestamp::now(),
+                    },
+                );
+            } else if !known {
+                let bar = self.bars.entry(claim.sha256.clone()).or_default();
+                bar.tries += 1;
+                let pause = AGAIN.saturating_mul(1 << (bar.tries - 1).min(16)).min(LATEST);
+                (bar.reason, bar.made) = (reason, made);
+                bar.again = (!code_fault).then(|| Instant::now() + pause);
+            }
+        }
+        self.weigh();
+        for waiter in self.waiting.iter_mut().filter(|waiter| waiter.minds(&claim.id)) {
+            waiter.reports.push(report.clone());
+        }
+        self.workshop.catalog.report(report.clone());
+        self.journal.write(Event::Transaction(Box::new(report)));
+    }
+
+    fn quarantine(&mut self, sha256: &str, why: Quarantined) {
+        let (driver, reason, by) = (why.driver.clone(), why.reason.clone(), why.by);
+        self.journal.write(Event::Quarantined { sha256: sha256.to_owned(), driver, reason, by });
+        self.record.change(|now| drop(now.quarantine.insert(sha256.to_owned(), why)));
+    }
+
+    /// Says once that generations which serve no more hold much.
+    fn weigh(&mut self) {
+        let (count, bytes) = self.workshop.catalog.retired();
+        let over = bytes > self.settings.budget;
+        if over && !self.over_budget {
+            tracing::warn!(
+                generations = count,
+                bytes,
+                budget = self.settings.budget,
+                "retired generations hold more than \
+                plugins.retired_budget: restart the host when that suits, which gives it back"
+            );
+        }
+        self.over_budget = over;
+    }
+
+    fn follow(&mut self, order: Order) {
+        match order {
+            Order::Reload { driver, accept_errors, reply } => self.begin_reload(driver, accept_errors, reply),
+            Order::Rollback { driver, reply } => self.begin_rollback(driver, reply),
+            Order::Release { sha256, reply } => drop(reply.send(self.release(&sha256))),
+            Order::Explain { driver, reply } => drop(reply.send(explain(&self.inputs, &driver))),
+        }
+    }
+
+    fn claims(&self, id: &str) -> bool {
+        self.serving.contains_key(id) || self.inputs.claims.iter().any(|claim| claim.id == id)
+    }
+
+    fn begin_reload(
+        &mut self,
+        driver: Option<String>,
+        accept_errors: bool,
+        reply: oneshot::Sender<Result<Answer, OrderError>>,
+    ) {
+        if let Some(id) = driver.as_ref().filter(|id| !self.claims(id)) {
+            drop(reply.send(Err(OrderError::NoDriver(id.clone()))));
+            return;
+        }
+        let waiter = Waiter { driver, reports: Vec::new(), reply };
+        let claims: Vec<_> = self.inputs.claims.iter().filter(|claim| waiter.minds(&claim.id)).cloned().collect();
+        for claim in claims {
+            if accept_errors {
+                self.lenient.insert(claim.id.clone());
+            }
+            // What is put off is tried now.
+            if let Some(bar) = self.bars.get_mut(&claim.sha256).filter(|bar| bar.again.is_some()) {
+                bar.again = Some(Instant::now());
+            }
+        }
+        self.judge.forget_refusals();
+        self.waiting.push(waiter);
+    }
+
+    fn begin_rollback(&mut self, driver: String, reply: oneshot::Sender<Result<Answer, OrderError>>) {
+        let Some(serving) = self.serving.get(&driver).cloned() else {
+            drop(reply.send(Err(OrderError::NoDriver(driver))));
+            return;
+        };
+        let record = self.record.now();
+        let kept = record.served.get(&driver).map_or(&[][..], |served| &served.good);
+        let may = |good: &&Good| good.sha256 != serving.sha256 && !record.quarantine.contains_key(&good.sha256);
+        let probation = self.busy.contains_key(&driver);
+        // On probation what was there before is still open.
+        if !probation && !kept.iter().filter(may).any(|good| self.workshop.copies.has(&good.sha256)) {
+            let file = serving.path.display().to_string();
+            drop(reply.send(Err(OrderError::NoCopy { driver, sha256: serving.sha256, file })));
+            return;
+        }
+        let generation = self.workshop.catalog.serving(&driver);
+        self.quarantine(
+            &serving.sha256,
+            Quarantined {
+                driver: driver.clone(),
+                version: generation.map(|g| g.info.version.clone()).unwrap_or_default(),
+                path: serving.path,
+                reason: "an operator rolled it back: busway plugin release lets it in again".to_owned(),
+                by: By::Operator,
+                since: jiff::Timestamp::now(),
+            },
+        );
+        if let Some(abort) = self.busy.get_mut(&driver).and_then(Option::take) {
+            let _ = abort.send("an operator rolled it back".to_owned());
+        }
+        self.waiting.push(Waiter { driver: Some(driver), reports: Vec::new(), reply });
+    }
+
+    fn release(&mut self, sha256: &str) -> Result<Quarantined, OrderError> {
+        let quarantine = &self.record.now().quarantine;
+        let mut meant = quarantine.iter().filter(|(hash, _)| !sha256.is_empty() && hash.starts_with(sha256));
+        let (hash, why) = match (meant.next(), meant.next()) {
+            (Some((hash, why)), None) => (hash.clone(), why.clone()),
+            (None, _) => return Err(OrderError::NotQuarantined(sha256.to_owned())),
+            (Some(_), Some(_)) => return Err(OrderError::Ambiguous(sha256.to_owned())),
+        };
+        self.record.change(|now| {
+            now.quarantine.remove(&hash);
+            now.deaths.remove(&hash);
+        });
+        self.bars.remove(&hash);
+        self.journal.write(Event::Released { sha256: hash, driver: why.driver.clone() });
+        Ok(why)
+    }
+}

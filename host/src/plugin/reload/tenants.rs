@@ -1,0 +1,77 @@
+//! Those who have sources of a driver open, as a reload sees them.
+
+use super::super::generation::Generation;
+use super::report::Ledger;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// On what terms sources are moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Whether a plain error of a source that was well is no reason not to move: only faults of the code are.
+    pub accept_errors: bool,
+    /// What sources hand over may be this large, in bytes of JSON.
+    pub most_state: usize,
+    /// Whether a source whose state the new code can't read begins without.
+    pub cold_start: bool,
+}
+
+/// Sources were moved. Those that were in charge before wait, paused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// How many.
+    pub sources: usize,
+    /// How long the one that waited longest was without a source in charge.
+    pub pause: Duration,
+}
+
+/// Those who have sources of a driver open.
+pub trait Tenants: Send + Sync + 'static {
+    /// Moves every source of the driver to this generation, or none: opened beside the old ones and polled before
+    /// anything is switched. The old ones wait until [`retire`](Self::retire) or [`revert`](Self::revert).
+    ///
+    /// # Errors
+    ///
+    /// What kept it; the old generation serves on as before.
+    fn switch(&self, to: Arc<Generation>, terms: Terms) -> impl Future<Output = Result<Moved, SwitchError>> + Send;
+
+    /// Waits until each of the sources that was well before has given something good since, and at least this long.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that went wrong; the source in question does nothing more.
+    fn probe(&self, driver: &str, least: Duration) -> impl Future<Output = Result<(), SwitchError>> + Send;
+
+    /// Lets the old sources go; calls that run in them get this long to end.
+    fn retire(&self, driver: &str, drain: Duration) -> impl Future<Output = Ledger> + Send;
+
+    /// Puts the old sources back in charge.
+    fn revert(&self, driver: &str) -> impl Future<Output = Ledger> + Send;
+}
+
+/// Why sources did not move to a new generation, or did not stay with it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{}{error}", datasource.as_ref().map(|name| format!("datasource {name:?} could not {step} with it: ")).unwrap_or_default())]
+pub struct SwitchError {
+    /// Whose source it was; none: an operator's doing.
+    pub datasource: Option<String>,
+    /// What it was asked.
+    pub step: &'static str,
+    /// What it answered.
+    pub error: String,
+    /// Whether the driver's code is at fault, not its data.
+    pub code_fault: bool,
+}
+
+impl SwitchError {
+    /// A source's answer.
+    #[must_use]
+    pub fn of(datasource: &str, step: &'static str, error: &impl ToString, code_fault: bool) -> Self {
+        Self { datasource: Some(datasource.to_owned()), step, error: error.to_string(), code_fault }
+    }
+
+    /// Somebody wants it so.
+    pub(super) fn ordered(why: String) -> Self {
+        Self { datasource: None, step: "", error: why, code_fault: true }
+    }
+}

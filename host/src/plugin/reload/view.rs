@@ -1,0 +1,100 @@
+//! What operators see of each file.
+
+use super::super::catalog::{FileState, FileView};
+use super::super::plan::{Claim, Plan};
+use super::super::scan::{Found, ScanError};
+use super::judge::Verdict;
+use super::{Executor, Tenants};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+fn view(path: &Path, state: FileState, reason: String, size: u64) -> FileView {
+    FileView { path: path.to_owned(), driver: None, version: None, state, reason, generation: None, sha256: None, size }
+}
+
+impl<T: Tenants> Executor<T> {
+    pub(super) fn views(&self, planned: &Plan, files: &BTreeMap<PathBuf, Result<Found, ScanError>>) -> Vec<FileView> {
+        let mut views = Vec::new();
+        for (path, look) in files {
+            match look {
+                Err(error) => views.push(self.instead(path, error.to_string(), 0, FileState::Refused)),
+                Ok(found) => views.extend(self.view_of(path, found, planned)),
+            }
+        }
+        for (id, serving) in self.serving.iter().filter(|(_, s)| !files.contains_key(&s.path)) {
+            let generation = self.workshop.catalog.serving(id);
+            let reason = "the file is gone; what was loaded of it serves on".to_owned();
+            views.push(FileView {
+                driver: Some(id.clone()),
+                version: generation.as_ref().map(|g| g.info.version.clone()),
+                generation: generation.map(|g| g.number),
+                sha256: Some(serving.sha256.clone()),
+                ..view(&serving.path, FileState::Missing, reason, 0)
+            });
+        }
+        views.sort_by(|a, b| a.path.cmp(&b.path));
+        views
+    }
+
+    fn view_of(&self, path: &Path, found: &Found, planned: &Plan) -> Option<FileView> {
+        let seen = self.judge.seen.get(path)?;
+        match &seen.verdict {
+            Some(Verdict::Claims(claim)) => Some(self.claimed(path, claim, found.size, planned)),
+            Some(Verdict::Incomplete(reason)) => {
+                Some(self.instead(path, reason.clone(), found.size, FileState::Incomplete))
+            }
+            Some(Verdict::Refused(reason, _)) => {
+                Some(self.instead(path, reason.clone(), found.size, FileState::Refused))
+            }
+            // It is changing: until it has settled, what was loaded of it serves.
+            None => {
+                let generation = self.workshop.catalog.drivers().into_iter().find(|g| g.path == path)?;
+                Some(FileView {
+                    driver: Some(generation.info.id.clone()),
+                    version: Some(generation.info.version.clone()),
+                    generation: Some(generation.number),
+                    sha256: Some(generation.sha256.clone()),
+                    ..view(path, FileState::Serving, String::new(), found.size)
+                })
+            }
+        }
+    }
+
+    /// A file that is no plugin now; what was loaded of it may serve, or a kept copy.
+    fn instead(&self, path: &Path, reason: String, size: u64, state: FileState) -> FileView {
+        let generation = self.workshop.catalog.drivers().into_iter().find(|g| g.path == path);
+        let Some(generation) = generation else { return view(path, state, reason, size) };
+        FileView {
+            driver: Some(generation.info.id.clone()),
+            generation: Some(generation.number),
+            ..view(path, state, format!("{reason}; the bytes before serve on"), size)
+        }
+    }
+
+    fn claimed(&self, path: &Path, claim: &Claim, size: u64, planned: &Plan) -> FileView {
+        let serves = self.serving.get(&claim.id).filter(|serving| serving.path == path);
+        let current = serves.is_some_and(|serving| serving.sha256 == claim.sha256);
+        let barred = self.inputs.barred.get(&claim.sha256);
+        let (state, reason) = match (planned.conflicts.get(path), barred) {
+            (Some(others), _) => {
+                let others: Vec<String> = others.iter().map(|p| p.display().to_string()).collect();
+                let text = format!("driver id {:?} is claimed by {} too: remove one", claim.id, others.join(", "));
+                (FileState::Conflict, text)
+            }
+            (None, Some(why)) if serves.is_some() && !current => {
+                (FileState::HeldBack, format!("{why}; the bytes before serve on"))
+            }
+            (None, Some(why)) if !current => (FileState::Refused, why.clone()),
+            (None, None) if !current && self.busy.contains_key(&claim.id) => (FileState::Loading, String::new()),
+            _ => (FileState::Serving, String::new()),
+        };
+        let generation = self.workshop.catalog.serving(&claim.id).filter(|g| serves.is_some() && g.path == path);
+        FileView {
+            driver: Some(claim.id.clone()),
+            version: Some(claim.version.clone()),
+            generation: generation.map(|g| g.number),
+            sha256: Some(claim.sha256.clone()),
+            ..view(path, state, reason, size)
+        }
+    }
+}

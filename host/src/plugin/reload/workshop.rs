@@ -1,0 +1,183 @@
+//! Where bytes become generations: staged, mapped, described and attached.
+
+use super::super::catalog::Catalog;
+use super::super::driver::{CallError, Driver, HostCalls};
+use super::super::generation::Generation;
+use super::super::load::{LoadError, load};
+use super::super::plan::Claim;
+use super::super::pool::{Pool, PoolError};
+use super::super::record::Copies;
+use super::super::stage::{Bytes, Stage, StageError};
+use crate::logging::DriverLog;
+use busway_plugin_api::info::DriverInfo;
+use busway_plugin_api::message::AttachRequest;
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Loading, describing: a driver that takes longer is refused.
+const LOADING: Duration = Duration::from_secs(10);
+
+/// Why a claim did not become a generation.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    #[error("it changed while it was read")]
+    Changed,
+    #[error("the copy that was kept of it is not there any more, or is not what it was")]
+    NoCopy,
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("loading it: {0}")]
+    Pool(#[from] PoolError),
+    #[error("its description failed: {0}")]
+    Describe(CallError),
+    #[error("its description breaks the rules: {}", .0.join("; "))]
+    Rules(Vec<String>),
+    #[error("its note says {0}, its description {1}")]
+    Lies(String, String),
+    #[error("it refused to be attached: {0}")]
+    Attach(CallError),
+}
+
+impl Failure {
+    /// Whether the host's own trouble is behind it, or the system's: not the bytes'.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Stage(_)
+                | Self::Changed
+                | Self::Load(LoadError::Map(_))
+                | Self::Pool(PoolError::NoThread | PoolError::Busy)
+        )
+    }
+}
+
+/// A mapped copy.
+#[derive(Clone)]
+struct Mapped {
+    driver: Arc<dyn Driver>,
+    staged: PathBuf,
+    size: u64,
+}
+
+/// Makes generations.
+pub(super) struct Workshop {
+    pub(super) stage: Arc<Stage>,
+    pub(super) copies: Copies,
+    pub(super) catalog: Arc<Catalog>,
+    /// Mapped copies by their bytes: the same bytes are mapped once, unless that copy has failed.
+    mapped: Mutex<HashMap<String, Mapped>>,
+    generations: AtomicU64,
+}
+
+impl Workshop {
+    pub(super) fn new(stage: Stage, copies: Copies, catalog: Arc<Catalog>) -> Self {
+        Self { stage: Arc::new(stage), copies, catalog, mapped: Mutex::default(), generations: AtomicU64::new(0) }
+    }
+
+    /// Maps the claim's bytes, or takes the copy that is mapped already, and asks the driver who it is. `staged`: a private
+    /// copy of the file, if one was made already; `restore`: the kept copy is meant, not the file.
+    pub(super) async fn make(
+        &self,
+        claim: &Claim,
+        staged: Option<PathBuf>,
+        restore: bool,
+    ) -> Result<Arc<Generation>, Failure> {
+        let pool = Pool::new(&claim.id);
+        let known = self.mapped().get(&claim.sha256).cloned();
+        let mapped = match known {
+            Some(mapped) => mapped,
+            None => {
+                let staged = match staged {
+                    Some(staged) => staged,
+                    None => self.copy(claim, restore).await?,
+                };
+                let size = std::fs::metadata(&staged).map_or(0, |m| m.len());
+                let path = staged.clone();
+                let driver = pool.run(LOADING, || (), move || load(&path)).await??;
+                let mapped = Mapped { driver, staged, size };
+                self.mapped().insert(claim.sha256.clone(), mapped.clone());
+                mapped
+            }
+        };
+        let driver = mapped.driver;
+        let asked = Arc::clone(&driver);
+        let info = pool.run(LOADING, || (), move || asked.describe()).await?.map_err(Failure::Describe)?;
+        check(claim, &info)?;
+        let number = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
+        let request = AttachRequest { generation: number, log_filter: self.catalog.log_filter() };
+        let log: Arc<dyn HostCalls> = Arc::new(DriverLog::new(&info.id, number));
+        let asked = Arc::clone(&driver);
+        pool.run(LOADING, || (), move || asked.attach(log, &request)).await?.map_err(Failure::Attach)?;
+        Ok(Arc::new(Generation {
+            number,
+            info,
+            driver,
+            pool,
+            sha256: claim.sha256.clone(),
+            path: claim.path.clone(),
+            loaded: Timestamp::now(),
+            sources: AtomicUsize::new(0),
+            size: mapped.size,
+            state: Mutex::default(),
+        }))
+    }
+
+    /// A mapped copy that panicked or hangs is not used again: the next try of the same bytes gets a fresh one.
+    pub(super) fn taint(&self, sha256: &str) {
+        self.mapped().remove(sha256);
+    }
+
+    /// Keeps a copy of bytes that served well.
+    pub(super) async fn keep(&self, sha256: &str) -> bool {
+        let Some(Mapped { staged, .. }) = self.mapped().get(sha256).cloned() else { return self.copies.has(sha256) };
+        let (copies, of) = (self.copies.clone(), sha256.to_owned());
+        match tokio::task::spawn_blocking(move || copies.keep(&staged, &of)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(sha256, %error, "no copy can be kept of a driver that serves well");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn mapped(&self) -> std::sync::MutexGuard<'_, HashMap<String, Mapped>> {
+        self.mapped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A private copy of a file that was examined in an earlier pass, or changed while it was; or of the copy that is kept.
+    async fn copy(&self, claim: &Claim, restore: bool) -> Result<PathBuf, Failure> {
+        let (claim, copies, stage) = (claim.clone(), self.copies.clone(), Arc::clone(&self.stage));
+        let work = move || {
+            let bytes = match restore {
+                true => copies.read(&claim.sha256).ok_or(Failure::NoCopy)?,
+                false => read(&claim.path, &claim.sha256)?,
+            };
+            Ok(stage.put(&bytes)?)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| Failure::Changed)?
+    }
+}
+
+fn read(path: &Path, sha256: &str) -> Result<Bytes, Failure> {
+    let bytes = Bytes::read(path)?;
+    if bytes.sha256 == sha256 { Ok(bytes) } else { Err(Failure::Changed) }
+}
+
+fn check(claim: &Claim, info: &DriverInfo) -> Result<(), Failure> {
+    let problems = info.problems();
+    if !problems.is_empty() {
+        return Err(Failure::Rules(problems));
+    }
+    let says = |id: &str, version: &str| format!("{id} {version}");
+    if (&claim.id, &claim.version) != (&info.id, &info.version) {
+        return Err(Failure::Lies(says(&claim.id, &claim.version), says(&info.id, &info.version)));
+    }
+    Ok(())
+}
