@@ -12,8 +12,12 @@ pub(crate) const NOT_REACHABLE: u8 = 3;
 pub(crate) const NOT_FOUND: u8 = 4;
 /// The configuration is invalid.
 pub(crate) const CONFIGURATION: u8 = 5;
-/// A plugin was refused (`check`, `plugin inspect`).
+/// A plugin was refused (`check`, `plugin inspect`, `plugin reload`).
 pub(crate) const REFUSED: u8 = 6;
+/// A new build was taken back on probation (`plugin reload`).
+pub(crate) const TAKEN_BACK: u8 = 7;
+/// A new build is not in charge yet, and is tried again (`plugin reload`).
+pub(crate) const INCONCLUSIVE: u8 = 8;
 /// Ended by an interrupt (Ctrl-C).
 pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -26,15 +30,27 @@ Exit codes:
   3    no host answered
   4    the host has no such service, method, table or column
   5    the configuration is invalid
-  6    a plugin was refused (check, plugin inspect)
+  6    a plugin was refused (check, plugin inspect, plugin reload)
+  7    a new build was taken back on probation (plugin reload)
+  8    a new build is not in charge yet, and is tried again (plugin reload)
   130  interrupted";
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn the_help_names_every_code() {
-        let codes =
-            [super::OK, super::FAILED, super::USAGE, super::NOT_REACHABLE, super::NOT_FOUND, super::INTERRUPTED];
+        let codes = [
+            super::OK,
+            super::FAILED,
+            super::USAGE,
+            super::NOT_REACHABLE,
+            super::NOT_FOUND,
+            super::CONFIGURATION,
+            super::REFUSED,
+            super::TAKEN_BACK,
+            super::INCONCLUSIVE,
+            super::INTERRUPTED,
+        ];
         for code in codes {
             assert!(super::HELP.contains(&format!("\n  {code:<5}")), "{code} is missing");
         }

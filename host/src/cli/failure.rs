@@ -32,6 +32,14 @@ pub(crate) enum Failure {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// Not all plugins are as their files want it.
+    #[error("{text}")]
+    Reload {
+        /// What the program ends with.
+        code: u8,
+        /// What came of it, in general; the particulars were printed.
+        text: &'static str,
+    },
     /// The connection broke in the middle of an answer.
     #[error("the host went away: {0}")]
     Lost(String),
@@ -201,6 +209,7 @@ impl Failure {
             Self::Start(NodeError::Config(_) | NodeError::BadConfig { .. }) => exit::CONFIGURATION,
             Self::Start(_) => exit::FAILED,
             Self::Check(_) | Self::NoPlugin { .. } => exit::REFUSED,
+            Self::Reload { code, .. } => *code,
             Self::Interrupted => exit::INTERRUPTED,
         }
     }

@@ -10,6 +10,7 @@ mod guard;
 mod log;
 mod outbox;
 mod overview;
+mod plugins;
 mod predecessor;
 mod publication;
 mod push;
@@ -25,10 +26,10 @@ pub use server::{Server, ServerError};
 
 use crate::bus::Bus;
 use crate::datasource::Datasources;
-use crate::plugin::Catalog;
+use crate::plugin::{Catalog, Control};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use session::Sessions;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ struct State {
     bus: Bus,
     catalog: Arc<Catalog>,
     datasources: Datasources,
+    plugins: Control,
     sessions: Sessions,
     /// The configuration file that the host was started with.
     file: Option<Arc<PathBuf>>,
@@ -79,6 +81,12 @@ fn router(state: State) -> Router {
         .route("/v1/data-sources/{ds}/tables/{table}/webhook", post(push::webhook_of_table))
         .route("/v1/config/diff", get(configuration::diff))
         .route("/v1/config/reload", post(configuration::reload))
+        .route("/v1/plugins/reload", post(plugins::reload))
+        .route("/v1/plugins/history", get(plugins::history))
+        .route("/v1/plugins/quarantine", get(plugins::quarantine))
+        .route("/v1/plugins/quarantine/{sha256}", delete(plugins::release))
+        .route("/v1/drivers/{driver}/rollback", post(plugins::rollback))
+        .route("/v1/drivers/{driver}/explanation", get(plugins::explain))
         .route(backup::PATH, get(backup::get))
         .route("/v1/log-filter", get(log::get).put(log::put))
         .route("/v1/services", get(services::list))

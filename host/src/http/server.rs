@@ -6,7 +6,7 @@ use super::{State, router};
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::datasource::Datasources;
-use crate::plugin::Catalog;
+use crate::plugin::{Catalog, Control};
 use axum::middleware;
 use std::io;
 use std::net::SocketAddr;
@@ -126,12 +126,13 @@ impl Server {
         bus: Bus,
         catalog: Arc<Catalog>,
         datasources: Datasources,
+        plugins: Control,
         file: Option<PathBuf>,
     ) -> Self {
         let (sessions, stopping) = (Sessions::default(), self.stopping.subscribe());
         let file = file.map(Arc::new);
         let started = jiff::Timestamp::now();
-        let state = State { bus, catalog, datasources, sessions, file, started, stopping };
+        let state = State { bus, catalog, datasources, plugins, sessions, file, started, stopping };
         let app = router(state);
         let stop = |mut stopping: watch::Receiver<bool>| async move {
             let _ = stopping.wait_for(|stop| *stop).await;

@@ -130,7 +130,8 @@ impl Node {
         }
         let reloading = tokio::spawn(executor.run(watch, first));
         let introspection = introspection::start(&bus, Arc::clone(&catalog), datasources.clone())?;
-        let server = server.serve(bus.clone(), Arc::clone(&catalog), datasources.clone(), config.file.clone());
+        let (bus_too, known) = (bus.clone(), Arc::clone(&catalog));
+        let server = server.serve(bus_too, known, datasources.clone(), control.clone(), config.file.clone());
         Ok(Self { bus, catalog, datasources, control, server, reloading, introspection, _lock: lock })
     }
 

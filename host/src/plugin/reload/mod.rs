@@ -36,6 +36,9 @@ const LATEST: Duration = Duration::from_secs(600);
 /// Events that come so close together are one.
 const BURST: Duration = Duration::from_millis(20);
 
+/// A start waits no longer for files that are being written.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How plugins are loaded and reloaded.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -87,6 +90,16 @@ impl Bar {
     fn holds(&self) -> bool {
         self.again.is_none_or(|again| Instant::now() < again)
     }
+}
+
+/// What is to be seen in the directories.
+struct Sight {
+    files: BTreeMap<PathBuf, Result<Found, ScanError>>,
+    /// Directories that can't be read just now.
+    unreadable: Vec<PathBuf>,
+    troubles: Vec<(PathBuf, String)>,
+    /// When to look again at the latest, if files are still changing.
+    again: Option<Duration>,
 }
 
 /// Loads and reloads what lies in the plugin directories.
@@ -159,6 +172,14 @@ impl<T: Tenants> Executor<T> {
     /// Looks at the directories, and waits until everything that lies there is loaded or refused; but for what is still
     /// being written: then answers when to look again.
     pub async fn settle(&mut self) -> Option<Duration> {
+        let until = Instant::now() + PATIENCE;
+        // Files that came together are taken together: one that was read a moment earlier has no more of a claim.
+        while let Some(pause) = self.look().await.again
+            && self.judge.unclear().values().any(|why| *why == Unclear::Changing)
+            && Instant::now() < until
+        {
+            tokio::time::sleep(pause).await;
+        }
         let again = self.pass().await;
         self.idle().await;
         // What serves now is shown, and what is to be done next is begun.
@@ -210,6 +231,25 @@ impl<T: Tenants> Executor<T> {
         while let Ok(news) = self.news.1.try_recv() {
             self.heed(news);
         }
+        let Sight { files, unreadable, troubles, again } = self.look().await;
+        self.inputs = self.inputs(&files, &unreadable);
+        let planned = plan(&self.inputs);
+        self.act(&planned);
+        self.judge.sweep();
+        let views = self.views(&planned, &files);
+        self.workshop.catalog.set_files(views.clone(), troubles);
+        if again.is_none() && planned.steps().is_empty() {
+            let busy: BTreeSet<&String> = self.busy.keys().collect();
+            let over = |waiter: &mut Waiter| !busy.iter().any(|id| waiter.minds(id));
+            for waiter in self.waiting.extract_if(.., over) {
+                waiter.answer(views.clone());
+            }
+        }
+        again
+    }
+
+    /// Looks at the directories, and reads what has settled.
+    async fn look(&mut self) -> Sight {
         let directories = self.settings.directories.clone();
         // Slow disks must not hold up everyone else.
         let scanned =
@@ -233,20 +273,7 @@ impl<T: Tenants> Executor<T> {
             tracing::warn!(file = %path.display(), reason, "plugin refused");
             self.journal.write(Event::Refused { path, sha256: None, driver: None, reason });
         }
-        self.inputs = self.inputs(&files, &unreadable);
-        let planned = plan(&self.inputs);
-        self.act(&planned);
-        self.judge.sweep();
-        let views = self.views(&planned, &files);
-        self.workshop.catalog.set_files(views.clone(), troubles);
-        if again.is_none() && planned.steps().is_empty() {
-            let busy: BTreeSet<&String> = self.busy.keys().collect();
-            let over = |waiter: &mut Waiter| !busy.iter().any(|id| waiter.minds(id));
-            for waiter in self.waiting.extract_if(.., over) {
-                waiter.answer(views.clone());
-            }
-        }
-        again
+        Sight { files, unreadable, troubles, again }
     }
 
     /// All that a plan follows from.
@@ -419,6 +446,10 @@ impl<T: Tenants> Executor<T> {
             Order::Reload { driver, accept_errors, reply } => self.begin_reload(driver, accept_errors, reply),
             Order::Rollback { driver, reply } => self.begin_rollback(driver, reply),
             Order::Release { sha256, reply } => drop(reply.send(self.release(&sha256))),
+            Order::Quarantine { reply } => {
+                let all = self.record.now().quarantine.iter().map(|(hash, why)| (hash.clone(), why.clone()));
+                let _ = reply.send(all.collect());
+            }
             Order::Explain { driver, reply } => drop(reply.send(explain(&self.inputs, &driver))),
         }
     }

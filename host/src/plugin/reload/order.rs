@@ -60,6 +60,7 @@ pub(super) enum Order {
     Reload { driver: Option<String>, accept_errors: bool, reply: oneshot::Sender<Result<Answer, OrderError>> },
     Rollback { driver: String, reply: oneshot::Sender<Result<Answer, OrderError>> },
     Release { sha256: String, reply: oneshot::Sender<Result<Quarantined, OrderError>> },
+    Quarantine { reply: oneshot::Sender<Vec<(String, Quarantined)>> },
     Explain { driver: String, reply: oneshot::Sender<Vec<String>> },
 }
 
@@ -132,6 +133,15 @@ impl Control {
     pub async fn release(&self, sha256: &str) -> Result<Quarantined, OrderError> {
         let sha256 = sha256.to_owned();
         self.ask(|reply| Order::Release { sha256, reply }).await?
+    }
+
+    /// The bytes in quarantine, by their hash.
+    ///
+    /// # Errors
+    ///
+    /// When the host is stopping.
+    pub async fn quarantine(&self) -> Result<Vec<(String, Quarantined)>, OrderError> {
+        self.ask(|reply| Order::Quarantine { reply }).await
     }
 
     /// Why a driver is served as it is, one sentence each.

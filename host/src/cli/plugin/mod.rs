@@ -1,5 +1,7 @@
 //! `busway plugin`: the files that drivers come from.
 
+mod orders;
+
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -28,6 +30,14 @@ JSON: {\"schema_version\":1,\"plugins\":[{\"file\",\"driver\",\"version\",\"stat
 JSON lines: one plugin's object a line")]
     List,
     Inspect(InspectArguments),
+    /// Look at the plugin directories now, and say what came of it
+    Reload(orders::ReloadArguments),
+    Rollback(orders::RollbackArguments),
+    /// List the bytes that are not loaded until somebody releases them
+    Quarantine,
+    Release(orders::ReleaseArguments),
+    Explain(orders::ExplainArguments),
+    History(orders::HistoryArguments),
 }
 
 /// Say what a file is, from its bytes alone: none of its code runs, and no host is needed
@@ -72,6 +82,12 @@ pub(crate) async fn run(client: &Client, command: &PluginCommand, output: &mut O
     match command {
         PluginCommand::List => list(client, output).await,
         PluginCommand::Inspect(arguments) => inspect(arguments, output),
+        PluginCommand::Reload(arguments) => orders::reload(client, arguments, output).await,
+        PluginCommand::Rollback(arguments) => orders::rollback(client, arguments, output).await,
+        PluginCommand::Quarantine => orders::quarantine(client, output).await,
+        PluginCommand::Release(arguments) => orders::release(client, arguments, output).await,
+        PluginCommand::Explain(arguments) => orders::explain(client, arguments, output).await,
+        PluginCommand::History(arguments) => orders::history(client, arguments, output).await,
     }
 }
 
