@@ -8,14 +8,14 @@ use super::error;
 use super::runner::{Restored, Shared};
 use super::secret::Redactor;
 use crate::bus::{Address, PublishError, Service, TableView};
+use crate::hiding::{Finder, Heeded};
 use crate::logging::forward;
-use crate::plugin::{CallError, HostCalls};
+use crate::plugin::{CallError, Generation, HostCalls};
 use crate::table::{Limits, Shape};
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::message::{CallRequest, ErrorBody, LogRecord, PollRequest};
 use busway_plugin_api::table::{Change, Update};
 use serde_json::Value;
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -49,7 +49,9 @@ pub(super) struct Ingest {
     /// Of each table.
     limits: Limits,
     /// Knows what of its options is secret.
-    redactor: Redactor,
+    redactor: Arc<Redactor>,
+    /// What the driver says outside any source is searched for this one's secrets, as long as it can reach the host by it.
+    _heeded: Heeded,
     /// Tables that the source publishes by itself.
     offered: Mutex<BTreeSet<String>>,
     /// Which tables need a poll: some, or all.
@@ -82,23 +84,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Ingest {
-    /// Must be called within a tokio runtime.
+    /// Must be called within a tokio runtime, and before the source is told its options.
     pub(super) fn new(
         service: Arc<Service>,
-        driver: &str,
-        generation: u64,
+        generation: &Generation,
         limits: Limits,
         redactor: Redactor,
         shared: &Shared,
     ) -> Self {
+        let redactor = Arc::new(redactor);
         Self {
             service,
-            driver: driver.to_owned(),
-            generation,
+            driver: generation.info.id.clone(),
+            generation: generation.number,
             door: Mutex::new(Door::Standby),
             calls: Arc::new(Calls::new()),
             runtime: Handle::current(),
             limits,
+            _heeded: generation.secrets.heed(Arc::clone(&redactor) as _),
             redactor,
             offered: Mutex::default(),
             wanted: Mutex::default(),
@@ -120,27 +123,8 @@ impl Ingest {
 
     /// What the source said went wrong, without its secrets.
     pub(super) fn clean(&self, mut error: CallError) -> CallError {
-        let body = &mut error.body;
-        let texts = std::iter::once(&mut body.message).chain(&mut body.problems).chain(&mut body.place);
-        for text in texts {
-            if let Cow::Owned(cleaned) = self.redactor.clean(text) {
-                *text = cleaned;
-            }
-        }
+        self.redactor.hide_in_error(&mut error.body);
         error
-    }
-
-    fn clean_record(&self, record: &mut LogRecord) {
-        if let Cow::Owned(cleaned) = self.redactor.clean(&record.message) {
-            record.message = cleaned;
-        }
-        let fields = Value::Object(std::mem::take(&mut record.fields));
-        if let Value::Object(fields) = self.clean_answer(fields) {
-            record.fields = fields;
-        }
-        for span in &mut record.spans {
-            *span = self.redactor.clean(span).into_owned();
-        }
     }
 
     /// What the source answered, without its secrets.
@@ -328,7 +312,7 @@ impl HostCalls for Ingest {
     }
 
     fn log(&self, mut record: LogRecord) -> Code {
-        self.clean_record(&mut record);
+        self.redactor.hide_in_record(&mut record);
         forward(&record, &self.driver, self.generation, Some(self.service.name()));
         Code::OK
     }

@@ -99,8 +99,8 @@ impl Open {
         shared: &Shared,
     ) -> Result<Self, SourceError> {
         let (options, redactor) = options(record, &generation).await?;
-        let (driver, number) = (&generation.info.id, generation.number);
-        let ingest = Arc::new(Ingest::new(Arc::clone(service), driver, number, record.spec.limits(), redactor, shared));
+        let ingest = Ingest::new(Arc::clone(service), &generation, record.spec.limits(), redactor, shared);
+        let ingest = Arc::new(ingest);
         let request =
             OpenRequest { datasource: service.name().to_owned(), call: 1, generation: generation.number, options };
         let driver = Arc::clone(&generation.driver);

@@ -2,6 +2,7 @@
 
 use super::driver::Driver;
 use super::pool::Pool;
+use crate::hiding::{Finder, Finders};
 use busway_plugin_api::info::DriverInfo;
 use busway_plugin_api::options::nearest;
 use jiff::Timestamp;
@@ -31,6 +32,9 @@ pub struct Generation {
     pub loaded: Timestamp,
     /// How many sources of it are open.
     pub sources: AtomicUsize,
+    /// Who knows the secrets that its sources were told, and those of the same copy's earlier generations: they are taken
+    /// out of what it says outside any source.
+    pub(crate) secrets: Arc<Finders>,
 }
 
 impl fmt::Debug for Generation {
@@ -214,7 +218,8 @@ impl Catalog {
             let (driver, filter) = (Arc::clone(&generation.driver), filter.to_owned());
             let answer = generation.pool.run(LOG_FILTER, || (), move || driver.set_log_filter(&filter)).await;
             let answer = answer.map_err(|e| e.to_string()).and_then(|done| done.map_err(|e| e.to_string()));
-            refused.extend(answer.err().map(|e| format!("driver {}: {e}", generation.info.id)));
+            let said = answer.err().map(|e| generation.secrets.hide(&e).into_owned());
+            refused.extend(said.map(|e| format!("driver {}: {e}", generation.info.id)));
         }
         if refused.is_empty() { Ok(()) } else { Err(refused.join("; ")) }
     }

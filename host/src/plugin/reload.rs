@@ -9,6 +9,7 @@ use super::plan::{Claim, Decision, Serving, plan};
 use super::pool::{Pool, PoolError};
 use super::scan::{Found, ScanError, look, scan};
 use super::stage::{Bytes, Stage, StageError};
+use crate::hiding::{Finder, Finders};
 use crate::logging::DriverLog;
 use busway_plugin_api::info::DriverInfo;
 use busway_plugin_api::message::AttachRequest;
@@ -110,6 +111,22 @@ enum Verdict {
     Refused(String, Option<Instant>),
 }
 
+/// A mapped copy.
+#[derive(Clone)]
+struct Mapped {
+    driver: Arc<dyn Driver>,
+    /// What its sources were told: all its generations share its memory.
+    secrets: Arc<Finders>,
+}
+
+impl Mapped {
+    /// What it said outside any source, without their secrets.
+    fn clean(&self, mut error: CallError) -> CallError {
+        self.secrets.hide_in_error(&mut error.body);
+        error
+    }
+}
+
 /// Loads and reloads what lies in the plugin directories.
 pub struct Executor<T> {
     directories: Vec<PathBuf>,
@@ -123,7 +140,7 @@ pub struct Executor<T> {
     /// Who served before this process: decides between files that claim one id.
     history: History,
     /// Mapped copies by their bytes: the same bytes are mapped once.
-    mapped: HashMap<String, Arc<dyn Driver>>,
+    mapped: HashMap<String, Mapped>,
     /// Bytes that did not come to serve.
     held_back: HashMap<String, HeldBack>,
     generations: u64,
@@ -333,27 +350,32 @@ impl<T: Tenants> Executor<T> {
     /// Maps the claim's bytes, or takes the copy that is mapped already, and asks the driver who it is.
     async fn generation(&mut self, claim: &Claim) -> Result<Arc<Generation>, Failure> {
         let pool = Pool::new(&claim.id);
-        let driver = match self.mapped.get(&claim.sha256) {
-            Some(driver) => Arc::clone(driver),
+        let mapped = match self.mapped.get(&claim.sha256) {
+            Some(mapped) => mapped.clone(),
             None => {
                 let staged = match self.copies.remove(&claim.path) {
                     Some(copy) => copy,
                     None => self.copy(claim).await?,
                 };
                 let driver = pool.run(LOADING, || (), move || load(&staged)).await??;
-                self.mapped.insert(claim.sha256.clone(), Arc::clone(&driver));
-                driver
+                let mapped = Mapped { driver, secrets: Arc::default() };
+                self.mapped.insert(claim.sha256.clone(), mapped.clone());
+                mapped
             }
         };
-        let asked = Arc::clone(&driver);
-        let info = pool.run(LOADING, || (), move || asked.describe()).await?.map_err(Failure::Describe)?;
+        let clean = |error| mapped.clean(error);
+        let asked = Arc::clone(&mapped.driver);
+        let info = pool.run(LOADING, || (), move || asked.describe()).await?;
+        let info = info.map_err(|error| Failure::Describe(clean(error)))?;
         self.check(claim, &info)?;
         self.generations += 1;
         let number = self.generations;
         let request = AttachRequest { generation: number, log_filter: self.catalog.log_filter() };
-        let log: Arc<dyn HostCalls> = Arc::new(DriverLog::new(&info.id, number));
-        let asked = Arc::clone(&driver);
-        pool.run(LOADING, || (), move || asked.attach(log, &request)).await?.map_err(Failure::Attach)?;
+        let log: Arc<dyn HostCalls> = Arc::new(DriverLog::new(&info.id, number, Arc::clone(&mapped.secrets)));
+        let asked = Arc::clone(&mapped.driver);
+        let attached = pool.run(LOADING, || (), move || asked.attach(log, &request)).await?;
+        attached.map_err(|error| Failure::Attach(clean(error)))?;
+        let Mapped { driver, secrets } = mapped;
         Ok(Arc::new(Generation {
             number,
             info,
@@ -363,6 +385,7 @@ impl<T: Tenants> Executor<T> {
             path: claim.path.clone(),
             loaded: Timestamp::now(),
             sources: AtomicUsize::new(0),
+            secrets,
         }))
     }
 
