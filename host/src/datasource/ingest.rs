@@ -4,6 +4,7 @@
 //! the new source's door opens between two updates, after the old one's was shut for good.
 
 use super::calls::{Calls, Ended};
+use super::declared::{self, Declared};
 use super::error;
 use super::runner::{Restored, Shared};
 use super::secret::Redactor;
@@ -13,6 +14,7 @@ use crate::logging::forward;
 use crate::plugin::{CallError, Generation, HostCalls};
 use crate::table::{Limits, Shape};
 use busway_plugin_api::abi::Status as Code;
+use busway_plugin_api::info::TableInfo;
 use busway_plugin_api::message::{CallRequest, ErrorBody, LogRecord, PollRequest};
 use busway_plugin_api::table::{Change, Update};
 use serde_json::Value;
@@ -50,6 +52,8 @@ pub(super) struct Ingest {
     limits: Limits,
     /// Knows what of its options is secret.
     redactor: Arc<Redactor>,
+    /// The tables that its driver declared before it knew of any secret.
+    known: Vec<TableInfo>,
     /// What the driver says outside any source is searched for this one's secrets, as long as it can reach the host by it.
     _heeded: Heeded,
     /// Tables that the source publishes by itself.
@@ -103,6 +107,7 @@ impl Ingest {
             limits,
             _heeded: generation.secrets.heed(Arc::clone(&redactor) as _),
             redactor,
+            known: generation.info.tables.clone(),
             offered: Mutex::default(),
             wanted: Mutex::default(),
             bell: Arc::clone(&shared.bell),
@@ -127,10 +132,24 @@ impl Ingest {
         error
     }
 
+    pub(super) fn clean_text(&self, text: &str) -> String {
+        self.redactor.hide(text).into_owned()
+    }
+
     /// What the source answered, without its secrets.
     pub(super) fn clean_answer(&self, mut answer: Value) -> Value {
         self.redactor.clean_json(&mut answer);
         answer
+    }
+
+    /// The tables that the source says it has, without its secrets.
+    pub(super) fn declared(&self, tables: Vec<TableInfo>) -> Declared {
+        Declared::new(tables, &self.redactor, &self.known)
+    }
+
+    /// What a poll answered, without the source's secrets.
+    pub(super) fn clean_updates(&self, updates: &mut Vec<Update>, declared: &Declared) {
+        declared::clean_all(updates, &self.redactor, &self.known, declared);
     }
 
     /// Whether the table is there.
@@ -208,7 +227,7 @@ impl Ingest {
                 PublishError::Refused(crate::table::Refused::Inconsistent(_)) => Code::INCONSISTENT,
                 _ => Code::INVALID,
             };
-            CallError::new(status, error.to_string())
+            self.clean(CallError::new(status, error.to_string()))
         };
         let table = update.table.as_str();
         match &update.change {
@@ -241,14 +260,15 @@ impl Ingest {
                 lock(&self.offered).remove(table);
                 self.service.end(table);
             }
-            Change::Failed(error) => return Err(self.clean(CallError::of(Code::FAILED, error.clone()))),
+            Change::Failed(error) => return Err(CallError::of(Code::FAILED, error.clone())),
         }
         Ok(())
     }
 }
 
 impl HostCalls for Ingest {
-    fn publish(&self, update: Update) -> Result<(), CallError> {
+    fn publish(&self, mut update: Update) -> Result<(), CallError> {
+        declared::clean(&mut update, &self.redactor, &self.known)?;
         let door = lock(&self.door);
         let closed = |status, why: &str| Err(CallError::new(status, why));
         match *door {
@@ -307,7 +327,7 @@ impl HostCalls for Ingest {
     }
 
     fn status(&self, text: String) -> Code {
-        *lock(&self.text) = self.redactor.clean(&text).chars().take(200).collect();
+        *lock(&self.text) = self.redactor.hide(&text).chars().take(200).collect();
         Code::OK
     }
 

@@ -60,6 +60,11 @@ impl Redactor {
         Self { finder: AhoCorasick::builder().match_kind(MatchKind::Standard).build(forms).ok() }
     }
 
+    /// Whether there is anything to hide.
+    pub(in crate::datasource) fn hides(&self) -> bool {
+        self.finder.is_some()
+    }
+
     /// The text with [`HIDDEN`] in place of each secret. Secrets that overlap are hidden as one.
     #[must_use]
     pub fn clean<'a>(&self, text: &'a str) -> Cow<'a, str> {
