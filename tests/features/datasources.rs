@@ -332,6 +332,15 @@ fn inv15_a_planted_secret_is_found_nowhere() {
     for path in ["/v1/data-sources", "/v1/data-sources/leaky", "/v1/data-sources/leaky/status"] {
         note(host.get(path));
     }
+    for (path, hidden) in [
+        ("/v1/data-sources/leaky/tables/leaks/spec", "no polls without <hidden>"),
+        ("/v1/data-sources/leaky", "table \"kept_by_<hidden>\": the table's name holds the value of a secret option"),
+    ] {
+        let (_, body) = note(host.get(path));
+        let text = body.to_string();
+        let hidden = Value::from(hidden).to_string();
+        assert!(text.contains(hidden.trim_matches('"')), "{path}: {text}");
+    }
     for table in ["datasources", "tables", "plugins"] {
         note(host.get(&format!("/v1/services/_host/tables/{table}/rows")));
     }
