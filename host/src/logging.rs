@@ -1,5 +1,6 @@
 //! The host's log: text or JSON on standard error, drivers' records among the host's own.
 
+use crate::hiding::{Finder, Finders};
 use crate::plugin::{CallError, HostCalls};
 use busway_plugin_api::abi::Status;
 use busway_plugin_api::message::{CallRequest, LogRecord, PollRequest, encode};
@@ -7,7 +8,7 @@ use busway_plugin_api::table::Update;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::IsTerminal;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use tracing_core::LevelFilter;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
@@ -103,13 +104,14 @@ pub fn forward(record: &LogRecord, driver: &str, generation: u64, datasource: Op
 pub struct DriverLog {
     driver: String,
     generation: u64,
+    /// Of all sources that the loaded copy has or had: nobody knows whose secret a thread outside any source has.
+    secrets: Arc<Finders>,
 }
 
 impl DriverLog {
-    /// For one generation of a driver.
-    #[must_use]
-    pub fn new(driver: &str, generation: u64) -> Self {
-        Self { driver: driver.to_owned(), generation }
+    /// For one generation of a driver. What these secrets are is taken out of its records.
+    pub(crate) fn new(driver: &str, generation: u64, secrets: Arc<Finders>) -> Self {
+        Self { driver: driver.to_owned(), generation, secrets }
     }
 }
 
@@ -130,7 +132,8 @@ impl HostCalls for DriverLog {
     fn status(&self, _: String) -> Status {
         Status::REFUSED
     }
-    fn log(&self, record: LogRecord) -> Status {
+    fn log(&self, mut record: LogRecord) -> Status {
+        self.secrets.hide_in_record(&mut record);
         forward(&record, &self.driver, self.generation, None);
         Status::OK
     }

@@ -332,6 +332,15 @@ fn inv15_a_planted_secret_is_found_nowhere() {
     for path in ["/v1/data-sources", "/v1/data-sources/leaky", "/v1/data-sources/leaky/status"] {
         note(host.get(path));
     }
+    for (path, hidden) in [
+        ("/v1/data-sources/leaky/tables/leaks/spec", "no polls without <hidden>"),
+        ("/v1/data-sources/leaky", "table \"kept_by_<hidden>\": the table's name holds the value of a secret option"),
+    ] {
+        let (_, body) = note(host.get(path));
+        let text = body.to_string();
+        let hidden = Value::from(hidden).to_string();
+        assert!(text.contains(hidden.trim_matches('"')), "{path}: {text}");
+    }
     for table in ["datasources", "tables", "plugins"] {
         note(host.get(&format!("/v1/services/_host/tables/{table}/rows")));
     }
@@ -343,7 +352,9 @@ fn inv15_a_planted_secret_is_found_nowhere() {
         assert!(!found(&std::fs::read(&path).unwrap()), "{}", path.display());
     }
     let log = host.log_text();
-    assert!(log.contains("fixture says <hidden>"), "the driver's words came through");
+    for words in ["fixture says <hidden>", "fixture's thread says <hidden>", "fixture's thread panics with <hidden>"] {
+        assert!(log.contains(words), "the driver's words came through: {words}");
+    }
     assert!(!found(log.as_bytes()), "the log");
     // The error of a value of another type quotes what is no secret of an option that is none.
     let quoted = said.iter().filter(|text| found(text.as_bytes())).collect::<Vec<_>>();

@@ -104,7 +104,7 @@ impl Datasources {
         let record = record::read(document, &self.inner.keyring);
         match record.managed_by {
             ManagedBy::File => Err(Refusal::DatasourceManagedByFile(record.name)),
-            ManagedBy::Api => Ok(record),
+            ManagedBy::Api | ManagedBy::Unknown => Ok(record),
         }
     }
 
@@ -206,7 +206,8 @@ impl Datasources {
                 }
                 (Difference::Changed { .. }, Some(record), Some(spec)) => {
                     let secret = self.secret_options(&spec);
-                    self.inner.store.replace(record::write(&record.to(spec, secret), &self.inner.keyring)?).await
+                    let record = Record { managed_by: ManagedBy::File, ..record.to(spec, secret) };
+                    self.inner.store.replace(record::write(&record, &self.inner.keyring)?).await
                 }
                 (Difference::Removed { .. }, Some(record), _) => {
                     self.inner.store.remove(record.id, record.revision).await

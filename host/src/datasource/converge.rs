@@ -6,11 +6,12 @@ use super::interest;
 use super::record::{self, Record};
 use super::runner::{Event, Runner, Shared};
 use super::set::Datasources;
-use super::store::StoreError;
+use super::store::{Document, StoreError};
 use super::synchronize::{Deed, plan};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -39,11 +40,10 @@ impl Datasources {
     /// Brings everything to what the records say.
     pub(super) async fn synchronize(&self) -> Result<(), StoreError> {
         let turn = self.inner.turn.lock().await;
-        let documents = self.inner.store.all().await?;
-        let mut wanted: BTreeMap<Uuid, Record> = BTreeMap::new();
-        for document in documents {
-            wanted.insert(document.id, record::read(document, &self.inner.keyring));
-        }
+        let (all, runtime) = (self.clone(), Handle::current());
+        // Many records are copied and unsealed: that is no work for a thread that others wait for.
+        let read = tokio::task::spawn_blocking(move || runtime.block_on(all.wanted())).await;
+        let wanted = read.unwrap_or_else(|panic| Err(StoreError::Unavailable { reason: panic.to_string() }))?;
         let gone: Vec<Uuid> = self.entries().by_id.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
         // What goes first leaves its name to what comes.
         let mut ending: Vec<JoinHandle<()>> = gone.into_iter().filter_map(|id| self.bring(id, None)).collect();
@@ -53,13 +53,24 @@ impl Datasources {
         Ok(())
     }
 
+    /// All records as they are kept. One that is known as of its revision is not unsealed again.
+    async fn wanted(&self) -> Result<BTreeMap<Uuid, Arc<Record>>, StoreError> {
+        let documents = self.inner.store.all().await?;
+        let one = |document: Document| {
+            let entry = self.entries().by_id.get(&document.id).cloned();
+            let known = entry.map(|entry| entry.record()).filter(|record| record.revision == document.revision);
+            known.unwrap_or_else(|| Arc::new(record::read(document, &self.inner.keyring)))
+        };
+        Ok(documents.into_iter().map(|document| (document.id, one(document))).collect())
+    }
+
     /// Brings one datasource to what its record says; waits a moment for a source to close.
     pub(super) async fn settle(&self, id: Uuid) {
         let ended = {
             let _turn = self.inner.turn.lock().await;
             match self.inner.store.get(id).await {
                 Ok(document) => {
-                    let record = document.map(|document| record::read(document, &self.inner.keyring));
+                    let record = document.map(|document| Arc::new(record::read(document, &self.inner.keyring)));
                     self.bring(id, record)
                 }
                 Err(error) => {
@@ -77,7 +88,7 @@ impl Datasources {
     }
 
     /// Does what is to be done about one datasource. What it ended may take its time to.
-    fn bring(&self, id: Uuid, want: Option<Record>) -> Option<JoinHandle<()>> {
+    fn bring(&self, id: Uuid, want: Option<Arc<Record>>) -> Option<JoinHandle<()>> {
         if *self.inner.stopping.borrow() {
             return None;
         }
@@ -88,8 +99,8 @@ impl Datasources {
             entry.end(Event::NoSource, &self.inner.changed);
         }
         let runs = entry.as_ref().is_some_and(|entry| entry.runs());
-        let deeds = plan(have.as_deref(), runs, want.as_ref());
-        let (mut entry, want) = (entry, want.map(Arc::new));
+        let deeds = plan(have.as_deref(), runs, want.as_deref());
+        let mut entry = entry;
         let mut ended = None;
         for deed in deeds {
             match (deed, &entry) {
@@ -97,7 +108,7 @@ impl Datasources {
                 (Deed::Note, _) => entry = want.as_ref().map(|record| self.note(record)),
                 (Deed::Start, Some(entry)) => self.begin(entry),
                 (Deed::Follow, Some(entry)) => entry.follow(),
-                (Deed::Forget, Some(entry)) => self.forget(&entry.record()),
+                (Deed::Forget, Some(entry)) => self.forget(entry),
                 (_, None) => {}
             }
         }
@@ -106,19 +117,24 @@ impl Datasources {
 
     fn note(&self, record: &Arc<Record>) -> Arc<Entry> {
         let mut entries = self.entries_mut();
-        let entry = entries
-            .by_id
-            .entry(record.id)
-            .or_insert_with(|| Arc::new(Entry::new(Arc::clone(record), &self.inner.changed)));
+        let entry = entries.by_id.entry(record.id).or_insert_with(|| {
+            Arc::new(Entry::new(Arc::clone(record), self.inner.keep.place(record.id), &self.inner.changed))
+        });
         let entry = Arc::clone(entry);
         entry.note(Arc::clone(record));
+        // What one kept whose record can't be read is left until somebody can say.
+        if record.fault.is_none() && entry.place().turn(record.spec.persist_data) && !record.spec.persist_data {
+            let place = entry.place();
+            tokio::task::spawn_blocking(move || place.clear());
+        }
         entries.by_name.insert(record.name.clone(), record.id);
         drop(entries);
         self.inner.changed.send_modify(|n| *n += 1);
         entry
     }
 
-    fn forget(&self, record: &Record) {
+    fn forget(&self, entry: &Entry) {
+        let record = entry.record();
         let mut entries = self.entries_mut();
         entries.by_id.remove(&record.id);
         // Another may have the name by now.
@@ -129,8 +145,10 @@ impl Datasources {
             self.inner.wake.notify_one();
         }
         drop(entries);
-        let (keep, id) = (Arc::clone(&self.inner.keep), record.id);
-        tokio::task::spawn_blocking(move || keep.forget(id));
+        let place = entry.place();
+        // For good: its runner may not have ended yet.
+        place.turn(false);
+        tokio::task::spawn_blocking(move || place.clear());
         self.inner.changed.send_modify(|n| *n += 1);
     }
 
@@ -153,7 +171,7 @@ impl Datasources {
         let (catalog, seen) = (Arc::clone(&self.inner.catalog), Arc::clone(&shared));
         let (record, records) = watch::channel(record);
         let asked = (receiver, records);
-        let runner = Runner::new(Arc::clone(&service), catalog, seen, asked, Arc::clone(&self.inner.keep));
+        let runner = Runner::new(Arc::clone(&service), catalog, seen, asked, entry.place());
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = runner.run() => {}

@@ -1,5 +1,6 @@
 //! A datasource that the host knows, and what runs of it.
 
+use super::keep::Place;
 use super::record::Record;
 use super::runner::{Command, Event, Shared, Status};
 use crate::bus::Service;
@@ -28,14 +29,16 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Entry {
     state: Mutex<State>,
+    /// Where its tables are kept, if they are.
+    place: Arc<Place>,
 }
 
 impl Entry {
     /// One that does not run.
-    pub(super) fn new(record: Arc<Record>, changed: &watch::Sender<u64>) -> Self {
+    pub(super) fn new(record: Arc<Record>, place: Place, changed: &watch::Sender<u64>) -> Self {
         let shared = Arc::new(Shared::new(changed.clone()));
         idle(&shared, &record);
-        Self { state: Mutex::new(State { record, shared, running: None }) }
+        Self { state: Mutex::new(State { record, shared, running: None }), place: Arc::new(place) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -48,6 +51,10 @@ impl Entry {
 
     pub(super) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.state().shared)
+    }
+
+    pub(super) fn place(&self) -> Arc<Place> {
+        Arc::clone(&self.place)
     }
 
     pub(super) fn status(&self) -> Status {

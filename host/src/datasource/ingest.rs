@@ -4,18 +4,20 @@
 //! the new source's door opens between two updates, after the old one's was shut for good.
 
 use super::calls::{Calls, Ended};
+use super::declared::{self, Declared};
 use super::error;
 use super::runner::{Restored, Shared};
 use super::secret::Redactor;
 use crate::bus::{Address, PublishError, Service, TableView};
+use crate::hiding::{Finder, Heeded};
 use crate::logging::forward;
-use crate::plugin::{CallError, HostCalls};
+use crate::plugin::{CallError, Generation, HostCalls};
 use crate::table::{Applied, Limits, Shape};
 use busway_plugin_api::abi::Status as Code;
+use busway_plugin_api::info::TableInfo;
 use busway_plugin_api::message::{CallRequest, ErrorBody, LogRecord, PollRequest};
 use busway_plugin_api::table::{Change, Update};
 use serde_json::Value;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -49,7 +51,11 @@ pub(super) struct Ingest {
     /// Of each table.
     limits: Limits,
     /// Knows what of its options is secret.
-    redactor: Redactor,
+    redactor: Arc<Redactor>,
+    /// The tables that its driver declared before it knew of any secret.
+    known: Vec<TableInfo>,
+    /// What the driver says outside any source is searched for this one's secrets, as long as it can reach the host by it.
+    _heeded: Heeded,
     /// Tables that the source publishes by itself.
     offered: Mutex<BTreeSet<String>>,
     /// Which tables need a poll: some, or all.
@@ -84,24 +90,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Ingest {
-    /// Must be called within a tokio runtime.
+    /// Must be called within a tokio runtime, and before the source is told its options.
     pub(super) fn new(
         service: Arc<Service>,
-        driver: &str,
-        generation: u64,
+        generation: &Generation,
         limits: Limits,
         redactor: Redactor,
         shared: &Shared,
     ) -> Self {
+        let redactor = Arc::new(redactor);
         Self {
             service,
-            driver: driver.to_owned(),
-            generation,
+            driver: generation.info.id.clone(),
+            generation: generation.number,
             door: Mutex::new(Door::Standby),
             calls: Arc::new(Calls::new()),
             runtime: Handle::current(),
             limits,
+            _heeded: generation.secrets.heed(Arc::clone(&redactor) as _),
             redactor,
+            known: generation.info.tables.clone(),
             offered: Mutex::default(),
             wanted: Mutex::default(),
             bell: Arc::clone(&shared.bell),
@@ -145,33 +153,28 @@ impl Ingest {
 
     /// What the source said went wrong, without its secrets.
     pub(super) fn clean(&self, mut error: CallError) -> CallError {
-        let body = &mut error.body;
-        let texts = std::iter::once(&mut body.message).chain(&mut body.problems).chain(&mut body.place);
-        for text in texts {
-            if let Cow::Owned(cleaned) = self.redactor.clean(text) {
-                *text = cleaned;
-            }
-        }
+        self.redactor.hide_in_error(&mut error.body);
         error
     }
 
-    fn clean_record(&self, record: &mut LogRecord) {
-        if let Cow::Owned(cleaned) = self.redactor.clean(&record.message) {
-            record.message = cleaned;
-        }
-        let fields = Value::Object(std::mem::take(&mut record.fields));
-        if let Value::Object(fields) = self.clean_answer(fields) {
-            record.fields = fields;
-        }
-        for span in &mut record.spans {
-            *span = self.redactor.clean(span).into_owned();
-        }
+    pub(super) fn clean_text(&self, text: &str) -> String {
+        self.redactor.hide(text).into_owned()
     }
 
     /// What the source answered, without its secrets.
     pub(super) fn clean_answer(&self, mut answer: Value) -> Value {
         self.redactor.clean_json(&mut answer);
         answer
+    }
+
+    /// The tables that the source says it has, without its secrets.
+    pub(super) fn declared(&self, tables: Vec<TableInfo>) -> Declared {
+        Declared::new(tables, &self.redactor, &self.known)
+    }
+
+    /// What a poll answered, without the source's secrets.
+    pub(super) fn clean_updates(&self, updates: &mut Vec<Update>, declared: &Declared) {
+        declared::clean_all(updates, &self.redactor, &self.known, declared);
     }
 
     /// Whether the table is there.
@@ -249,7 +252,7 @@ impl Ingest {
                 PublishError::Refused(crate::table::Refused::Inconsistent(_)) => Code::INCONSISTENT,
                 _ => Code::INVALID,
             };
-            CallError::new(status, error.to_string())
+            self.clean(CallError::new(status, error.to_string()))
         };
         let table = update.table.as_str();
         match &update.change {
@@ -284,14 +287,15 @@ impl Ingest {
                 lock(&self.offered).remove(table);
                 self.service.end(table);
             }
-            Change::Failed(error) => return Err(self.clean(CallError::of(Code::FAILED, error.clone()))),
+            Change::Failed(error) => return Err(CallError::of(Code::FAILED, error.clone())),
         }
         Ok(())
     }
 }
 
 impl HostCalls for Ingest {
-    fn publish(&self, update: Update) -> Result<(), CallError> {
+    fn publish(&self, mut update: Update) -> Result<(), CallError> {
+        declared::clean(&mut update, &self.redactor, &self.known)?;
         let door = lock(&self.door);
         let closed = |status, why: &str| Err(CallError::new(status, why));
         match *door {
@@ -350,12 +354,12 @@ impl HostCalls for Ingest {
     }
 
     fn status(&self, text: String) -> Code {
-        *lock(&self.text) = self.redactor.clean(&text).chars().take(200).collect();
+        *lock(&self.text) = self.redactor.hide(&text).chars().take(200).collect();
         Code::OK
     }
 
     fn log(&self, mut record: LogRecord) -> Code {
-        self.clean_record(&mut record);
+        self.redactor.hide_in_record(&mut record);
         forward(&record, &self.driver, self.generation, Some(self.service.name()));
         Code::OK
     }

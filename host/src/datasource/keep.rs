@@ -13,11 +13,12 @@ use busway_plugin_api::table::Batches;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
@@ -43,49 +44,64 @@ pub(super) struct Kept {
 }
 
 /// Where the tables of all datasources are kept.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Keep {
     folder: PathBuf,
-    /// Whose turn it is to write a datasource's files, and whether it was removed: a runner that has not ended yet keeps no
-    /// more of it then.
-    turns: Mutex<BTreeMap<Uuid, Arc<Mutex<bool>>>>,
+}
+
+/// Where the tables of one datasource are kept, if they are. It lives as long as somebody has something to keep there, also
+/// when the datasource was removed.
+#[derive(Debug)]
+pub(super) struct Place {
+    folder: PathBuf,
+    /// Whether they are to be kept: not any more when the record says so, or is gone.
+    on: AtomicBool,
+    /// Whose turn it is to write.
+    turn: Mutex<()>,
 }
 
 impl Keep {
     /// In that folder, which is made when there is something to keep.
     pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder, turns: Mutex::default() }
+        Self { folder }
     }
 
-    fn of(&self, datasource: Uuid) -> PathBuf {
-        self.folder.join(datasource.to_string())
+    /// A datasource's place: one for its whole life. Nothing is kept there before that is [turned](Place::turn) on.
+    pub(super) fn place(&self, datasource: Uuid) -> Place {
+        Place { folder: self.folder.join(datasource.to_string()), on: AtomicBool::new(false), turn: Mutex::default() }
     }
 
-    fn turn(&self, datasource: Uuid) -> Arc<Mutex<bool>> {
-        Arc::clone(self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(datasource).or_default())
+    /// Removes what is kept of any but these.
+    pub(super) fn retain(&self, datasources: &BTreeSet<Uuid>) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let ids = entries.filter_map(|entry| Uuid::try_parse(entry.ok()?.file_name().to_str()?).ok());
+        ids.filter(|id| !datasources.contains(id)).for_each(|id| self.place(id).clear());
+    }
+}
+
+impl Place {
+    /// From now on tables are kept, or not; answers whether they were. Waits for nobody: what is on the disk, or just being
+    /// written, goes when it is [cleared](Self::clear).
+    pub(super) fn turn(&self, on: bool) -> bool {
+        self.on.swap(on, Ordering::SeqCst)
     }
 
-    /// Keeps a table as it is when it is its turn, if it is there; on the disk when this returns. Waits for the disk, but for
-    /// no other datasource's.
-    pub(super) fn save(
-        &self,
-        datasource: Uuid,
-        view: impl FnOnce() -> Option<Arc<TableView>>,
-    ) -> io::Result<Option<Arc<TableView>>> {
-        let turn = self.turn(datasource);
-        let forgotten = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        if *forgotten {
+    /// Keeps a table as it is when it is its turn, if it is there and to be kept; on the disk when this returns. Waits for the
+    /// disk, but for no other datasource's.
+    pub(super) fn save(&self, view: impl FnOnce() -> Option<Arc<TableView>>) -> io::Result<Option<Arc<TableView>>> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.on.load(Ordering::SeqCst) {
             return Ok(None);
         }
         // Not before: another may have kept a later state while this one waited.
         let Some(view) = view() else { return Ok(None) };
-        self.write(datasource, &view)?;
+        self.write(&view)?;
         Ok(Some(view))
     }
 
-    fn write(&self, datasource: Uuid, view: &TableView) -> io::Result<()> {
-        let folder = self.of(datasource);
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    fn write(&self, view: &TableView) -> io::Result<()> {
+        let folder = &self.folder;
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let shape = &view.shape;
         let described = Described {
             table: view.address.table().to_owned(),
@@ -97,7 +113,7 @@ impl Keep {
         let mut metadata = shape.schema.metadata().clone();
         metadata.insert(TABLE.to_owned(), serde_json::to_string(&described)?);
         let schema = Arc::new(Schema::clone(&shape.schema).with_metadata(metadata));
-        let file = tempfile::NamedTempFile::new_in(&folder)?;
+        let file = tempfile::NamedTempFile::new_in(folder)?;
         let broken = |error: ArrowError| io::Error::other(error.to_string());
         let mut writer = StreamWriter::try_new(BufWriter::new(file), &schema).map_err(broken)?;
         for batch in view.rows.batches() {
@@ -108,17 +124,17 @@ impl Keep {
         let file = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.as_file().sync_all()?;
         file.persist(folder.join(name(view.address.table()))).map_err(|error| error.error)?;
-        File::open(&folder)?.sync_all()
+        File::open(folder)?.sync_all()
     }
 
     /// Keeps a table no more.
-    pub(super) fn drop_table(&self, datasource: Uuid, table: &str) -> io::Result<()> {
-        absent_is_fine(fs::remove_file(self.of(datasource).join(name(table))))
+    pub(super) fn drop_table(&self, table: &str) -> io::Result<()> {
+        absent_is_fine(fs::remove_file(self.folder.join(name(table))))
     }
 
-    /// What is kept of a datasource. A file that can't be read is left out, and told of in the log.
-    pub(super) fn load(&self, datasource: Uuid) -> Vec<Kept> {
-        let Ok(entries) = fs::read_dir(self.of(datasource)) else { return Vec::new() };
+    /// What is kept. A file that can't be read is left out, and told of in the log.
+    pub(super) fn load(&self) -> Vec<Kept> {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
         let one = |path: PathBuf| match read(&path) {
             Ok(kept) => Some(kept),
@@ -130,32 +146,15 @@ impl Keep {
         paths.filter(|path| path.extension().is_some_and(|e| e == "arrow")).filter_map(one).collect()
     }
 
-    /// Nothing is kept of a datasource any more.
-    pub(super) fn forget(&self, datasource: Uuid) {
-        let turn = self.turn(datasource);
-        let mut forgotten = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        *forgotten = true;
-        self.remove(datasource);
-    }
-
-    /// What was kept of a datasource is gone; it may keep something again.
-    pub(super) fn clear(&self, datasource: Uuid) {
-        let turn = self.turn(datasource);
-        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.remove(datasource);
-    }
-
-    fn remove(&self, datasource: Uuid) {
-        if let Err(error) = absent_is_fine(fs::remove_dir_all(self.of(datasource))) {
-            tracing::warn!(%datasource, %error, "kept tables can't be removed");
+    /// Removes what was kept, unless tables are to be kept again by now.
+    pub(super) fn clear(&self) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.on.load(Ordering::SeqCst) {
+            return;
         }
-    }
-
-    /// Removes what is kept of any but these.
-    pub(super) fn retain(&self, datasources: &BTreeSet<Uuid>) {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        let ids = entries.filter_map(|entry| Uuid::try_parse(entry.ok()?.file_name().to_str()?).ok());
-        ids.filter(|id| !datasources.contains(id)).for_each(|id| self.remove(id));
+        if let Err(error) = absent_is_fine(fs::remove_dir_all(&self.folder)) {
+            tracing::warn!(folder = %self.folder.display(), %error, "kept tables can't be removed");
+        }
     }
 }
 
@@ -203,18 +202,25 @@ mod tests {
         bus.table(&Address::new("web", table).unwrap()).unwrap()
     }
 
+    /// One that is on.
+    fn place(folder: &Path, datasource: Uuid) -> Arc<Place> {
+        let place = Keep::new(folder.join("tables")).place(datasource);
+        assert!(!place.turn(true));
+        Arc::new(place)
+    }
+
     #[test]
     fn a_table_is_as_it_was_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let keep = Keep::new(folder.path().join("tables"));
         let id = Uuid::new_v4();
-        assert!(keep.load(id).is_empty());
+        let place = place(folder.path(), id);
+        assert!(place.load().is_empty());
         let long = "ä".repeat(127);
         let rows = [Row { id: 1, name: Some("one".to_owned()) }, Row { id: 2, name: None }];
         for (table, rows) in [("rows", &rows[..]), (&long, &rows[..1]), ("none", &[])] {
-            keep.save(id, || Some(view(table, rows))).unwrap();
+            place.save(|| Some(view(table, rows))).unwrap();
         }
-        let mut kept = keep.load(id);
+        let mut kept = place.load();
         kept.sort_by(|a, b| a.table.cmp(&b.table));
         let seen: Vec<(&str, usize)> = kept.iter().map(|k| (k.table.as_str(), k.rows.num_rows())).collect();
         assert_eq!(seen, [("none", 0), ("rows", 2), (&long, 1)]);
@@ -223,48 +229,56 @@ mod tests {
         assert!(kept[1].as_of.is_some());
         let file = fs::read_dir(folder.path().join("tables").join(id.to_string())).unwrap().next().unwrap().unwrap();
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        keep.drop_table(id, "rows").unwrap();
-        keep.drop_table(id, "rows").unwrap();
-        assert_eq!(keep.load(id).len(), 2);
+        place.drop_table("rows").unwrap();
+        place.drop_table("rows").unwrap();
+        assert_eq!(place.load().len(), 2);
         fs::write(file.path(), b"no table").unwrap();
-        assert!(keep.load(id).len() < 3, "one that is damaged is left out");
+        assert!(place.load().len() < 3, "one that is damaged is left out");
     }
 
     #[test]
-    fn what_was_removed_is_kept_no_more() {
+    fn what_is_turned_off_is_kept_no_more_whoever_was_about_to() {
         let folder = tempfile::tempdir().unwrap();
         let keep = Keep::new(folder.path().join("tables"));
         let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
         let table = view("rows", &[]);
-        keep.save(one, || Some(Arc::clone(&table))).unwrap();
-        keep.save(two, || Some(Arc::clone(&table))).unwrap();
-        keep.forget(one);
-        keep.save(one, || Some(Arc::clone(&table))).unwrap();
-        assert!(keep.load(one).is_empty());
+        let (place, other) = (place(folder.path(), one), place(folder.path(), two));
+        place.save(|| Some(Arc::clone(&table))).unwrap();
+        other.save(|| Some(Arc::clone(&table))).unwrap();
+        // Somebody took it before.
+        let held = Arc::clone(&place);
+        assert!(place.turn(false));
+        assert!(held.save(|| Some(Arc::clone(&table))).unwrap().is_none());
+        place.clear();
+        assert!(!keep.folder.join(one.to_string()).exists());
+        assert!(held.save(|| Some(Arc::clone(&table))).unwrap().is_none());
+        assert!(place.load().is_empty());
+        place.turn(true);
+        held.save(|| Some(Arc::clone(&table))).unwrap();
+        place.clear();
+        assert_eq!(place.load().len(), 1, "what is kept again does not go");
         keep.retain(&BTreeSet::from([one]));
-        assert!(keep.load(two).is_empty());
+        assert_eq!((place.load().len(), other.load().len()), (1, 0));
     }
 
     #[test]
     fn what_waits_for_its_turn_is_kept_as_it_is_then() {
         let folder = tempfile::tempdir().unwrap();
-        let keep = Arc::new(Keep::new(folder.path().to_owned()));
-        let id = Uuid::new_v4();
+        let (place, other) = (place(folder.path(), Uuid::new_v4()), place(folder.path(), Uuid::new_v4()));
         let bus = Bus::new("alpha");
         let service = bus.register("web").unwrap();
         let put = |rows: &[Row]| drop(service.publish(&TableSpec::of::<Row>("t").key(["id"]), rows).unwrap());
         let now = || bus.table(&Address::new("web", "t").unwrap());
         put(&[]);
-        let turn = keep.turn(id);
-        let held = turn.lock().unwrap();
+        let held = place.turn.lock().unwrap();
         std::thread::scope(|scope| {
-            let slow = scope.spawn(|| keep.save(id, now).unwrap());
+            let slow = scope.spawn(|| place.save(now).unwrap());
             // Others are not held up.
-            keep.save(Uuid::new_v4(), now).unwrap();
+            other.save(now).unwrap();
             put(&[Row { id: 1, name: None }]);
             drop(held);
             assert_eq!(slow.join().unwrap().unwrap().rows.num_rows(), 1);
         });
-        assert_eq!(keep.load(id)[0].rows.num_rows(), 1);
+        assert_eq!(place.load()[0].rows.num_rows(), 1);
     }
 }

@@ -8,6 +8,7 @@ mod action;
 mod calls;
 mod changes;
 mod converge;
+mod declared;
 mod entry;
 mod error;
 mod ingest;

@@ -2,11 +2,12 @@
 
 use super::action::ACTION;
 use super::calls::Calls;
+use super::declared::Declared;
 use super::ingest::{Door, Ingest};
 use super::options::{complete, refers, typed};
 use super::record::Record;
 use super::runner::Shared;
-use super::secret::{Redactor, read_limited, resolve};
+use super::secret::{self, Redactor};
 use crate::bus::Service;
 use crate::plugin::{Call, CallError, Generation, HostCalls, PoolError, Source};
 use busway_plugin_api::abi::Status as Code;
@@ -18,7 +19,7 @@ use busway_plugin_api::table::Update;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// Everything but polls and actions: it may connect somewhere.
@@ -78,7 +79,7 @@ pub(super) struct Open {
     pub(super) record: Arc<Record>,
     pub(super) ingest: Arc<Ingest>,
     /// The tables that it says it has.
-    tables: Mutex<Vec<TableInfo>>,
+    declared: Mutex<Declared>,
     /// There until it is closed.
     source: Mutex<Option<Arc<dyn Source>>>,
     calls: AtomicU64,
@@ -99,8 +100,8 @@ impl Open {
         shared: &Shared,
     ) -> Result<Self, SourceError> {
         let (options, redactor) = options(record, &generation).await?;
-        let (driver, number) = (&generation.info.id, generation.number);
-        let ingest = Arc::new(Ingest::new(Arc::clone(service), driver, number, record.spec.limits(), redactor, shared));
+        let ingest = Ingest::new(Arc::clone(service), &generation, record.spec.limits(), redactor, shared);
+        let ingest = Arc::new(ingest);
         let request =
             OpenRequest { datasource: service.name().to_owned(), call: 1, generation: generation.number, options };
         let driver = Arc::clone(&generation.driver);
@@ -110,10 +111,11 @@ impl Open {
         let source = generation.pool.run(DEADLINE, move || door.close(), opening).await?;
         let source = source.map_err(|error| ingest.clean(error))?;
         generation.sources.fetch_add(1, Ordering::Relaxed);
-        let tables = Mutex::new(generation.info.tables.clone());
+        // Of a source that says no more than its driver did.
+        let declared = Mutex::new(Declared::by_driver(&generation.info.tables));
         let record = Arc::clone(record);
         let open =
-            Self { generation, record, ingest, tables, source: Mutex::new(Some(source)), calls: AtomicU64::new(2) };
+            Self { generation, record, ingest, declared, source: Mutex::new(Some(source)), calls: AtomicU64::new(2) };
         if let Err(error) = open.learn_tables().await {
             match error.is_hung() {
                 true => Arc::new(open).leak(),
@@ -131,18 +133,26 @@ impl Open {
             Err(error) if error.status() == Some(Code::NOT_IMPLEMENTED) => return Ok(()),
             Err(error) => return Err(error),
         };
-        *self.tables.lock().unwrap_or_else(PoisonError::into_inner) = tables;
+        let next = self.ingest.declared(tables);
+        let before = std::mem::replace(&mut *self.declared(), next).troubles();
+        for why in self.declared().troubles().difference(&before) {
+            tracing::warn!(driver = self.generation.info.id, generation = self.generation.number, %why, "table refused");
+        }
         Ok(())
+    }
+
+    fn declared(&self) -> MutexGuard<'_, Declared> {
+        self.declared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The tables that it says it has.
     pub(super) fn tables(&self) -> Vec<TableInfo> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.declared().tables.clone()
     }
 
     /// Whether one of them is polled only while somebody subscribes to it.
     pub(super) fn has_lazy(&self) -> bool {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|table| table.lazy)
+        self.declared().tables.iter().any(|table| table.lazy)
     }
 
     fn source(&self) -> Result<Arc<dyn Source>, CallError> {
@@ -197,16 +207,17 @@ impl Open {
 
     pub(super) async fn poll(&self, request: PollRequest, deadline: Duration) -> Result<Vec<Update>, SourceError> {
         let asked = request.tables.clone();
-        let updates = self.call(deadline, move |s, head| s.poll(Call { head, body: &request })).await?;
+        let mut updates = self.call(deadline, move |s, head| s.poll(Call { head, body: &request })).await?;
         let mut seen = BTreeSet::new();
         for update in &updates {
             let unasked = asked.as_ref().is_some_and(|tables| !tables.contains(&update.table));
             if unasked || !seen.insert(update.table.as_str()) {
                 let what = if unasked { "that was not asked for" } else { "twice" };
                 let text = format!("it answered table {:?} {what}", update.table);
-                return Err(CallError::broken(&text).into());
+                return Err(self.ingest.clean(CallError::broken(&text)).into());
             }
         }
+        self.ingest.clean_updates(&mut updates, &self.declared());
         Ok(updates)
     }
 
@@ -228,7 +239,8 @@ impl Open {
 
     /// Hands on what somebody sent about news; the tables that were updated.
     pub(super) async fn webhook(&self, request: WebhookRequest) -> Result<Vec<String>, SourceError> {
-        self.call(ACTION, move |s, head| s.webhook(Call { head, body: &request })).await
+        let tables = self.call(ACTION, move |s, head| s.webhook(Call { head, body: &request })).await?;
+        Ok(tables.iter().map(|table| self.ingest.clean_text(table)).collect())
     }
 
     /// Tells which tables have subscribers.
@@ -321,20 +333,19 @@ async fn options(
     let given = complete(declared, &record.spec.options);
     let elsewhere: Vec<String> = given.iter().filter(|(_, v)| refers(v)).map(|(name, _)| name.clone()).collect();
     let mut resolved = Value::Object(given);
+    let mut referred = Vec::new();
     if !elsewhere.is_empty() {
-        // Files may be slow.
-        let read = move || resolve(&resolved, &|name| std::env::var(name).ok(), &read_limited);
-        let read = tokio::task::spawn_blocking(read).await.map_err(|e| SourceError::Options(e.to_string()))?;
-        resolved = read.map_err(|problems| {
-            SourceError::Options(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-        })?;
+        let found = secret::read(resolved).await.map_err(SourceError::Options)?;
+        (resolved, referred) = (found.options, found.values);
     }
     let resolved = resolved.as_object().cloned().unwrap_or_default();
     let is_secret = |name: &String| {
         let declared = declared.iter().any(|o| o.secret && o.name == *name);
         declared || record.secret.contains(name) || elsewhere.contains(name)
     };
-    let redactor = Redactor::new(resolved.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value));
+    let secret = resolved.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value);
+    // What is referred to within a longer text may be said by itself.
+    let redactor = Redactor::new(secret.chain(&referred));
     let options =
         typed(declared, &resolved).map_err(|e| SourceError::Options(redactor.clean(&e.to_string()).into()))?;
     Ok((options, redactor))

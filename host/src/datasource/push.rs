@@ -2,7 +2,7 @@
 
 use super::action::ActionError;
 use super::error::fault;
-use super::keep::Keep;
+use super::keep::Place;
 use super::open::{Open, SourceError};
 use super::runner::{Shared, Status};
 use super::set::Datasources;
@@ -21,7 +21,6 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 /// What a field's metadata calls its description, as in the contract's columns.
 const DESCRIPTION: &str = "description";
@@ -32,8 +31,8 @@ pub struct Written {
     open: Arc<Open>,
     shared: Arc<Shared>,
     table: String,
-    /// Where it is kept, if it is, and whose it is.
-    keep: Option<(Arc<Keep>, Uuid)>,
+    /// Where it is kept, if it is to be then.
+    place: Option<Arc<Place>>,
     /// Its columns and key, as the source declares them.
     pub shape: Shape,
 }
@@ -69,8 +68,8 @@ impl Written {
         self.open.ingest.write(update).map_err(failed)?;
         self.shared.change(Status::written);
         // What a client was told is written is there after any end.
-        if let Some((keep, id)) = &self.keep {
-            keep.save(*id, || self.open.ingest.view(&self.table)).map_err(|error| {
+        if let Some(place) = &self.place {
+            place.save(|| self.open.ingest.view(&self.table)).map_err(|error| {
                 let text = format!("the rows are in the table, but they could not be kept on the disk: {error}");
                 ActionError::Failed(Fault::new("not_kept", text))
             })?;
@@ -87,9 +86,7 @@ impl Datasources {
     /// When the datasource is not there or not open, and when the table is not one that clients write.
     pub async fn written(&self, name_or_id: &str, table: &str) -> Result<Written, ActionError> {
         let (open, shared) = self.settled(name_or_id).await?;
-        let record = self.find(name_or_id).map(|entry| entry.record());
-        let kept = record.filter(|record| record.spec.persist_data).map(|record| record.id);
-        let keep = kept.map(|id| (Arc::clone(&self.inner.keep), id));
+        let place = self.find(name_or_id).map(|entry| entry.place());
         let declared = open.tables().into_iter().find(|t| t.name == table);
         let refuse = |text: String| Err(ActionError::Failed(Fault::new("not_pushed", text)));
         let Some(info) = declared.filter(|info| info.pushed) else {
@@ -106,7 +103,7 @@ impl Datasources {
             });
         };
         let shape = shape(&info).map_err(|e| ActionError::Failed(Fault::new("broken", e)))?;
-        Ok(Written { open, shared, table: info.name, keep, shape })
+        Ok(Written { open, shared, table: info.name, place, shape })
     }
 
     /// Hands on what somebody sent about news; the tables that were updated.

@@ -43,7 +43,7 @@ pub(super) struct Inner {
     pub(super) catalog: Arc<Catalog>,
     pub(super) store: Arc<dyn Store>,
     pub(super) keyring: Keyring,
-    pub(super) keep: Arc<Keep>,
+    pub(super) keep: Keep,
     entries: RwLock<Entries>,
     pub(super) changed: watch::Sender<u64>,
     /// Who brings what runs to what the records say: one at a time.
@@ -84,7 +84,7 @@ impl Datasources {
             catalog: Arc::clone(catalog),
             store,
             keyring,
-            keep: Arc::new(Keep::new(keep)),
+            keep: Keep::new(keep),
             entries: RwLock::default(),
             changed: watch::Sender::new(0),
             turn: tokio::sync::Mutex::default(),
@@ -96,8 +96,12 @@ impl Datasources {
         };
         let all = Self { inner: Arc::new(inner) };
         all.synchronize().await?;
-        let (keep, known) = (Arc::clone(&all.inner.keep), all.entries().by_id.keys().copied().collect());
+        // What one kept whose record can't be read is left until somebody can say.
+        let keeps = |record: &Record| record.spec.persist_data || record.fault.is_some();
+        let records = all.list().into_iter().map(|view| view.record);
+        let known = records.filter(|record| keeps(record)).map(|record| record.id).collect();
         // Before anything new is kept.
+        let keep = all.inner.keep.clone();
         drop(tokio::task::spawn_blocking(move || keep.retain(&known)).await);
         tokio::spawn(all.clone().keep_synchronized());
         Ok(all)

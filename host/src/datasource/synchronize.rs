@@ -103,7 +103,10 @@ pub(super) fn differences(file: &BTreeMap<String, Datasource>, records: &[&Recor
         match (file.get(name), known.get(name)) {
             (Some(_), None) => Some(Difference::Added { name: text }),
             (Some(_), Some(record)) if record.managed_by == ManagedBy::Api => Some(Difference::Clash { name: text }),
-            (Some(spec), Some(record)) if *spec != record.spec || record.fault.is_some() => {
+            // One that nobody is known to manage is the file's from now on.
+            (Some(spec), Some(record))
+                if *spec != record.spec || record.fault.is_some() || record.managed_by == ManagedBy::Unknown =>
+            {
                 Some(Difference::Changed { name: text, keys: keys(&record.spec, spec) })
             }
             (None, Some(record)) if record.managed_by == ManagedBy::File => Some(Difference::Removed { name: text }),

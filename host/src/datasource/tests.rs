@@ -2,7 +2,7 @@
 
 use super::secret::Keyring;
 use super::store::{Document, MemoryStore, Store, StoreError};
-use super::{Change, Datasources, Draft, ManagedBy, Phase, record};
+use super::{Change, Datasources, Difference, Draft, ManagedBy, Phase, record};
 use crate::bus::Bus;
 use crate::config::Datasource;
 use crate::plugin::Catalog;
@@ -10,8 +10,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -90,7 +91,7 @@ async fn inv14_a_full_disk_refuses_changes_with_its_reason_and_what_runs_goes_on
     assert!(bus.has_service("one") && bus.has_service("two"));
     all.remove("made", Some(1)).await.unwrap();
     assert!(!bus.has_service("made"));
-    all.stop(std::time::Duration::from_secs(10)).await;
+    all.stop(Duration::from_secs(10)).await;
 }
 
 /// Fault 8 of the predecessor: one that is broken ended the whole synchronisation.
@@ -135,7 +136,7 @@ async fn fault08_a_record_that_cannot_be_read_is_shown_and_holds_up_no_other() {
     // It can be removed, and made anew.
     all.remove("b-sealed", None).await.unwrap();
     assert!(all.get("b-sealed").is_none());
-    all.stop(std::time::Duration::from_secs(10)).await;
+    all.stop(Duration::from_secs(10)).await;
 }
 
 #[tokio::test]
@@ -155,5 +156,122 @@ async fn a_name_that_a_service_has_is_refused_and_a_record_of_it_waits_for_it() 
     assert_eq!(all.get("web").unwrap().status.phase, Phase::Waiting);
     let draft = Draft::read(&json!({"name": "web", "driver": "files"})).unwrap();
     assert_eq!(all.create(draft).await.unwrap_err().kind(), "InvalidDriver");
-    all.stop(std::time::Duration::from_secs(10)).await;
+    all.stop(Duration::from_secs(10)).await;
+}
+
+#[tokio::test]
+async fn the_file_has_its_own_back_when_a_record_cannot_be_read() {
+    let (store, folder) = (Arc::new(MemoryStore::new()), tempfile::tempdir().unwrap());
+    let newer = |managed_by: &str| json!({"form": 99, "managed_by": managed_by}).to_string();
+    for (name, body) in [("filed", newer("file")), ("garbled", "{".to_owned()), ("made", newer("api"))] {
+        let document = Document { id: Uuid::new_v4(), name: name.to_owned(), revision: 1, body };
+        store.create(document).await.unwrap();
+    }
+    let (_bus, all) = start(store, &folder).await;
+    let known = |all: &Datasources| -> Vec<(&'static str, bool)> {
+        all.list().iter().map(|view| (view.record.managed_by.as_str(), view.record.fault.is_some())).collect()
+    };
+    assert_eq!(known(&all), [("file", true), ("unknown", true), ("api", true)]);
+    assert_eq!(all.follow_file(&BTreeMap::new()).await.unwrap(), [Difference::Removed { name: "filed".to_owned() }]);
+    let file = ["garbled", "made"].map(|name| (name.to_owned(), Datasource::new("files")));
+    let changed = Difference::Changed { name: "garbled".to_owned(), keys: vec!["driver".to_owned()] };
+    let expected = [changed, Difference::Clash { name: "made".to_owned() }];
+    assert_eq!(all.follow_file(&file.into()).await.unwrap(), expected);
+    assert_eq!(known(&all), [("file", false), ("api", true)]);
+    assert!(all.get("garbled").unwrap().record.created > jiff::Timestamp::UNIX_EPOCH);
+    all.stop(Duration::from_secs(10)).await;
+}
+
+/// A store whose reading may wait for a sign, and whose records' bodies may be broken unnoticed.
+#[derive(Debug, Default)]
+struct PeculiarStore {
+    store: MemoryStore,
+    sign: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
+    seen: AtomicBool,
+    broken: AtomicBool,
+}
+
+impl Store for PeculiarStore {
+    fn all(&self) -> BoxFuture<'_, Result<Vec<Document>, StoreError>> {
+        async {
+            if let Some(sign) = self.sign.lock().unwrap().take() {
+                self.seen.store(sign.recv_timeout(Duration::from_secs(5)).is_ok(), Ordering::SeqCst);
+            }
+            let mut documents = self.store.all().await?;
+            if self.broken.load(Ordering::SeqCst) {
+                documents.iter_mut().for_each(|document| document.body = "{".to_owned());
+            }
+            Ok(documents)
+        }
+        .boxed()
+    }
+
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Document>, StoreError>> {
+        self.store.get(id)
+    }
+
+    fn create(&self, document: Document) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.create(document)
+    }
+
+    fn replace(&self, document: Document) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.replace(document)
+    }
+
+    fn remove(&self, id: Uuid, revision: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.remove(id, revision)
+    }
+}
+
+#[tokio::test]
+async fn looking_at_all_records_keeps_no_other_task_waiting_and_reads_what_changed_alone() {
+    let (store, folder) = (Arc::new(PeculiarStore::default()), tempfile::tempdir().unwrap());
+    let (_bus, all) = start(Arc::clone(&store) as _, &folder).await;
+    all.follow_file(&two()).await.unwrap();
+    let (give, sign) = std::sync::mpsc::channel();
+    *store.sign.lock().unwrap() = Some(sign);
+    let other = tokio::spawn(async move { give.send(()) });
+    store.broken.store(true, Ordering::SeqCst);
+    all.synchronize().await.unwrap();
+    other.await.unwrap().unwrap();
+    assert!(store.seen.load(Ordering::SeqCst), "another task ran while the records were read");
+    assert!(all.list().iter().all(|view| view.record.fault.is_none()), "they were not read again");
+    let one = all.get("one").unwrap().record;
+    let next = Document { id: one.id, name: one.name.clone(), revision: one.revision + 1, body: String::new() };
+    store.replace(next).await.unwrap();
+    all.synchronize().await.unwrap();
+    let faults: Vec<bool> = all.list().iter().map(|view| view.record.fault.is_some()).collect();
+    assert_eq!(faults, [true, false]);
+    all.stop(Duration::from_secs(10)).await;
+}
+
+#[tokio::test]
+async fn what_is_not_to_be_kept_leaves_the_disk_though_nothing_runs() {
+    let (store, folder) = (Arc::new(MemoryStore::new()), tempfile::tempdir().unwrap());
+    let keyring = Keyring::open(folder.path()).unwrap();
+    let of = |id: Uuid| folder.path().join("tables").join(id.to_string());
+    let mut ids = Vec::new();
+    for (name, persist_data) in [("kept", true), ("not", false), ("garbled", true)] {
+        let spec = Datasource { persist_data, enabled: false, ..Datasource::new("files") };
+        let record = record::Record::new(name, spec, ManagedBy::Api, BTreeSet::new());
+        let mut document = record::write(&record, &keyring).unwrap();
+        if name == "garbled" {
+            document.body = "{".to_owned();
+        }
+        store.create(document).await.unwrap();
+        std::fs::create_dir_all(of(record.id)).unwrap();
+        ids.push(record.id);
+    }
+    let there = || ids.iter().map(|id| of(*id).exists()).collect::<Vec<_>>();
+    let (_bus, all) = start(store, &folder).await;
+    assert_eq!(there(), [true, false, true]);
+    let off = Change::read(&json!({"persist_data": false})).unwrap();
+    all.change("kept", &off, None).await.unwrap();
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while there()[0] {
+        assert!(std::time::Instant::now() < end, "its tables are still there");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(there(), [false, false, true]);
+    all.stop(Duration::from_secs(10)).await;
 }

@@ -2,6 +2,7 @@
 
 use super::generation::{Generation, GenerationState, Happening};
 use super::reload::Report;
+use crate::hiding::Finder;
 use busway_plugin_api::options::nearest;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -191,7 +192,8 @@ impl Catalog {
             let (driver, filter) = (Arc::clone(&generation.driver), filter.to_owned());
             let answer = generation.pool.run(LOG_FILTER, || (), move || driver.set_log_filter(&filter)).await;
             let answer = answer.map_err(|e| e.to_string()).and_then(|done| done.map_err(|e| e.to_string()));
-            refused.extend(answer.err().map(|e| format!("driver {}: {e}", generation.info.id)));
+            let said = answer.err().map(|e| generation.secrets.hide(&e).into_owned());
+            refused.extend(said.map(|e| format!("driver {}: {e}", generation.info.id)));
         }
         if refused.is_empty() { Ok(()) } else { Err(refused.join("; ")) }
     }

@@ -2,6 +2,7 @@
 
 use super::driver::Driver;
 use super::pool::Pool;
+use crate::hiding::Finders;
 use busway_plugin_api::info::DriverInfo;
 use jiff::Timestamp;
 use std::fmt;
@@ -93,6 +94,9 @@ pub struct Generation {
     pub sources: AtomicUsize,
     /// How large its file is; what it holds of memory beside that is its own affair.
     pub size: u64,
+    /// Who knows the secrets that its sources were told, and those of the same copy's earlier generations: they are taken
+    /// out of what it says outside any source.
+    pub(crate) secrets: Arc<Finders>,
     pub(super) state: Mutex<GenerationState>,
 }
 

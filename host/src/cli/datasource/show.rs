@@ -64,6 +64,7 @@ fn print(datasource: &Value, output: &mut Output) -> Result<(), Failure> {
     }
     let managed_by = match text("managed_by") {
         "file" => "the configuration file: change it there",
+        "unknown" => "nobody known: its record can't be read",
         _ => "commands and the API",
     };
     sheet.line("managed by", managed_by);

@@ -67,29 +67,23 @@ pub(in crate::datasource) fn write(record: &Record, keyring: &Keyring) -> Result
 /// What the store has kept. One that can't be read in full has its fault.
 pub(in crate::datasource) fn read(document: Document, keyring: &Keyring) -> Record {
     let Document { id, name, revision, body } = document;
-    let broken = |spec: Datasource, fault: String| {
-        let (now, secret) = (Timestamp::UNIX_EPOCH, BTreeSet::new());
-        let managed_by = ManagedBy::Api;
-        Record {
-            id,
-            name: name.clone(),
-            spec,
-            secret,
-            managed_by,
-            created: now,
-            changed: now,
-            revision,
-            fault: Some(fault),
+    // Who manages it is in clear, and is read whatever else can't be: the configuration file is to have its own back.
+    let mut managed_by = ManagedBy::Unknown;
+    let body: Body = match serde_json::from_str::<Value>(&body).and_then(|value| {
+        managed_by = value["managed_by"].as_str().map_or(ManagedBy::Unknown, ManagedBy::of);
+        match value["form"].as_u64() {
+            Some(form) if form > u64::from(FORM) => Err(serde::de::Error::custom(format!(
+                "it has form {form}, and this host reads up to {FORM}: a newer one wrote it"
+            ))),
+            _ => serde_json::from_value(value),
         }
-    };
-    let body: Body = match serde_json::from_str::<Value>(&body).and_then(|value| match value["form"].as_u64() {
-        Some(form) if form > u64::from(FORM) => Err(serde::de::Error::custom(format!(
-            "it has form {form}, and this host reads up to {FORM}: a newer one wrote it"
-        ))),
-        _ => serde_json::from_value(value),
     }) {
         Ok(body) => body,
-        Err(error) => return broken(Datasource::new(""), format!("the record can't be read: {error}")),
+        Err(error) => {
+            let (never, secret, spec) = (Timestamp::UNIX_EPOCH, BTreeSet::new(), Datasource::new(""));
+            let fault = Some(format!("the record can't be read: {error}"));
+            return Record { id, name, spec, secret, managed_by, created: never, changed: never, revision, fault };
+        }
     };
     let options = keyring.open_sealed(id.as_bytes(), &body.options).map_err(|e| e.to_string());
     let options = options.and_then(|plain| {
@@ -112,7 +106,6 @@ pub(in crate::datasource) fn read(document: Document, keyring: &Keyring) -> Reco
         persist_data: body.persist_data,
         options,
     };
-    let managed_by = if body.managed_by == ManagedBy::File.as_str() { ManagedBy::File } else { ManagedBy::Api };
     let Body { secret, created, changed, .. } = body;
     Record { id, name, spec, secret, managed_by, created, changed, revision, fault }
 }

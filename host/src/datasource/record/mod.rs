@@ -18,6 +18,9 @@ pub enum ManagedBy {
     Api,
     /// The configuration file, or the program that started the host.
     File,
+    /// Nobody can say: the record can't be read at all. It is left alone until the configuration file has its name, which
+    /// takes it over then, or until somebody removes it.
+    Unknown,
 }
 
 impl ManagedBy {
@@ -27,6 +30,16 @@ impl ManagedBy {
         match self {
             Self::Api => "api",
             Self::File => "file",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// What the word stands for.
+    fn of(word: &str) -> Self {
+        match word {
+            "api" => Self::Api,
+            "file" => Self::File,
+            _ => Self::Unknown,
         }
     }
 }
@@ -63,6 +76,9 @@ impl Record {
 
     /// The same, changed now to what is said.
     pub(crate) fn to(&self, spec: Datasource, secret: BTreeSet<String>) -> Self {
-        Self { spec, secret, changed: Timestamp::now(), revision: self.revision + 1, fault: None, ..self.clone() }
+        let now = Timestamp::now();
+        // One that can't be read does not say since when it is there.
+        let created = if self.created == Timestamp::UNIX_EPOCH { now } else { self.created };
+        Self { spec, secret, created, changed: now, revision: self.revision + 1, fault: None, ..self.clone() }
     }
 }

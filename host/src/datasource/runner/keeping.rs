@@ -2,7 +2,7 @@
 
 use super::Runner;
 use crate::bus::{Address, ServiceState, TableView};
-use crate::datasource::keep::Keep;
+use crate::datasource::keep::Place;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const SELDOM: Duration = Duration::from_secs(10);
 /// What of a datasource is on the disk.
 #[derive(Debug)]
 pub(super) struct Keeping {
-    keep: Arc<Keep>,
+    place: Arc<Place>,
     /// The state of each table that is kept: its epoch and number.
     saved: BTreeMap<String, (u64, u64)>,
     /// When to look again.
@@ -24,8 +24,8 @@ pub(super) struct Keeping {
 }
 
 impl Keeping {
-    pub(super) fn new(keep: Arc<Keep>) -> Self {
-        Self { keep, saved: BTreeMap::new(), due: None }
+    pub(super) fn new(place: Arc<Place>) -> Self {
+        Self { place, saved: BTreeMap::new(), due: None }
     }
 }
 
@@ -36,8 +36,8 @@ impl Runner {
             return;
         }
         self.keeping.due = Some(Instant::now() + SOON);
-        let (keep, id) = (Arc::clone(&self.keeping.keep), self.record.id);
-        let kept = tokio::task::spawn_blocking(move || keep.load(id)).await.unwrap_or_default();
+        let place = Arc::clone(&self.keeping.place);
+        let kept = tokio::task::spawn_blocking(move || place.load()).await.unwrap_or_default();
         for kept in kept {
             self.service.limit(&kept.table, self.record.spec.limits());
             let published = self.service.snapshot(&kept.table, kept.shape, &kept.rows, 0);
@@ -79,8 +79,8 @@ impl Runner {
             if view().is_none() {
                 continue;
             }
-            let (keep, id) = (Arc::clone(&self.keeping.keep), self.record.id);
-            let saved = tokio::task::spawn_blocking(move || keep.save(id, view)).await;
+            let place = Arc::clone(&self.keeping.place);
+            let saved = tokio::task::spawn_blocking(move || place.save(view)).await;
             match saved.unwrap_or_else(|panic| Err(std::io::Error::other(panic.to_string()))) {
                 Ok(None) => {}
                 Ok(Some(view)) => drop(self.keeping.saved.insert(table.clone(), position(&view))),
@@ -91,7 +91,7 @@ impl Runner {
         }
         let gone: Vec<String> = self.keeping.saved.keys().filter(|table| !tables.contains(table)).cloned().collect();
         for table in gone {
-            if let Err(error) = self.keeping.keep.drop_table(self.record.id, &table) {
+            if let Err(error) = self.keeping.place.drop_table(&table) {
                 tracing::warn!(datasource = self.service.name(), table, %error, "a kept table could not be removed");
             }
             self.keeping.saved.remove(&table);
@@ -105,9 +105,8 @@ impl Runner {
             (true, false) => {
                 self.keeping.due = None;
                 self.keeping.saved.clear();
-                let (keep, id) = (Arc::clone(&self.keeping.keep), self.record.id);
-                // Waited for: what is kept again later must not go.
-                drop(tokio::task::spawn_blocking(move || keep.clear(id)).await);
+                let place = Arc::clone(&self.keeping.place);
+                drop(tokio::task::spawn_blocking(move || place.clear()).await);
             }
             _ => {}
         }

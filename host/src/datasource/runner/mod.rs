@@ -15,7 +15,7 @@ pub(super) use shared::{Restored, Shared, Standing};
 pub use status::Status;
 pub(super) use trial::{Probation, Said};
 
-use super::keep::Keep;
+use super::keep::Place;
 use super::open::{Open, SourceError};
 use super::push;
 use super::record::Record;
@@ -89,12 +89,12 @@ impl Runner {
         catalog: Arc<Catalog>,
         shared: Arc<Shared>,
         (commands, mut records): (mpsc::UnboundedReceiver<Command>, watch::Receiver<Arc<Record>>),
-        keep: Arc<Keep>,
+        place: Arc<Place>,
     ) -> Self {
         let record = Arc::clone(&records.borrow_and_update());
         let schedule = Schedule::new(record.id.as_u64_pair().1);
         let changing = Schedule::new(record.id.as_u64_pair().0);
-        let (due, behind, prepared, trial, keeping) = (None, None, None, None, Keeping::new(keep));
+        let (due, behind, prepared, trial, keeping) = (None, None, None, None, Keeping::new(place));
         Self {
             record,
             service,

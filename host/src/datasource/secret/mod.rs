@@ -6,11 +6,13 @@
 mod check;
 mod file;
 mod keyring;
+mod reading;
 mod redact;
 mod reference;
 
 pub use check::{Unsealable, unsealable};
 pub use file::KeyError;
 pub use keyring::{Keyring, SealError};
+pub(super) use reading::read;
 pub use redact::{HIDDEN, Redactor};
 pub use reference::{ReferenceProblem, read_limited, resolve};

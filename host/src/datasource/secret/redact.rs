@@ -1,16 +1,16 @@
 //! Takes secrets out of texts that leave the host: what a driver says of itself may quote its options.
 
+use crate::hiding::Finder;
+pub use crate::hiding::HIDDEN;
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-
-/// What stands where a secret was.
-pub const HIDDEN: &str = "<hidden>";
+use std::ops::Range;
 
 /// Shorter ones would hide every other word.
 const SHORTEST: usize = 3;
@@ -60,54 +60,30 @@ impl Redactor {
         Self { finder: AhoCorasick::builder().match_kind(MatchKind::Standard).build(forms).ok() }
     }
 
+    /// Whether there is anything to hide.
+    pub(in crate::datasource) fn hides(&self) -> bool {
+        self.finder.is_some()
+    }
+
     /// The text with [`HIDDEN`] in place of each secret. Secrets that overlap are hidden as one.
     #[must_use]
     pub fn clean<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let Some(finder) = self.finder.as_ref().filter(|finder| finder.is_match(text)) else {
-            return Cow::Borrowed(text);
-        };
-        let mut found: Vec<_> = finder.find_overlapping_iter(text).map(|found| found.range()).collect();
-        found.sort_by_key(|range| range.start);
-        let mut cleaned = String::with_capacity(text.len());
-        let mut done = 0;
-        let mut ranges = found.into_iter().peekable();
-        while let Some(mut range) = ranges.next() {
-            while let Some(next) = ranges.next_if(|next| next.start < range.end) {
-                range.end = range.end.max(next.end);
-            }
-            cleaned.push_str(&text[done..range.start]);
-            cleaned.push_str(HIDDEN);
-            done = range.end;
-        }
-        cleaned.push_str(&text[done..]);
-        Cow::Owned(cleaned)
+        self.hide(text)
     }
 
     /// The same for every text in a value, names of fields too; a number that is a secret becomes [`HIDDEN`].
     pub fn clean_json(&self, value: &mut Value) {
-        if self.finder.is_none() {
-            return;
+        if self.finder.is_some() {
+            self.hide_in_json(value);
         }
-        match value {
-            Value::String(text) => {
-                if let Cow::Owned(cleaned) = self.clean(text) {
-                    *text = cleaned;
-                }
-            }
-            Value::Number(number) => {
-                if self.clean(&number.to_string()) == HIDDEN {
-                    *value = Value::String(HIDDEN.to_owned());
-                }
-            }
-            Value::Array(values) => values.iter_mut().for_each(|value| self.clean_json(value)),
-            Value::Object(map) => {
-                let cleaned = std::mem::take(map).into_iter().map(|(name, mut value)| {
-                    self.clean_json(&mut value);
-                    (self.clean(&name).into_owned(), value)
-                });
-                *map = cleaned.collect::<Map<_, _>>();
-            }
-            Value::Null | Value::Bool(_) => {}
+    }
+}
+
+impl Finder for Redactor {
+    fn find(&self, text: &str, found: &mut Vec<Range<usize>>) {
+        // What finds them all is slower than what finds whether there is one.
+        if let Some(finder) = self.finder.as_ref().filter(|finder| finder.is_match(text)) {
+            found.extend(finder.find_overlapping_iter(text).map(|found| found.range()));
         }
     }
 }

@@ -8,6 +8,7 @@ use super::super::plan::Claim;
 use super::super::pool::{Pool, PoolError};
 use super::super::record::Copies;
 use super::super::stage::{Bytes, Stage, StageError};
+use crate::hiding::{Finder, Finders};
 use crate::logging::DriverLog;
 use busway_plugin_api::info::DriverInfo;
 use busway_plugin_api::message::AttachRequest;
@@ -63,6 +64,16 @@ struct Mapped {
     driver: Arc<dyn Driver>,
     staged: PathBuf,
     size: u64,
+    /// What its sources were told: all its generations share its memory.
+    secrets: Arc<Finders>,
+}
+
+impl Mapped {
+    /// What it said outside any source, without their secrets.
+    fn clean(&self, mut error: CallError) -> CallError {
+        self.secrets.hide_in_error(&mut error.body);
+        error
+    }
 }
 
 /// Makes generations.
@@ -100,20 +111,23 @@ impl Workshop {
                 let size = std::fs::metadata(&staged).map_or(0, |m| m.len());
                 let path = staged.clone();
                 let driver = pool.run(LOADING, || (), move || load(&path)).await??;
-                let mapped = Mapped { driver, staged, size };
+                let mapped = Mapped { driver, staged, size, secrets: Arc::default() };
                 self.mapped().insert(claim.sha256.clone(), mapped.clone());
                 mapped
             }
         };
-        let driver = mapped.driver;
-        let asked = Arc::clone(&driver);
-        let info = pool.run(LOADING, || (), move || asked.describe()).await?.map_err(Failure::Describe)?;
+        let clean = |error| mapped.clean(error);
+        let asked = Arc::clone(&mapped.driver);
+        let info = pool.run(LOADING, || (), move || asked.describe()).await?;
+        let info = info.map_err(|error| Failure::Describe(clean(error)))?;
         check(claim, &info)?;
         let number = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
         let request = AttachRequest { generation: number, log_filter: self.catalog.log_filter() };
-        let log: Arc<dyn HostCalls> = Arc::new(DriverLog::new(&info.id, number));
-        let asked = Arc::clone(&driver);
-        pool.run(LOADING, || (), move || asked.attach(log, &request)).await?.map_err(Failure::Attach)?;
+        let log: Arc<dyn HostCalls> = Arc::new(DriverLog::new(&info.id, number, Arc::clone(&mapped.secrets)));
+        let asked = Arc::clone(&mapped.driver);
+        let attached = pool.run(LOADING, || (), move || asked.attach(log, &request)).await?;
+        attached.map_err(|error| Failure::Attach(clean(error)))?;
+        let Mapped { driver, size, secrets, .. } = mapped;
         Ok(Arc::new(Generation {
             number,
             info,
@@ -123,7 +137,8 @@ impl Workshop {
             path: claim.path.clone(),
             loaded: Timestamp::now(),
             sources: AtomicUsize::new(0),
-            size: mapped.size,
+            size,
+            secrets,
             state: Mutex::default(),
         }))
     }
