@@ -55,10 +55,14 @@ fn a_datasource_lives_by_commands() {
     assert_eq!(lines[1][..4], ["web", DRIVER, "running", "6"]);
     assert_eq!(lines[1][5..], ["ago", "The", "shop"]);
 
-    assert_eq!(out(host.run(&["datasource", "set", "web", "rows=2", "--if-revision", "1"])), "web changed: running\n");
+    let first = shown["etag"].as_str().unwrap();
+    assert_eq!(
+        out(host.run(&["datasource", "set", "web", "rows=2", "--if-revision", first])),
+        "web changed: running\n"
+    );
     let conflict = "error: Datasource web is at revision 2, not 1: read it again, and decide anew\n  why: the host answered \
                     with HTTP status 409, DatasourceRevisionConflict\n";
-    fails(&host.run(&["datasource", "set", "web", "rows=3", "--if-revision", "1"]), 1, conflict);
+    fails(&host.run(&["datasource", "set", "web", "rows=3", "--if-revision", first]), 1, conflict);
     host.wait_row("_host", "tables", "2 numbers", |row| {
         row["service"] == "web" && row["table"] == "numbers" && row["rows"] == 2
     });

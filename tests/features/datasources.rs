@@ -67,7 +67,8 @@ fn one_is_created_read_changed_disabled_and_removed() {
     assert_eq!((status, &body["revision"], &body["description"]), (200, &json!(2), &json!("two")), "{body}");
     count(&host, "web", 2);
     assert_eq!(host.get("/v1/services/web/tables/numbers/rows").1["epoch"], epoch);
-    let stale = host.send("PATCH", "/v1/data-sources/web", &[("if-match", "\"1\"")], &json!({"enabled": false}));
+    let stale = format!("\"{}-1\"", &id[..8]);
+    let stale = host.send("PATCH", "/v1/data-sources/web", &[("if-match", &stale)], &json!({"enabled": false}));
     assert_eq!(
         refused(stale),
         (

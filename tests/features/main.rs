@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod actions;
+mod api;
 mod calls;
 mod cli;
 mod cli_bus;
@@ -18,6 +19,7 @@ mod http;
 mod library;
 mod loading;
 mod python;
+mod refreshes;
 mod reload;
 mod rows;
 mod sessions;

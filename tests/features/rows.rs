@@ -180,6 +180,13 @@ fn rows_are_chosen_and_ordered_by_typed_values() {
         ("total=7.5&customer=Ada", json!([])),
         ("where.limit=6", json!([2])),
         ("where.limit=6&where.limit=5&order=-id&limit=1", json!([2])),
+        // What has no value; any of several; what has one.
+        ("null.customer=true", json!([2])),
+        ("null.limit=true", json!([3])),
+        ("null.customer=true&customer=Ada&order=id", json!([1, 2])),
+        ("null.customer=false&order=id", json!([1, 3])),
+        ("null.customer=false&total=7.5", json!([3])),
+        ("null.customer=true&null.limit=true", json!([])),
     ] {
         assert_eq!(json!(get(&host, &format!("{ORDERS}?{query}")).column("id")), ids, "{query}");
     }
@@ -366,6 +373,18 @@ fn what_can_t_be_asked_for_is_said() {
             400,
             json!({"kind": "BadParameter"}),
             "the column \"id\" holds Int64, and \"Ada\" is no such value: give a whole number within its bounds",
+        ),
+        (
+            "null.custoner=true",
+            400,
+            json!({"kind": "NoColumn", "column": "custoner", "columns": ["id", "customer", "total", "limit"]}),
+            "there is no parameter and no column \"custoner\": did you mean \"customer\"?",
+        ),
+        (
+            "null.customer=yes",
+            400,
+            json!({"kind": "BadParameter"}),
+            "null.customer is true, for rows without a value, or false, for rows that have one; not \"yes\"",
         ),
         ("format=xml", 400, json!({"kind": "BadParameter"}), "\"xml\" is no format: there are json, csv, arrow"),
     ] {

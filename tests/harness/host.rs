@@ -120,6 +120,32 @@ impl Said {
     }
 }
 
+/// What a host answered, as it came.
+#[derive(Debug)]
+pub struct Raw {
+    /// The status.
+    pub status: u16,
+    /// The status line and the headers.
+    pub head: String,
+    /// All else.
+    pub body: String,
+}
+
+impl Raw {
+    /// A header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let headers = self.head.lines().filter_map(|line| line.split_once(": "));
+        headers.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The body, which is JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+}
+
 impl Host {
     /// Where it listens.
     #[must_use]
@@ -250,21 +276,30 @@ impl Host {
     /// Sends a request over the unix socket; answers status and body.
     #[must_use]
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> (u16, Value) {
+        let Raw { status, body, .. } = self.raw(method, path, headers, body.to_string().as_bytes());
+        (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
+    }
+
+    /// Sends any bytes as a request's body over the unix socket, and answers what came back, as it came.
+    #[must_use]
+    pub fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Raw {
         use std::io::{Read, Write};
         let mut stream = std::os::unix::net::UnixStream::connect(self.path("bus.sock")).expect("the socket is there");
-        let body = body.to_string();
         let length = body.len();
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let request = format!(
+        let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: \
-             application/json\r\n{headers}content-length: {length}\r\n\r\n{body}"
+             application/json\r\n{headers}content-length: {length}\r\n\r\n"
         );
-        stream.write_all(request.as_bytes()).expect("the host listens");
+        stream.write_all(head.as_bytes()).expect("the host listens");
+        // A body that is refused may be cut short.
+        let _ = stream.write_all(body);
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("the host answers");
+        let read = stream.read_to_string(&mut answer);
+        assert!(read.is_ok() || !answer.is_empty(), "the host answers: {read:?}");
         let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        (status, serde_json::from_str(body).unwrap_or(Value::String(body.to_owned())))
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        Raw { status, head: head.to_owned(), body: body.to_owned() }
     }
 
     /// Whether it still runs.

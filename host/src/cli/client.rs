@@ -114,13 +114,13 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| Failure::Unreadable(error.to_string()))
     }
 
-    /// Changes or removes what is there. With `revision`, only if it is at that one.
+    /// Changes or removes what is there. With `revision`, as an answer's ETag has it, only if it is at that one.
     pub(crate) async fn change(
         &self,
         method: Method,
         path: &str,
         body: &Value,
-        revision: Option<u64>,
+        revision: Option<&str>,
     ) -> Result<Value, Failure> {
         let request = Request::builder().method(method).uri(path);
         let request = request.header(ACCEPT, "application/json").header(CONTENT_TYPE, "application/json");

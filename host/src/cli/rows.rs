@@ -45,8 +45,13 @@ pub(crate) struct RowsArguments {
 }
 
 fn condition(text: &str) -> Result<(String, String), &'static str> {
-    let (column, value) = text.split_once('=').ok_or("write COLUMN=VALUE")?;
-    Ok((format!("where.{column}"), value.to_owned()))
+    if let Some((column, value)) = text.split_once('=') {
+        return Ok((format!("where.{column}"), value.to_owned()));
+    }
+    // What has no = is nobody's value.
+    let null = |ending, null: &str| Some((format!("null.{}", text.strip_suffix(ending)?), null.to_owned()));
+    let asked = null(" is not null", "false").or_else(|| null(" is null", "true"));
+    asked.ok_or("write COLUMN=VALUE, 'COLUMN is null' or 'COLUMN is not null'")
 }
 
 impl RowsArguments {
@@ -202,9 +207,13 @@ mod tests {
             query(&["--order", "-total,id", "--where", "limit=a=b", "--where", "id=", "--limit", "5"]).unwrap(),
             "where.limit=a%3Db&where.id=&limit=5&order=-total%2Cid"
         );
+        assert_eq!(
+            query(&["--where", "a b is null", "--where", "c is not null", "--where", "d=x is null"]).unwrap(),
+            "null.a+b=true&null.c=false&where.d=x+is+null"
+        );
         assert_eq!(query(&["--columns", "a,b"]).unwrap(), "columns=a%2Cb");
         let error = query(&["--where", "id"]).unwrap_err().to_string();
-        assert!(error.contains("invalid value 'id' for '--where <COLUMN=VALUE>': write COLUMN=VALUE"), "{error}");
+        assert!(error.contains("invalid value 'id' for '--where <COLUMN=VALUE>': write COLUMN=VALUE, 'COLUMN is null' or 'COLUMN is not null'"), "{error}");
     }
 
     #[tokio::test]

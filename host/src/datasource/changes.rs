@@ -1,5 +1,6 @@
 //! What operators may do to the datasources: create, change, remove; and the configuration file's say.
 
+use super::entry::Entry;
 use super::options;
 use super::record::{self, Change, Draft, ManagedBy, Record};
 use super::refusal::Refusal;
@@ -31,17 +32,39 @@ impl Datasources {
     async fn create_now(&self, draft: Draft) -> Result<View, Refusal> {
         let Draft { name, spec } = draft;
         check_name(&name)?;
-        let (spec, secret) = self.fit(spec)?;
+        let (spec, secret) = self.fit(spec, None)?;
         self.free(&name)?;
         self.addresses(&name, &spec.addresses)?;
-        let record = Record::new(&name, spec, ManagedBy::Api, secret);
+        self.add(Record::new(&name, spec, ManagedBy::Api, secret)).await
+    }
+
+    /// Keeps a new record, and begins to run it.
+    pub(super) async fn add(&self, record: Record) -> Result<View, Refusal> {
+        let name = record.name.as_str();
         let document = record::write(&record, &self.inner.keyring)?;
-        self.inner.store.create(document).await.map_err(|error| Refusal::of_store(&name, error))?;
+        self.inner.store.create(document).await.map_err(|error| Refusal::of_store(name, error))?;
         tracing::info!(datasource = name, driver = record.spec.driver, "datasource created");
         self.settle(record.id).await;
-        let there = self.entries().by_id.get(&record.id).map(|entry| view(entry));
+        let entry = self.entries().by_id.get(&record.id).cloned();
+        if let Some(entry) = entry.as_ref().filter(|entry| self.lost_its_name(entry)) {
+            // A live service took the name since it was found free. Who made the record is told, and nothing is kept: unless
+            // it was changed by now, or the store fails, when it stays as one that failed and is tried again.
+            if self.inner.store.remove(record.id, record.revision).await.is_ok() {
+                let why = entry.status().error;
+                self.settle(record.id).await;
+                tracing::info!(datasource = name, why, "the datasource was not created");
+                return Err(Refusal::DatasourceCreationError(why));
+            }
+        }
+        let there = entry.map(|entry| view(&entry));
         // Somebody removed it in this moment: it was there, as it was asked for.
         Ok(there.unwrap_or_else(|| View { record: Arc::new(record), status: super::Status::default() }))
+    }
+
+    /// Whether it can't be put on the bus since its name is another's there.
+    fn lost_its_name(&self, entry: &Entry) -> bool {
+        let record = entry.record();
+        record.spec.enabled && !entry.runs() && self.inner.bus.has_service(&record.name)
     }
 
     /// Changes a datasource. With `expected`, only if it is at that revision.
@@ -78,7 +101,7 @@ impl Datasources {
             // What the options are is of no interest to one that is only enabled or described anew.
             let (spec, secret) = match spec.options == record.spec.options {
                 true => (spec, record.secret.clone()),
-                false => self.fit(spec)?,
+                false => self.fit(spec, Some(&record.spec))?,
             };
             if spec == record.spec && record.fault.is_none() {
                 break;
@@ -225,14 +248,18 @@ impl Datasources {
         Ok(found)
     }
 
-    /// The options as the driver declares them, and which of them are secret.
-    fn fit(&self, mut spec: Datasource) -> Result<(Datasource, BTreeSet<String>), Refusal> {
+    /// The options as the driver declares them, and which of them are secret. `before`: what is changed.
+    fn fit(
+        &self,
+        mut spec: Datasource,
+        before: Option<&Datasource>,
+    ) -> Result<(Datasource, BTreeSet<String>), Refusal> {
         let driver = &spec.driver;
         let serving = self.inner.catalog.serving(driver).ok_or_else(|| Refusal::InvalidDriver {
             driver: driver.clone(),
             why: self.inner.catalog.why_not(driver),
         })?;
-        options::lift(&serving.info.options, &mut spec)?;
+        options::lift(&serving.info.options, &mut spec, before)?;
         spec.options = options::typed(&serving.info.options, &spec.options)?;
         let secret = secrets(&serving.info, &spec);
         Ok((spec, secret))

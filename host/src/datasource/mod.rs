@@ -5,6 +5,7 @@
 //! room's [`Tenants`](crate::plugin::Tenants).
 
 mod action;
+mod asked;
 mod calls;
 mod changes;
 mod converge;
@@ -30,6 +31,7 @@ mod tenants;
 mod tests;
 
 pub use action::ActionError;
+pub use once::Begun;
 pub use options::{PERSIST_DATA, POLL_TIME, shown};
 pub use push::Written;
 pub use record::{Change, Draft, ManagedBy, Record};

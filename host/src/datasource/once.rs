@@ -31,6 +31,44 @@ struct State {
     bytes: usize,
 }
 
+/// A request that was begun, now or when it came first.
+#[derive(Debug)]
+pub struct Begun {
+    repeated: bool,
+    outcome: watch::Receiver<Option<Outcome>>,
+}
+
+impl Begun {
+    /// One without an id.
+    pub(super) fn of(work: impl Future<Output = Outcome> + Send + 'static) -> Self {
+        let (sender, outcome) = watch::channel(None);
+        tokio::spawn(async move {
+            // Nobody may wait for it.
+            let _ = sender.send(Some(work.await));
+        });
+        Self { repeated: false, outcome }
+    }
+
+    /// Whether it came before: nothing was run now.
+    #[must_use]
+    pub const fn is_repeated(&self) -> bool {
+        self.repeated
+    }
+
+    /// Its outcome, however often it came.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not run, or what the source answered.
+    pub async fn end(mut self) -> Result<Value, ActionError> {
+        match self.outcome.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or(Err(ActionError::Lost)),
+            // It panicked, which was logged where it happened.
+            Err(_) => Err(ActionError::Lost),
+        }
+    }
+}
+
 /// The requests of this host's life that carried an id: the last ones.
 #[derive(Debug, Default)]
 pub(super) struct Once {
@@ -42,47 +80,55 @@ impl Once {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a request with an id, unless one of that id was run or runs: then its outcome is the answer. One that runs goes on
+    /// Whether a request of that id was run or runs.
+    ///
+    /// # Errors
+    ///
+    /// When that was another request.
+    pub(super) fn knows(&self, datasource: Uuid, id: &str, request: &ExecuteRequest) -> Result<bool, ActionError> {
+        match self.state().slots.get(id) {
+            Some(slot) if slot.asks.0 != datasource || slot.asks.1 != *request => {
+                Err(ActionError::RequestId(id.to_owned()))
+            }
+            known => Ok(known.is_some()),
+        }
+    }
+
+    /// Runs a request with an id, unless one of that id was run or runs: then its outcome is this one's. One that runs goes on
     /// when its caller goes: who comes back hears how it ended. One that could not begin is forgotten.
-    pub(super) async fn run<F>(
+    ///
+    /// # Errors
+    ///
+    /// When another request came under the id.
+    pub(super) fn begin<F>(
         self: &Arc<Self>,
         datasource: Uuid,
         id: &str,
         request: ExecuteRequest,
         work: F,
-    ) -> Outcome
+    ) -> Result<Begun, ActionError>
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
         let asks = (datasource, request);
-        let (slot, new) = {
-            let mut state = self.state();
-            match state.slots.get(id) {
-                Some(slot) => (Arc::clone(slot), false),
-                None => {
-                    let slot = Arc::new(Slot { asks: asks.clone(), outcome: watch::Sender::new(None) });
-                    state.slots.insert(id.to_owned(), Arc::clone(&slot));
-                    (slot, true)
-                }
-            }
-        };
-        if slot.asks != asks {
-            return Err(ActionError::RequestId(id.to_owned()));
+        let mut state = self.state();
+        if let Some(slot) = state.slots.get(id) {
+            return match slot.asks == asks {
+                true => Ok(Begun { repeated: true, outcome: slot.outcome.subscribe() }),
+                false => Err(ActionError::RequestId(id.to_owned())),
+            };
         }
-        let mut ended = slot.outcome.subscribe();
-        if new {
-            let (once, id) = (Arc::clone(self), id.to_owned());
-            tokio::spawn(async move {
-                // A panic was logged where it happened.
-                let outcome = tokio::spawn(work).await.unwrap_or(Err(ActionError::Lost));
-                once.end(id, &slot, outcome);
-            });
-        }
-        match ended.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone().unwrap_or(Err(ActionError::Lost)),
-            // The sender lives in the slot.
-            Err(_) => Err(ActionError::Lost),
-        }
+        let slot = Arc::new(Slot { asks, outcome: watch::Sender::new(None) });
+        state.slots.insert(id.to_owned(), Arc::clone(&slot));
+        drop(state);
+        let begun = Begun { repeated: false, outcome: slot.outcome.subscribe() };
+        let (once, id) = (Arc::clone(self), id.to_owned());
+        tokio::spawn(async move {
+            // A panic was logged where it happened.
+            let outcome = tokio::spawn(work).await.unwrap_or(Err(ActionError::Lost));
+            once.end(id, &slot, outcome);
+        });
+        Ok(begun)
     }
 
     fn end(&self, id: String, slot: &Slot, outcome: Outcome) {
@@ -116,6 +162,15 @@ mod tests {
     use super::*;
     use serde_json::json;
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    impl Once {
+        async fn run<F>(self: &Arc<Self>, datasource: Uuid, id: &str, request: ExecuteRequest, work: F) -> Outcome
+        where
+            F: Future<Output = Outcome> + Send + 'static,
+        {
+            self.begin(datasource, id, request, work)?.end().await
+        }
+    }
 
     fn request(action: &str) -> ExecuteRequest {
         ExecuteRequest { action: action.to_owned(), ..ExecuteRequest::default() }

@@ -7,6 +7,7 @@ use crate::config::{Datasource, read_duration};
 use busway_plugin_api::info::OptionInfo;
 use busway_plugin_api::options::problems;
 use serde_json::{Map, Number, Value};
+use std::time::Duration;
 
 /// The predecessor's name for how often a datasource is polled, in seconds.
 pub const POLL_TIME: &str = "poll_time";
@@ -67,18 +68,24 @@ fn items(option: &OptionInfo) -> &str {
 }
 
 /// What a host does for every datasource, under the names by which the predecessor's clients set it among a driver's own
-/// options: they go to the datasource itself, unless the driver has an option of the name.
+/// options: they go to the datasource itself, unless the driver has an option of the name. `before`: what is changed; a
+/// value that it has was only sent back as it was shown.
 ///
 /// # Errors
 ///
-/// When a value is none.
-pub(crate) fn lift(declared: &[OptionInfo], spec: &mut Datasource) -> Result<(), Refusal> {
+/// When a value is none, or two are given for one thing.
+pub(crate) fn lift(declared: &[OptionInfo], spec: &mut Datasource, before: Option<&Datasource>) -> Result<(), Refusal> {
     let own = |name: &str| declared.iter().any(|o| o.name == name);
-    let mut problems = Vec::new();
+    let (mut problems, mut twice) = (Vec::new(), Vec::new());
     if !own(POLL_TIME)
         && let Some(value) = spec.options.shift_remove(POLL_TIME)
     {
         match read_duration(&value) {
+            Ok(poll) if before.is_some_and(|before| before.poll == poll) => {}
+            Ok(poll) if before.is_some_and(|before| before.poll != spec.poll) && poll != spec.poll => {
+                let [a, b] = [spec.poll, poll].map(humantime::format_duration);
+                twice.push(format!("poll is {a} and config's {POLL_TIME} is {b}: set one of them"));
+            }
             Ok(poll) => spec.poll = poll,
             Err(error) => problems.push(format!("option {POLL_TIME:?}: {error}")),
         }
@@ -88,16 +95,23 @@ pub(crate) fn lift(declared: &[OptionInfo], spec: &mut Datasource) -> Result<(),
     {
         let read = if let Value::String(text) = &value { read(text, "boolean", "") } else { Some(value.clone()) };
         match read.as_ref().and_then(Value::as_bool) {
+            // Of two values, one is what it was.
+            Some(yes) if before.is_some_and(|before| before.persist_data == yes) => {}
             Some(yes) => spec.persist_data = yes,
             None => problems.push(format!("option {PERSIST_DATA:?} takes true or false, got {value}")),
         }
     }
     problems.extend(spec.problem().filter(|_| problems.is_empty()));
-    if problems.is_empty() { Ok(()) } else { Err(Refusal::InvalidDriverOption(problems)) }
+    match (problems.is_empty(), twice.is_empty()) {
+        (false, _) => Err(Refusal::InvalidDriverOption(problems)),
+        (true, false) => Err(Refusal::InvalidRequest(twice)),
+        (true, true) => Ok(()),
+    }
 }
 
-/// How a record's options may be shown: with what holds where nothing is set, and without what is secret. `declared`: by
-/// the driver, if it is there.
+/// How a record's options may be shown: with what holds where nothing is set, and without what is secret; and among them
+/// what the host does for it, as the predecessor's clients set it there and look for it. `declared`: by the driver, if it
+/// is there.
 #[must_use]
 pub fn shown(record: &Record, declared: Option<&[OptionInfo]>) -> Map<String, Value> {
     let secret = |name: &str| match declared {
@@ -112,7 +126,24 @@ pub fn shown(record: &Record, declared: Option<&[OptionInfo]>) -> Map<String, Va
     // What is hidden stands for a value that was set: sent back, it keeps that. A default stands for nothing.
     options.retain(|name, _| record.spec.options.contains_key(name) || !secret(name));
     let show = |(name, value): (String, Value)| if secret(&name) { (name, Value::from(HIDDEN)) } else { (name, value) };
-    options.into_iter().map(show).collect()
+    let mut shown: Map<String, Value> = options.into_iter().map(show).collect();
+    // While the driver is not there, nobody can say whether such an option is its own.
+    let Some(declared) = declared else { return shown };
+    let spec = &record.spec;
+    for (name, value) in [(POLL_TIME, seconds(spec.poll)), (PERSIST_DATA, spec.persist_data.into())] {
+        if declared.iter().all(|o| o.name != name) {
+            shown.entry(name).or_insert(value);
+        }
+    }
+    shown
+}
+
+/// Whole ones as the predecessor has them.
+fn seconds(time: Duration) -> Value {
+    match time.subsec_nanos() {
+        0 => time.as_secs().into(),
+        _ => time.as_secs_f64().into(),
+    }
 }
 
 /// Whether a variable or a file is named in the value: it is read when a source opens.
@@ -258,19 +289,37 @@ mod tests {
     fn the_predecessors_words_for_what_the_host_does() {
         let mut spec =
             Datasource::new("files").option("poll_time", "5").option("persist_data", "True").option("path", "x");
-        assert_eq!(lift(&declared(), &mut spec), Ok(()));
+        assert_eq!(lift(&declared(), &mut spec, None), Ok(()));
         let expected = Datasource { persist_data: true, ..Datasource::new("files").option("path", "x") };
         assert_eq!(spec, expected.poll(std::time::Duration::from_secs(5)));
         let mut spec = Datasource::new("files").option("poll_time", "often").option("persist_data", 7);
         assert_eq!(
-            lift(&declared(), &mut spec).unwrap_err().to_string(),
+            lift(&declared(), &mut spec, None).unwrap_err().to_string(),
             "Invalid driver options: option \"poll_time\": \"often\" is no duration like \"10s\" or \"1m 30s\": expected \
              number at 0; option \"persist_data\" takes true or false, got 7"
         );
         let own: Vec<OptionInfo> = serde_json::from_value(json!([{"name": "poll_time", "type": "any"}])).unwrap();
         let mut spec = Datasource::new("files").option("poll_time", "often");
-        assert_eq!(lift(&own, &mut spec), Ok(()));
+        assert_eq!(lift(&own, &mut spec, None), Ok(()));
         assert_eq!(spec, Datasource::new("files").option("poll_time", "often"));
+    }
+
+    #[test]
+    fn what_is_sent_back_as_it_was_shown_changes_nothing() {
+        let seconds = Duration::from_secs;
+        let before = Datasource::new("files").poll(seconds(5));
+        let lifted = |now: Datasource, poll_time: Value| {
+            let mut spec = now.option("poll_time", poll_time).option("persist_data", false);
+            lift(&declared(), &mut spec, Some(&before)).map(|()| (spec.poll, spec.persist_data))
+        };
+        assert_eq!(lifted(before.clone(), json!(5)), Ok((seconds(5), false)));
+        // Beside it another poll, which is meant; or another poll_time, which is meant.
+        let kept = Datasource { persist_data: true, ..before.clone() };
+        assert_eq!(lifted(kept.poll(seconds(60)), json!("5")), Ok((seconds(60), true)));
+        assert_eq!(lifted(before.clone(), json!(7)), Ok((seconds(7), false)));
+        assert_eq!(lifted(before.clone().poll(seconds(7)), json!(7)), Ok((seconds(7), false)));
+        let both = lifted(before.clone().poll(seconds(60)), json!(7)).unwrap_err();
+        assert_eq!(both.to_string(), "Invalid datasource: poll is 1m and config's poll_time is 7s: set one of them");
     }
 
     #[test]
@@ -284,7 +333,10 @@ mod tests {
         let none = Default::default();
         assert_eq!(
             show(none, Some(&declared)),
-            json!({"path": "x", "password": "<hidden>", "passwrd": "<hidden>", "depth": 3})
+            json!({
+                "path": "x", "password": "<hidden>", "passwrd": "<hidden>", "depth": 3, "poll_time": 10,
+                "persist_data": false,
+            })
         );
         let default: Vec<OptionInfo> = serde_json::from_value(json!([
             {"name": "path", "type": "string"}, {"name": "password", "type": "string"}, {"name": "passwrd", "type": "string"},

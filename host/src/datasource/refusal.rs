@@ -66,6 +66,12 @@ pub enum Refusal {
         /// The revision there is.
         found: u64,
     },
+    /// It has the name that another had when it was read.
+    #[error(
+        "Datasource {0} is another than the one that was read: that was removed, and this one made under its name; read it \
+         again, and decide anew"
+    )]
+    DatasourceReplaced(String),
     /// The store can't be used now.
     #[error("The datasources can't be changed now: {0}; those that run go on")]
     Store(StoreError),
@@ -92,6 +98,7 @@ impl Refusal {
             Self::DatasourceCreationError(_) => "DatasourceCreationError",
             Self::DatasourceManagedByFile(_) => "DatasourceManagedByFile",
             Self::DatasourceRevisionConflict { .. } => "DatasourceRevisionConflict",
+            Self::DatasourceReplaced(_) => "DatasourceReplaced",
             Self::DatasourceUnreadable { .. } => "DatasourceUnreadable",
             Self::Store(_) => "StoreUnavailable",
             Self::DriversNotKnown(_) => "DriversNotKnown",
@@ -107,10 +114,12 @@ impl Refusal {
             | Self::InvalidDatasourceName(_)
             | Self::InvalidDriver { .. }
             | Self::InvalidDriverOption(_)
-            | Self::MissingRequiredConfigOptions(_)
-            | Self::DatasourceCreationError(_) => 400,
+            | Self::MissingRequiredConfigOptions(_) => 400,
             Self::DatasourceNotFound(_) => 404,
             Self::DatasourceNameInUse { .. }
+            // The predecessor answers 400 to all that go wrong late: here it is that another has the name by now.
+            | Self::DatasourceCreationError(_)
+            | Self::DatasourceReplaced(_)
             | Self::DatasourceManagedByFile(_)
             | Self::DatasourceUnreadable { .. }
             | Self::DatasourceRevisionConflict { .. } => 409,

@@ -1,6 +1,5 @@
 //! All datasources of a node: what is known of them, and what they can be asked.
 
-use super::action::{self, ACTION, ActionError};
 use super::entry::Entry;
 use super::keep::Keep;
 use super::once::Once;
@@ -11,8 +10,6 @@ use super::store::{self, BackupError, Store, StoreError};
 use super::tenants::Trials;
 use crate::bus::Bus;
 use crate::plugin::Catalog;
-use busway_plugin_api::message::{ExecuteRequest, PollRequest};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -52,7 +49,7 @@ pub(super) struct Inner {
     pub(super) wake: Notify,
     pub(super) stopping: watch::Sender<bool>,
     /// Requests that carried an id.
-    once: Arc<Once>,
+    pub(super) once: Arc<Once>,
     /// Drivers on probation.
     pub(super) trials: Trials,
     /// Runners that were told to end.
@@ -139,48 +136,6 @@ impl Datasources {
         let entries = self.entries();
         let id = entries.by_name.get(name_or_id).copied().or_else(|| Uuid::try_parse(name_or_id).ok())?;
         entries.by_id.get(&id).cloned()
-    }
-
-    /// Runs an action of a datasource's source. When the future is dropped, the action is cancelled. A request with an id runs
-    /// once in this host's life (of the last 10,000), whoever goes: one that comes again is answered as the first was.
-    ///
-    /// # Errors
-    ///
-    /// When it is not there or not open, has no such action or no such arguments, and what the source answers.
-    pub async fn execute(&self, name_or_id: &str, request: ExecuteRequest) -> Result<Value, ActionError> {
-        let entry = self.find(name_or_id).ok_or_else(|| ActionError::NotFound(name_or_id.to_owned()))?;
-        let (record, shared) = (entry.record(), entry.shared());
-        let Some(id) = request.request_id.clone() else {
-            return action::run(&record.name, &shared, request, ACTION).await;
-        };
-        let (name, asked) = (record.name.clone(), request.clone());
-        let work = async move { action::run(&name, &shared, asked, ACTION).await };
-        self.inner.once.run(record.id, &id, request, work).await
-    }
-
-    /// Whether an action could begin now: the predecessor's clients ask and do not wait for its end.
-    ///
-    /// # Errors
-    ///
-    /// As [`execute`](Self::execute), as far as can be told before.
-    pub fn can_execute(&self, name_or_id: &str, request: &ExecuteRequest) -> Result<(), ActionError> {
-        let entry = self.find(name_or_id).ok_or_else(|| ActionError::NotFound(name_or_id.to_owned()))?;
-        let shared = entry.shared();
-        let open = shared.open().ok_or_else(|| ActionError::not_open(&entry.record().name, &shared))?;
-        action::check(&open.generation.info.actions, request)
-    }
-
-    /// Polls a datasource soon.
-    ///
-    /// # Errors
-    ///
-    /// When it is not there or not open.
-    pub fn refresh(&self, name_or_id: &str) -> Result<(), ActionError> {
-        let entry = self.find(name_or_id).ok_or_else(|| ActionError::NotFound(name_or_id.to_owned()))?;
-        let shared = entry.shared();
-        let open = shared.open().ok_or_else(|| ActionError::not_open(&entry.record().name, &shared))?;
-        open.ingest.want(&PollRequest::default());
-        Ok(())
     }
 
     /// Writes all records, as they are at one moment, to a new file; answers how many.

@@ -3,7 +3,7 @@
 use super::secret::Keyring;
 use super::store::{Document, MemoryStore, Store, StoreError};
 use super::{Change, Datasources, Difference, Draft, ManagedBy, Phase, record};
-use crate::bus::Bus;
+use crate::bus::{Bus, Service};
 use crate::config::Datasource;
 use crate::plugin::Catalog;
 use futures_util::FutureExt;
@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -52,6 +52,58 @@ impl Store for FullStore {
     fn remove(&self, id: Uuid, revision: u64) -> BoxFuture<'_, Result<(), StoreError>> {
         self.when_free(self.store.remove(id, revision))
     }
+}
+
+/// A store on whose bus somebody takes the name of a record in the moment in which that is kept.
+#[derive(Debug, Default)]
+struct TakingStore {
+    store: MemoryStore,
+    bus: OnceLock<Bus>,
+    taken: Mutex<Vec<Service>>,
+}
+
+impl Store for TakingStore {
+    fn all(&self) -> BoxFuture<'_, Result<Vec<Document>, StoreError>> {
+        self.store.all()
+    }
+
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Document>, StoreError>> {
+        self.store.get(id)
+    }
+
+    fn create(&self, document: Document) -> BoxFuture<'_, Result<(), StoreError>> {
+        let service = self.bus.get().unwrap().register(&document.name).unwrap();
+        self.taken.lock().unwrap().push(service);
+        self.store.create(document)
+    }
+
+    fn replace(&self, document: Document) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.replace(document)
+    }
+
+    fn remove(&self, id: Uuid, revision: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.remove(id, revision)
+    }
+}
+
+#[tokio::test]
+async fn one_whose_name_is_taken_in_that_moment_is_not_created() {
+    let (store, folder) = (Arc::new(TakingStore::default()), tempfile::tempdir().unwrap());
+    let (bus, all) = start(Arc::clone(&store) as _, &folder).await;
+    store.bus.set(bus.clone()).unwrap();
+    let made = |enabled| {
+        let spec = Datasource { enabled, ..Datasource::new("files") };
+        record::Record::new("web", spec, ManagedBy::Api, BTreeSet::new())
+    };
+    let refused = all.add(made(true)).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), ("DatasourceCreationError", 409));
+    let taken = bus.register("web").unwrap_err().to_string();
+    assert_eq!(refused.to_string(), format!("Datasource could not be created on the DSE: {taken}"));
+    assert_eq!((store.all().await.unwrap(), all.list().len()), (Vec::new(), 0), "nothing is kept");
+    assert!(bus.has_service("web"), "whose name it is has it still");
+    store.taken.lock().unwrap().clear();
+    // One that is not to run needs no name on the bus yet.
+    assert_eq!(all.add(made(false)).await.unwrap().status.phase, Phase::Disabled);
 }
 
 async fn start(store: Arc<dyn Store>, folder: &TempDir) -> (Bus, Datasources) {

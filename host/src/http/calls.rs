@@ -2,9 +2,10 @@
 
 use super::State;
 use super::error::{Body, Error};
+use super::extract::{Path, Query};
 use crate::bus::{CallError, Target};
 use axum::Json;
-use axum::extract::{Path, Query, State as Extract};
+use axum::extract::State as Extract;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -54,7 +55,7 @@ pub(super) struct Answer {
 pub(super) async fn service(
     Extract(state): Extract<State>,
     Path((service, method)): Path<(String, String)>,
-    how: Result<Query<How>, axum::extract::rejection::QueryRejection>,
+    Query(how): Query<How>,
     Body(args): Body,
 ) -> Result<Json<Answer>, Error> {
     call(&state, Target::Service(service), &method, how, args).await
@@ -64,7 +65,7 @@ pub(super) async fn service(
 pub(super) async fn any(
     Extract(state): Extract<State>,
     Path((address, method)): Path<(String, String)>,
-    how: Result<Query<How>, axum::extract::rejection::QueryRejection>,
+    Query(how): Query<How>,
     Body(args): Body,
 ) -> Result<Json<Answer>, Error> {
     call(&state, Target::Any(address), &method, how, args).await
@@ -74,7 +75,7 @@ pub(super) async fn any(
 pub(super) async fn node(
     Extract(state): Extract<State>,
     Path((node, method)): Path<(String, String)>,
-    how: Result<Query<How>, axum::extract::rejection::QueryRejection>,
+    Query(how): Query<How>,
     Body(args): Body,
 ) -> Result<Json<Answer>, Error> {
     call(&state, Target::Node(node), &method, how, args).await
@@ -85,10 +86,9 @@ async fn call(
     state: &State,
     target: Target,
     method: &str,
-    how: Result<Query<How>, axum::extract::rejection::QueryRejection>,
+    How { deadline }: How,
     args: Value,
 ) -> Result<Json<Answer>, Error> {
-    let Query(How { deadline }) = how.map_err(|e| Error::bad_request(e.body_text()))?;
     // Arguments are named ones: none is an object without any.
     let args = if args.is_null() { json!({}) } else { args };
     let request = state.bus.call(target, method, args);
@@ -100,7 +100,7 @@ async fn call(
 }
 
 /// `5s`, `1m 30s`, or a number of seconds.
-fn duration(text: &str) -> Result<Duration, Error> {
+pub(super) fn duration(text: &str) -> Result<Duration, Error> {
     let seconds = || text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let read = seconds().or_else(|| humantime::parse_duration(text).ok());
     read.filter(|deadline| !deadline.is_zero() && *deadline <= LONGEST).ok_or_else(|| {

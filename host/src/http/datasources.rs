@@ -2,12 +2,13 @@
 
 use super::State;
 use super::error::{Body, Error};
+use super::etag;
+use super::extract::{Path, Query};
 use super::predecessor::find;
 use crate::datasource::{Change, Draft, Refusal, View, shown};
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State as Extract};
-use axum::http::header::{ETAG, IF_MATCH, LOCATION};
+use axum::extract::State as Extract;
+use axum::http::header::{ETAG, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use busway_plugin_api::options::nearest;
@@ -37,6 +38,7 @@ fn show(state: &State, view: &View) -> Map<String, Value> {
         "created": record.created.to_string(),
         "changed": record.changed.to_string(),
         "revision": record.revision,
+        "etag": record.tag(),
         "fault": record.fault,
         "state": status.phase.as_str(),
         "error": Some(&status.error).filter(|error| !error.is_empty()),
@@ -70,10 +72,9 @@ impl Selection {
     }
 }
 
-/// The revision is the entity's tag.
 fn answer(status: StatusCode, view: &View, body: Value) -> Response {
     let location = format!("/v1/data-sources/{}", view.record.id);
-    let tag = format!("\"{}\"", view.record.revision);
+    let tag = format!("\"{}\"", view.record.tag());
     let created = (status == StatusCode::CREATED).then_some([(LOCATION, location)]);
     match created {
         Some(location) => (status, [(ETAG, tag)], location, Json(body)).into_response(),
@@ -81,30 +82,23 @@ fn answer(status: StatusCode, view: &View, body: Value) -> Response {
     }
 }
 
-/// The revision that a change is for, if it says one: `If-Match: "3"`.
-fn expected(headers: &HeaderMap) -> Result<Option<u64>, Error> {
-    let Some(tag) = headers.get(IF_MATCH) else { return Ok(None) };
-    let text = tag.to_str().unwrap_or_default();
-    if text.trim() == "*" {
-        return Ok(None);
-    }
-    let revision = text.trim().trim_matches('"').parse();
-    revision.map(Some).map_err(|_| {
-        Error::bad_request(format!(
-            "If-Match: {text} is no revision of a datasource, which is as in \"ETag: \\\"3\\\"\""
-        ))
-    })
+/// The datasource that is meant, and the revision that a change is for, if one is said. From then on it is known by its id:
+/// another one of its name is not meant.
+fn meant(state: &State, ds: &str, headers: &HeaderMap) -> Result<(String, Option<u64>), Error> {
+    let Some(tags) = etag::expected(headers)? else { return Ok((ds.to_owned(), None)) };
+    let record = find(state, ds)?.record;
+    let mut revisions: Vec<u64> =
+        tags.iter().filter(|tag| tag.id == record.short_id()).map(|tag| tag.revision).collect();
+    // Of several the one that it is at, else the last.
+    revisions.sort_by_key(|revision| (*revision == record.revision, *revision));
+    let Some(revision) = revisions.pop() else { return Err(Refusal::DatasourceReplaced(record.name.clone()).into()) };
+    Ok((record.id.to_string(), Some(revision)))
 }
 
-type Given = Result<Query<Selection>, QueryRejection>;
-
-fn selection(given: Given) -> Result<Selection, Error> {
-    let Query(selection) = given.map_err(|e| Error::bad_request(e.body_text()))?;
-    Ok(selection)
-}
-
-pub(super) async fn list(Extract(state): Extract<State>, given: Given) -> Result<Json<Value>, Error> {
-    let selection = selection(given)?;
+pub(super) async fn list(
+    Extract(state): Extract<State>,
+    Query(selection): Query<Selection>,
+) -> Result<Json<Value>, Error> {
     let all = state.datasources.list();
     let all: Vec<Value> = all.iter().map(|view| selection.of(show(&state, view))).collect::<Result<_, _>>()?;
     Ok(Json(json!({"results": all})))
@@ -113,9 +107,8 @@ pub(super) async fn list(Extract(state): Extract<State>, given: Given) -> Result
 pub(super) async fn get(
     Extract(state): Extract<State>,
     Path(ds): Path<String>,
-    given: Given,
+    Query(selection): Query<Selection>,
 ) -> Result<Response, Error> {
-    let selection = selection(given)?;
     let view = find(&state, &ds)?;
     Ok(answer(StatusCode::OK, &view, selection.of(show(&state, &view))?))
 }
@@ -131,7 +124,8 @@ pub(super) async fn change(
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Error> {
-    let (expected, change) = (expected(&headers)?, Change::read(&body)?);
+    let change = Change::read(&body)?;
+    let (ds, expected) = meant(&state, &ds, &headers)?;
     let view = state.datasources.change(&ds, &change, expected).await?;
     Ok(answer(StatusCode::OK, &view, Value::Object(show(&state, &view))))
 }
@@ -141,7 +135,8 @@ pub(super) async fn remove(
     Path(ds): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Error> {
-    state.datasources.remove(&ds, expected(&headers)?).await?;
+    let (ds, expected) = meant(&state, &ds, &headers)?;
+    state.datasources.remove(&ds, expected).await?;
     Ok(Json(Value::Null))
 }
 

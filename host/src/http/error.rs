@@ -1,11 +1,14 @@
 //! Errors as the predecessor's clients know them: `{"error": {"message", "error_code", "error_data"}}`.
 
+use super::json::Unique;
 use crate::datasource::{ActionError, Refusal};
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// An answer that is an error.
@@ -20,12 +23,16 @@ pub(super) struct Error {
 
 impl Error {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), data: Value::Null, code: None }
+        Self { status, message: message.into(), data: json!({"kind": kind_of(status)}), code: None }
     }
 
-    /// With something for programs.
-    pub(super) fn with(self, data: Value) -> Self {
-        Self { data, ..self }
+    /// With something for programs: a kind of its own, or more about it.
+    pub(super) fn with(mut self, data: Value) -> Self {
+        match (&mut self.data, data) {
+            (Value::Object(known), Value::Object(more)) => known.extend(more),
+            (known, data) => *known = data,
+        }
+        self
     }
 
     /// With a number of the predecessor's.
@@ -50,6 +57,22 @@ impl Error {
     }
 }
 
+/// The kind of an error that has none of its own.
+fn kind_of(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::BAD_REQUEST => "BadRequest",
+        StatusCode::UNAUTHORIZED => "Unauthorized",
+        StatusCode::FORBIDDEN => "Forbidden",
+        StatusCode::NOT_FOUND => "NotFound",
+        StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",
+        StatusCode::CONFLICT => "Conflict",
+        StatusCode::PAYLOAD_TOO_LARGE => "TooLarge",
+        StatusCode::NOT_IMPLEMENTED => "NotImplemented",
+        StatusCode::SERVICE_UNAVAILABLE => "Unavailable",
+        _ => "Failed",
+    }
+}
+
 impl From<ActionError> for Error {
     fn from(error: ActionError) -> Self {
         let (status, kind) = match &error {
@@ -64,6 +87,7 @@ impl From<ActionError> for Error {
             {
                 (StatusCode::SERVICE_UNAVAILABLE, fault.kind.as_str())
             }
+            ActionError::Failed(fault) if fault.kind == "poll_failed" => (StatusCode::BAD_GATEWAY, "poll_failed"),
             ActionError::Failed(fault) if fault.kind == "timed_out" => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
             ActionError::Failed(fault) => (StatusCode::BAD_REQUEST, fault.kind.as_str()),
         };
@@ -97,16 +121,47 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        let bytes = Bytes::from_request(request, state).await;
-        let bytes = bytes.map_err(|e| Error::new(e.status(), e.body_text()))?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|e| unread(&e, MOST_BYTES, ", which is the most that is read here"))?;
         if bytes.is_empty() {
             return Ok(Self(Value::Null));
         }
-        let body = serde_json::from_slice(&bytes);
-        body.map(Self).map_err(|e| Error::bad_request(format!("Failed to parse body as application/json: {e}")))
+        let Unique(body) = parsed(&bytes, "Failed to parse body as application/json")?;
+        Ok(Self(body))
     }
 }
 
+/// So large a body may be, where nothing else is said.
+pub(super) const MOST_BYTES: usize = 2 << 20;
+
+/// A body as JSON, in none of whose objects a key stands twice. `form`: what it should have been.
+pub(super) fn parsed<T: DeserializeOwned>(body: &[u8], form: &str) -> Result<T, Error> {
+    let read = serde_json::from_slice(body);
+    read.map_err(|e| Error::bad_request(format!("{form}: {e}")).with(json!({"kind": "BadBody"})))
+}
+
+/// Why a body did not come. `most`: so large it may be; `remedy`: what is said of a larger one.
+pub(super) fn unread(rejection: &BytesRejection, most: usize, remedy: &str) -> Error {
+    match rejection.status() {
+        status @ StatusCode::PAYLOAD_TOO_LARGE => {
+            Error::new(status, format!("the body is larger than {} MiB{remedy}", most >> 20))
+        }
+        status => Error::new(status, format!("the body can't be read: {}", rejection.body_text()))
+            .with(json!({"kind": "BadBody"})),
+    }
+}
+
+/// The methods that some path has.
+const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+
+/// A path that has other methods, which the answer lists. The predecessor says 501 to all of these, which is for methods
+/// that no path has; its clients never see either.
 pub(super) async fn no_method(method: Method, uri: Uri) -> Error {
-    Error::new(StatusCode::NOT_IMPLEMENTED, format!("Method not supported: {method} at {}", uri.path()))
+    let status = match METHODS.contains(&method) {
+        true => StatusCode::METHOD_NOT_ALLOWED,
+        false => StatusCode::NOT_IMPLEMENTED,
+    };
+    Error::new(status, format!("Method not supported: {method} at {}", uri.path()))
 }

@@ -6,7 +6,10 @@ mod calls;
 mod configuration;
 mod datasources;
 mod error;
+mod etag;
+mod extract;
 mod guard;
+mod json;
 mod log;
 mod outbox;
 mod overview;
@@ -112,6 +115,7 @@ fn router(state: State) -> Router {
         )
         .route("/v1/services/{service}/actions/{action}", post(services::execute))
         .fallback(versions::no_path)
+        .layer(DefaultBodyLimit::max(error::MOST_BYTES))
         .method_not_allowed_fallback(error::no_method)
         .with_state(state)
 }

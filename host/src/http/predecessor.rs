@@ -4,20 +4,24 @@
 //! list of all. Options that a driver declares secret are shown as `<hidden>`.
 
 use super::State;
+use super::calls::duration;
 use super::error::{Body, Error};
+use super::extract::{Path, Query, bad_query};
 use crate::bus::{Address, TableView, View};
 use crate::datasource::{self, PERSIST_DATA, POLL_TIME, Refusal};
 use crate::plugin::Generation;
 use axum::Json;
-use axum::extract::{Path, Query, State as Extract};
+use axum::extract::State as Extract;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use busway_plugin_api::TableSpec;
 use busway_plugin_api::info::TableInfo;
 use busway_plugin_api::message::ExecuteRequest;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) async fn drivers(Extract(state): Extract<State>) -> Json<Value> {
     let one = |g: std::sync::Arc<Generation>| json!({"id": g.info.id, "description": g.info.description});
@@ -161,6 +165,9 @@ pub(super) async fn spec(
     spec_of_table(&state, &ds, &table).map(Json)
 }
 
+/// A poll's end is known so much later at most.
+const LATER: Duration = Duration::from_secs(5);
+
 #[derive(Deserialize)]
 struct Execute {
     name: String,
@@ -192,42 +199,89 @@ fn arguments(given: Value) -> Result<Args, Error> {
     })
 }
 
-/// `?action=request-refresh` and `?action=execute`. As the predecessor's, `execute` answers at once, when the action can
-/// begin; with `wait=true` it answers the action's result. `x-request-id` (or `request_id` in the body): runs once.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    action: Option<String>,
+    wait: Option<String>,
+    deadline: Option<String>,
+}
+
+/// `?action=request-refresh` and `?action=execute`. As the predecessor's, both answer at once: that a poll was asked for, or
+/// that the action can begin. With `wait=true` they answer when that has ended: an action's result, or how the table is.
 pub(super) async fn act(
     Extract(state): Extract<State>,
     Path(ds): Path<String>,
-    Query(query): Query<HashMap<String, String>>,
+    Query(Asked { action, wait, deadline }): Query<Asked>,
     headers: HeaderMap,
     Body(body): Body,
-) -> Result<Json<Value>, Error> {
-    match query.get("action").map(String::as_str) {
+) -> Result<Response, Error> {
+    let wait = match wait.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => return Err(bad_query(format!("wait is true or false, not {other:?}"))),
+    };
+    match action.as_deref() {
+        Some("request-refresh") if wait => refreshed(&state, &ds, deadline).await.map(IntoResponse::into_response),
+        _ if deadline.is_some() => Err(bad_query("deadline goes with action=request-refresh&wait=true")),
         Some("request-refresh") => {
             state.datasources.refresh(&ds)?;
-            Ok(Json(Value::Null))
+            Ok(Json(Value::Null).into_response())
         }
-        Some("execute") => {
-            let request: Execute = serde_json::from_value(body).map_err(|e| {
-                Error::bad_request(format!("the body is {{\"name\": ACTION, \"args\": {ARGUMENTS}}}: {e}"))
-            })?;
-            let header = headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-            let Execute { name, args, request_id } = request;
-            let Args { positional, named } = arguments(args)?;
-            let request = ExecuteRequest { action: name, positional, named, request_id: request_id.or(header) };
-            if query.get("wait").is_some_and(|wait| wait != "false") {
-                let result = state.datasources.execute(&ds, request).await?;
-                return Ok(Json(json!({"result": result})));
-            }
-            state.datasources.can_execute(&ds, &request)?;
-            tokio::spawn(async move {
-                let action = request.action.clone();
-                if let Err(error) = state.datasources.execute(&ds, request).await {
-                    tracing::warn!(datasource = ds, action, %error, "an action that nobody waits for failed");
-                }
-            });
-            Ok(Json(json!({})))
-        }
+        Some("execute") => execute(state, ds, wait, &headers, body).await,
         Some(other) => Err(Error::new(StatusCode::NOT_IMPLEMENTED, format!("Method not supported: action {other:?}"))),
         None => Err(Error::bad_request("Missing required action parameter.")),
     }
+}
+
+/// Waits for a poll that begins after now. Without a deadline as long as one that runs, and then this one, may take.
+async fn refreshed(state: &State, ds: &str, deadline: Option<String>) -> Result<Json<Value>, Error> {
+    let record = find(state, ds)?.record;
+    let deadline = match deadline {
+        Some(text) => duration(&text)?,
+        None => record.spec.deadline.saturating_mul(2).saturating_add(LATER),
+    };
+    let name = &record.name;
+    tokio::time::timeout(deadline, state.datasources.refreshed(&record.id.to_string())).await.map_err(|_| {
+        let deadline = humantime::format_duration(deadline);
+        Error::new(StatusCode::GATEWAY_TIMEOUT, format!("no poll of {name} ended within {deadline}: it may yet"))
+            .with(json!({"kind": "timed_out"}))
+    })??;
+    let datasource::View { status, .. } = find(state, ds)?;
+    let slots = state.bus.slots_of(name);
+    let rows: usize = slots.iter().filter_map(|slot| slot.view()).map(|view| view.rows.num_rows()).sum();
+    Ok(Json(json!({"polls": status.polls, "failed_polls": status.failures, "rows": rows})))
+}
+
+/// `x-request-id` (or `request_id` in the body): runs once. Who sends it again is answered as at first, without anything
+/// being run, and told so by the header `x-busway-repeated`; another request under the id is a 409.
+async fn execute(state: State, ds: String, wait: bool, headers: &HeaderMap, body: Value) -> Result<Response, Error> {
+    let request: Execute = serde_json::from_value(body)
+        .map_err(|e| Error::bad_request(format!("the body is {{\"name\": ACTION, \"args\": {ARGUMENTS}}}: {e}")))?;
+    let header = headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let Execute { name: action, args, request_id } = request;
+    let Args { positional, named } = arguments(args)?;
+    let request = ExecuteRequest { action: action.clone(), positional, named, request_id: request_id.or(header) };
+    if wait && request.request_id.is_none() {
+        // It is cancelled when its client goes.
+        let result = state.datasources.execute(&ds, request).await?;
+        return Ok(Json(json!({"result": result})).into_response());
+    }
+    let begun = state.datasources.submit(&ds, request, !wait)?;
+    let repeated = begun.is_repeated();
+    let answer = if wait {
+        json!({"result": begun.end().await?})
+    } else {
+        tokio::spawn(async move {
+            if let (Err(error), false) = (begun.end().await, repeated) {
+                tracing::warn!(datasource = ds, action, %error, "an action that nobody waits for failed");
+            }
+        });
+        json!({})
+    };
+    let repeated = repeated.then_some([("x-busway-repeated", "true")]);
+    Ok(match repeated {
+        Some(header) => (header, Json(answer)).into_response(),
+        None => Json(answer).into_response(),
+    })
 }

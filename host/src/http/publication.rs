@@ -1,15 +1,17 @@
 //! Tables of services from outside: whole, in changes, and their end.
 
 use super::State;
-use super::error::Error;
+use super::error::{Error, parsed, unread};
+use super::extract::Path;
+use super::json::unique;
 use super::session::Session;
 use crate::bus::{PublishError, is_table_name};
 use crate::table::{Applied, Shape, kind_of_name, rows_of_json};
 use arrow_schema::{Field, Schema, SchemaRef};
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State as Extract;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State as Extract};
 use axum::http::{HeaderMap, StatusCode};
 use busway_plugin_api::TableSpec;
 use busway_plugin_api::table::Batches;
@@ -44,15 +46,16 @@ struct Whole {
     description: String,
     #[serde(default)]
     poll: u64,
+    #[serde(deserialize_with = "unique")]
     rows: Vec<Value>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Changes {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unique")]
     added: Vec<Value>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unique")]
     removed: Vec<Value>,
     #[serde(default)]
     poll: u64,
@@ -82,7 +85,7 @@ pub(super) async fn put(
     let body = bytes(body)?;
     work(move || {
         let form = "the body is {\"columns\": [{\"name\", \"type\"}], \"key\": [], \"rows\": []}";
-        let whole: Whole = read(&body, form)?;
+        let whole: Whole = parsed(&body, form)?;
         let shape = shape(&whole)?;
         let batches = batches(&shape.schema, &whole.rows, "")?;
         let mut shapes = session.shapes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,7 +106,7 @@ pub(super) async fn patch(
     let session = own(&state, &service, &table, &headers)?;
     let body = bytes(body)?;
     work(move || {
-        let changes: Changes = read(&body, "the body is {\"added\": [rows], \"removed\": [rows or keys]}")?;
+        let changes: Changes = parsed(&body, "the body is {\"added\": [rows], \"removed\": [rows or keys]}")?;
         let shapes = session.shapes.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(shape) = shapes.get(&table) else { return Err(no_table(&session, &table)) };
         let added = batches(&shape.schema, &changes.added, " of added")?;
@@ -147,19 +150,9 @@ fn own(state: &State, service: &str, table: &str, headers: &HeaderMap) -> Result
     state.sessions.own(state, service, headers)
 }
 
+/// A body of rows that came whole.
 pub(super) fn bytes(body: Given) -> Result<Bytes, Error> {
-    body.map_err(|e| match e.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let most = MOST_BYTES >> 20;
-            let why = format!("the body is larger than {most} MiB: publish fewer rows, then add the others by PATCH");
-            Error::new(StatusCode::PAYLOAD_TOO_LARGE, why)
-        }
-        status => Error::new(status, e.body_text()),
-    })
-}
-
-pub(super) fn read<T: serde::de::DeserializeOwned>(body: &Bytes, form: &str) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|e| Error::bad_request(format!("{form}: {e}")))
+    body.map_err(|e| unread(&e, MOST_BYTES, ": publish fewer rows, then add the others by PATCH"))
 }
 
 fn shape(whole: &Whole) -> Result<Shape, Error> {

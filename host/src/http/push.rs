@@ -1,35 +1,37 @@
 //! Rows that clients write into a datasource's tables, and webhooks: what others tell of news.
 
 use super::State;
-use super::error::{Body, Error};
-use super::publication::{Given, batches, bytes, keys, read, work};
+use super::error::{Body, Error, parsed};
+use super::extract::Path;
+use super::json::{Unique, unique};
+use super::publication::{Given, batches, bytes, keys, work};
+use crate::datasource::Written;
 use arrow_schema::SchemaRef;
 use axum::Json;
-use axum::extract::{Path, State as Extract};
+use axum::extract::State as Extract;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Changes {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unique")]
     added: Vec<Value>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unique")]
     removed: Vec<Value>,
 }
 
 /// Replaces all rows: a list of rows, each an object or a list of values in the order of the columns.
 pub(super) async fn replace(
     Extract(state): Extract<State>,
-    Path((ds, table)): Path<(String, String)>,
+    Path(names): Path<(String, String)>,
     body: Given,
 ) -> Result<Json<Value>, Error> {
-    let (body, written) = (bytes(body)?, state.datasources.written(&ds, &table).await?);
-    work(move || {
-        let rows: Vec<Value> = read(&body, "the body is a list of rows")?;
+    write(&state, names, body, |body, written| {
+        let rows: Vec<Unique> = parsed(body, "the body is a list of rows")?;
         let schema = &written.shape.schema;
-        written.replace(batches(schema, &named(schema, rows, "")?, "")?)?;
-        Ok(json!({}))
+        let rows = rows.into_iter().map(|Unique(row)| row).collect();
+        Ok(written.replace(batches(schema, &named(schema, rows, "")?, "")?)?)
     })
     .await
 }
@@ -37,19 +39,28 @@ pub(super) async fn replace(
 /// Adds and removes rows, all or nothing.
 pub(super) async fn change(
     Extract(state): Extract<State>,
-    Path((ds, table)): Path<(String, String)>,
+    Path(names): Path<(String, String)>,
     body: Given,
 ) -> Result<Json<Value>, Error> {
-    let (body, written) = (bytes(body)?, state.datasources.written(&ds, &table).await?);
-    work(move || {
-        let changes: Changes = read(&body, "the body is {\"added\": [rows], \"removed\": [rows or keys]}")?;
+    write(&state, names, body, |body, written| {
+        let changes: Changes = parsed(body, "the body is {\"added\": [rows], \"removed\": [rows or keys]}")?;
         let schema = &written.shape.schema;
         let added = batches(schema, &named(schema, changes.added, " of added")?, " of added")?;
         let (schema, removed) = keys(&written.shape, named(schema, changes.removed, " of removed")?);
-        written.change(added, batches(&schema, &removed, " of removed")?)?;
-        Ok(json!({}))
+        Ok(written.change(added, batches(&schema, &removed, " of removed")?)?)
     })
     .await
+}
+
+/// Does with a body what is to be done to a table, where nobody waits for the thread.
+async fn write(
+    state: &State,
+    (ds, table): (String, String),
+    body: Given,
+    what: fn(&[u8], &Written) -> Result<(), Error>,
+) -> Result<Json<Value>, Error> {
+    let (body, written) = (bytes(body)?, state.datasources.written(&ds, &table).await?);
+    work(move || what(&body, &written).map(|()| json!({}))).await
 }
 
 /// Rows that are lists, as objects. `of`: where in the body.

@@ -2,9 +2,10 @@
 
 use super::State;
 use super::error::{Body, Error};
+use super::extract::Path;
 use crate::bus::{Address, TableView};
 use axum::Json;
-use axum::extract::{Path, State as Extract};
+use axum::extract::State as Extract;
 use busway_plugin_api::message::ExecuteRequest;
 use serde_json::{Value, json};
 

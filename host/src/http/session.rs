@@ -4,11 +4,12 @@
 
 use super::State;
 use super::error::{Body, Error};
+use super::extract::Path;
 use super::outbox::{Outbox, Waiting};
 use crate::bus::{Call, Fault, RegisterError, Service};
 use crate::table::Shape;
 use axum::Json;
-use axum::extract::{Path, State as Extract};
+use axum::extract::State as Extract;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use busway_plugin_api::message::encode;

@@ -2,10 +2,11 @@
 
 use super::State;
 use super::error::Error;
+use super::extract::Path;
 use super::predecessor::find;
 use crate::datasource::View;
 use axum::Json;
-use axum::extract::{Path, State as Extract};
+use axum::extract::State as Extract;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 

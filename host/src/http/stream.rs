@@ -6,12 +6,14 @@
 use super::State;
 use super::body::{self, Part, Parts};
 use super::error::Error;
+use super::extract::{Path, bad_query};
+use super::json::Unique;
 use super::services::{address, no_table};
 use crate::bus::{
     Address, Delivery, Message, Mode, Position, Selector, SubscribeError, SubscribeOptions, Subscription, View,
 };
 use crate::table::{Epoch, Step};
-use axum::extract::{Path, RawQuery, State as Extract};
+use axum::extract::{RawQuery, State as Extract};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use busway_plugin_api::message::encode;
@@ -48,9 +50,7 @@ type Place = (Position, u64);
 impl Asked {
     /// `keys`: what may be asked for here.
     fn read(query: Option<&str>, keys: &[&str]) -> Result<Self, Error> {
-        let bad = |e: &dyn std::fmt::Display| Error::bad_request(format!("the query can't be read: {e}"));
-        let pairs: Vec<(String, String)> =
-            serde_urlencoded::from_str(query.unwrap_or_default()).map_err(|e| bad(&e))?;
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query.unwrap_or_default()).map_err(bad_query)?;
         let (mut asked, mut view, mut whole) = (Self::default(), serde_json::Map::new(), None);
         for (key, value) in pairs {
             if !keys.contains(&key.as_str()) {
@@ -83,6 +83,7 @@ impl Asked {
         let view = match whole {
             None => Value::Object(view),
             Some(text) if view.is_empty() => serde_json::from_str(&text)
+                .map(|Unique(view)| view)
                 .map_err(|e| Error::bad_request(format!("the view is no JSON object: {e}")))?,
             Some(_) => {
                 return Err(Error::bad_request("write topics and columns into the view, or leave the view out"));

@@ -31,7 +31,7 @@ pub use intake::Taken;
 pub(crate) use json::Cells;
 pub use json::{BadKind, BadRow, kind_of_name, kinds, rows_json, rows_of_json};
 pub use limits::Limits;
-pub(crate) use pick::{AnyOf, Order, Place, Walk};
+pub(crate) use pick::{Only, Order, Place, Walk, Wanted};
 pub use ring::Ring;
 pub use rows::Rows;
 pub use shape::{Refused, Shape};

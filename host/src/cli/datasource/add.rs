@@ -1,7 +1,5 @@
 //! `busway datasource add`: a new one.
 
-use std::time::Duration;
-
 use clap::Args;
 use serde_json::{Map, Value, json};
 
@@ -9,8 +7,8 @@ use super::super::client::{ANSWER, Client};
 use super::super::failure::Failure;
 use super::super::input::Input;
 use super::super::output::Output;
-use super::super::top;
-use super::values::{HELP, limit, options, pair, time};
+use super::settings::Settings;
+use super::values::{HELP, pair};
 use super::{ALL, settled, told};
 
 /// Add a datasource; it runs at once
@@ -35,30 +33,11 @@ pub(crate) struct AddArguments {
     /// What the driver is told; may be given several times
     #[arg(long = "option", value_name = "OPTION=VALUE", value_parser = pair)]
     options: Vec<(String, String)>,
-    /// The options as a JSON object, or @ and a file with it; --option is put over it
-    #[arg(long, value_name = "JSON|@FILE")]
-    config_json: Option<String>,
-    /// One line for people
-    #[arg(long, value_name = "TEXT")]
-    description: Option<String>,
+    #[command(flatten)]
+    settings: Settings,
     /// Do not run it yet
     #[arg(long)]
     disabled: bool,
-    /// A further address it listens on, which others may share; may be given several times
-    #[arg(long = "address", value_name = "ADDRESS")]
-    addresses: Vec<String>,
-    /// How often it is polled, 10s unless said: seconds, or with a unit; 0: on request only
-    #[arg(long, value_name = "TIME", value_parser = top::time)]
-    poll: Option<Duration>,
-    /// How long a poll may take, 30s unless said
-    #[arg(long, value_name = "TIME", value_parser = top::time)]
-    deadline: Option<Duration>,
-    /// How many rows each of its tables may have
-    #[arg(long, value_name = "N", value_parser = limit)]
-    max_rows: Option<Value>,
-    /// How many bytes of data each of its tables may have
-    #[arg(long, value_name = "N", value_parser = limit)]
-    max_bytes: Option<Value>,
     /// Keep its last tables on disk, and serve them after a start until the first poll
     #[arg(long)]
     persist_data: bool,
@@ -77,21 +56,16 @@ pub(super) async fn run(
 }
 
 fn body(arguments: &AddArguments, input: &mut Input) -> Result<Value, Failure> {
-    let config = options(arguments.config_json.as_deref(), &arguments.options, input)?;
+    let AddArguments { name, driver, options, settings, disabled, persist_data } = arguments;
+    let config = settings.options(options, input)?;
     let mut body = Map::from_iter([
-        ("name".to_owned(), json!(arguments.name)),
-        ("driver".to_owned(), json!(arguments.driver)),
+        ("name".to_owned(), json!(name)),
+        ("driver".to_owned(), json!(driver)),
         ("config".to_owned(), Value::Object(config)),
     ]);
-    let mut put = |key: &str, value: Option<Value>| value.map(|value| body.insert(key.to_owned(), value));
-    put("description", arguments.description.clone().map(Value::from));
-    put("enabled", arguments.disabled.then_some(false.into()));
-    put("addresses", (!arguments.addresses.is_empty()).then(|| json!(arguments.addresses)));
-    put("poll", arguments.poll.map(time));
-    put("deadline", arguments.deadline.map(time));
-    put("max_rows", arguments.max_rows.clone());
-    put("max_bytes", arguments.max_bytes.clone());
-    put("persist_data", arguments.persist_data.then_some(true.into()));
+    settings.put(&mut body);
+    let said = [("enabled", disabled.then_some(false)), ("persist_data", persist_data.then_some(true))];
+    body.extend(said.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))));
     Ok(Value::Object(body))
 }
 

@@ -8,6 +8,7 @@ mod prune;
 mod refresh;
 mod remove;
 mod set;
+mod settings;
 mod show;
 mod status;
 mod values;
@@ -229,7 +230,7 @@ mod tests {
             "type": null, "enabled": state != "disabled", "config": {"path": "/srv", "password": "<hidden>"},
             "addresses": [], "poll": "10s", "deadline": "30s", "max_rows": null, "max_bytes": null,
             "persist_data": false, "managed_by": "api", "created": "2026-11-22T01:00:00.123456Z",
-            "changed": "2026-11-22T02:00:00.5Z", "revision": 3, "fault": null, "state": state, "error": error,
+            "changed": "2026-11-22T02:00:00.5Z", "revision": 3, "etag": "6ba7b810-3", "fault": null, "state": state, "error": error,
         })
     }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
 use super::super::cell::count_of;
 use super::super::client::{ANSWER, Client};
@@ -13,8 +12,6 @@ use super::super::output::{Format, Output};
 use super::super::top;
 use super::{explain, fetch, path, settled};
 
-/// How often is looked whether the poll is over.
-const LOOK: Duration = Duration::from_millis(100);
 /// A host tells of a poll's end a little later.
 const LATER: Duration = Duration::from_secs(5);
 
@@ -30,10 +27,10 @@ pub(crate) struct RefreshArguments {
     /// The datasource, by name or id
     #[arg(value_name = "NAME")]
     name: String,
-    /// Wait until a poll has ended, and fail if it failed
+    /// Wait until a poll has ended that began after this asked for it, and fail if it failed
     #[arg(long)]
     wait: bool,
-    /// How long to wait at most; else as long as a poll may take
+    /// How long to wait at most; else as long as two polls may take
     #[arg(long, value_name = "TIME", value_parser = top::time, requires = "wait")]
     timeout: Option<Duration>,
 }
@@ -42,63 +39,37 @@ pub(crate) struct RefreshArguments {
 pub(super) async fn run(client: &Client, arguments: &RefreshArguments, output: &mut Output) -> Result<(), Failure> {
     let datasource = fetch(client, &arguments.name).await?;
     let name = datasource["name"].as_str().unwrap_or(&arguments.name);
-    let deadline = datasource["deadline"].as_str().and_then(|text| humantime::parse_duration(text).ok());
-    let patience = arguments.timeout.unwrap_or(deadline.unwrap_or(ANSWER) + LATER);
-    let before = match arguments.wait {
-        true => {
-            settled(client, datasource.clone()).await;
-            counted(client, name).await?
-        }
-        false => Counted::default(),
-    };
-    let asked = client.post(&format!("{}?action=request-refresh", path(name)), &Value::Null, ANSWER).await;
-    if let Err(failure) = asked {
-        return Err(explain(client, name, failure).await);
-    }
+    let refresh = format!("{}?action=request-refresh", path(name));
     if !arguments.wait {
-        return told(&json!({"name": name}), &format!("{name} is polled soon"), output);
+        return match client.post(&refresh, &Value::Null, ANSWER).await {
+            Ok(_) => told(&json!({"name": name}), &format!("{name} is polled soon"), output),
+            Err(failure) => Err(explain(client, name, failure).await),
+        };
     }
-    let after = ended(client, name, &before, patience).await?;
-    let whole = json!({"name": name, "polls": after.good, "rows": after.rows});
-    told(&whole, &format!("{name} was polled: {}", count_of(after.rows)), output)
+    let deadline = datasource["deadline"].as_str().and_then(|text| humantime::parse_duration(text).ok());
+    // A poll that runs now was not asked for: it ends, and then there is another.
+    let patience = arguments.timeout.unwrap_or(deadline.unwrap_or(ANSWER) * 2 + LATER);
+    settled(client, datasource.clone()).await;
+    let waiting = format!("{refresh}&wait=true&deadline={}", patience.as_secs_f64());
+    let answer = match client.post(&waiting, &Value::Null, patience + LATER).await {
+        Ok(answer) => answer,
+        Err(failure) => return Err(explain(client, name, ended(name, failure)).await),
+    };
+    let rows = answer["rows"].as_u64().and_then(|rows| usize::try_from(rows).ok()).unwrap_or_default();
+    let whole = json!({"name": name, "polls": answer["polls"], "rows": rows});
+    told(&whole, &format!("{name} was polled: {}", count_of(rows)), output)
 }
 
-/// How many polls it has had, good and failed.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Counted {
-    good: u64,
-    failed: u64,
-    rows: usize,
-    error: String,
-}
-
-/// Waits until one more poll has ended than before. Counts that went back are those of a source that was opened since.
-async fn ended(client: &Client, name: &str, before: &Counted, patience: Duration) -> Result<Counted, Failure> {
-    let until = Instant::now() + patience;
-    while Instant::now() < until {
-        sleep(LOOK).await;
-        let now = counted(client, name).await?;
-        let anew = now.good < before.good || now.failed < before.failed;
-        let since = if anew { &Counted::default() } else { before };
-        if now.failed > since.failed {
-            return Err(Failure::Poll { name: name.to_owned(), why: now.error });
+/// How the wait ended, when not with a good poll.
+fn ended(name: &str, failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused { message, data, .. } if data["kind"] == "poll_failed" => {
+            let why = message.split_once(", and that failed: ").map_or(&*message, |(_, why)| why);
+            Failure::Poll { name: name.to_owned(), why: why.to_owned() }
         }
-        if now.good > since.good {
-            return Ok(now);
-        }
+        Failure::Refused { message, data, .. } if data["kind"] == "timed_out" => Failure::Waited(message),
+        other => other,
     }
-    let patience = humantime::format_duration(patience);
-    Err(Failure::Waited(format!("no poll of {name} ended within {patience}: it may yet")))
-}
-
-async fn counted(client: &Client, name: &str) -> Result<Counted, Failure> {
-    let status = client.read(&format!("{}/status", path(name))).await?;
-    Ok(Counted {
-        good: status["polls"].as_u64().unwrap_or_default(),
-        failed: status["failed_polls"].as_u64().unwrap_or_default(),
-        rows: status["rows"].as_u64().and_then(|rows| usize::try_from(rows).ok()).unwrap_or_default(),
-        error: status["last_error"].as_str().unwrap_or_default().to_owned(),
-    })
 }
 
 fn told(whole: &Value, text: &str, output: &mut Output) -> Result<(), Failure> {
@@ -116,18 +87,14 @@ mod tests {
     use super::super::tests::datasource;
     use super::*;
 
-    fn host() -> ToldHost {
-        let status = json!({"polls": 7, "failed_polls": 1, "rows": 3, "last_error": "can't connect"});
-        ToldHost::start(vec![
-            ("GET /v1/data-sources/web", datasource("web", "running", Value::Null)),
-            ("GET /v1/data-sources/web/status", status),
-            ("POST /v1/data-sources/web?action=request-refresh", Value::Null),
-        ])
-    }
+    const WEB: &str = "GET /v1/data-sources/web";
 
     #[tokio::test]
     async fn a_poll_is_asked_for() {
-        let host = host();
+        let host = ToldHost::start(vec![
+            (WEB, datasource("web", "running", Value::Null)),
+            ("POST /v1/data-sources/web?action=request-refresh", Value::Null),
+        ]);
         let (mut output, data, _) = pages(Format::Table, None);
         let arguments = RefreshArguments { name: "web".to_owned(), wait: false, timeout: None };
         run(&host.client(), &arguments, &mut output).await.unwrap();
@@ -135,21 +102,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_poll_is_waited_for_and_its_failure_is_one() {
-        let before = |good: u64, failed: u64| Counted { good, failed, ..Counted::default() };
-        let host = host();
-        let client = host.client();
-        let patience = Duration::from_secs(5);
-        // The host has it at 7 good ones and a failed one.
-        assert_eq!(ended(&client, "web", &before(6, 1), patience).await.unwrap().rows, 3);
-        let failed = "error: web was polled, and that failed: can't connect";
-        for before in [before(7, 0), before(9, 1)] {
-            let failure = ended(&client, "web", &before, patience).await.unwrap_err();
-            assert_eq!(failure.report().unwrap(), failed, "{before:?}");
+    async fn the_host_says_when_a_poll_has_ended_and_how() {
+        const PATH: &str = "POST /v1/data-sources/web?action=request-refresh&wait=true&deadline=65";
+        let web = || (WEB, datasource("web", "running", Value::Null));
+        let waiting = RefreshArguments { name: "web".to_owned(), wait: true, timeout: None };
+        let good = ToldHost::start(vec![web(), (PATH, json!({"polls": 8, "failed_polls": 1, "rows": 3}))]);
+        let (mut output, data, _) = pages(Format::Jsonl, None);
+        run(&good.client(), &waiting, &mut output).await.unwrap();
+        assert_eq!(data.text(), "{\"name\":\"web\",\"polls\":8,\"rows\":3}\n");
+        let late = "no poll of web ended within 65s: it may yet";
+        for (status, text, kind, said) in [
+            (
+                502,
+                "web was polled, and that failed: can't connect",
+                "poll_failed",
+                "error: web was polled, and that failed: can't connect".to_owned(),
+            ),
+            (504, late, "timed_out", format!("error: {late}")),
+        ] {
+            let host = ToldHost::refusing(vec![web()], vec![(PATH, status, text, json!({"kind": kind}))]);
+            let (mut output, _, _) = pages(Format::Table, None);
+            assert_eq!(run(&host.client(), &waiting, &mut output).await.unwrap_err().report().unwrap(), said);
         }
-        assert_eq!(
-            ended(&client, "web", &before(7, 1), LOOK).await.unwrap_err().report().unwrap(),
-            "error: no poll of web ended within 100ms: it may yet"
-        );
     }
 }

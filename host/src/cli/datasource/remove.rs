@@ -9,6 +9,7 @@ use super::super::client::Client;
 use super::super::failure::Failure;
 use super::super::input::Input;
 use super::super::output::{Format, Output};
+use super::values::revision;
 use super::{explain, fetch, path, tables_of};
 
 /// Remove a datasource: its tables go, and what it was told
@@ -28,8 +29,8 @@ pub(crate) struct RemoveArguments {
     #[arg(long, short)]
     yes: bool,
     /// Only if it is at this revision still, as `datasource show` says it
-    #[arg(long, value_name = "N")]
-    if_revision: Option<u64>,
+    #[arg(long, value_name = "REVISION", value_parser = revision)]
+    if_revision: Option<String>,
 }
 
 /// Asks, and removes it.
@@ -54,7 +55,7 @@ pub(super) async fn run(
     }
     // Who was asked has seen this one.
     let id = datasource["id"].as_str().unwrap_or(name);
-    let removed = client.change(Method::DELETE, &path(id), &Value::Null, arguments.if_revision).await;
+    let removed = client.change(Method::DELETE, &path(id), &Value::Null, arguments.if_revision.as_deref()).await;
     if let Err(failure) = removed {
         return Err(explain(client, name, failure).await);
     }

@@ -1,7 +1,5 @@
 //! `busway datasource set`, `enable`, `disable`: a change of one.
 
-use std::time::Duration;
-
 use clap::Args;
 use hyper::Method;
 use serde_json::{Map, Value, json};
@@ -10,8 +8,8 @@ use super::super::client::Client;
 use super::super::failure::Failure;
 use super::super::input::Input;
 use super::super::output::Output;
-use super::super::top;
-use super::values::{HELP, limit, options, pair, time};
+use super::settings::Settings;
+use super::values::{HELP, pair, revision};
 use super::{explain, path, settled, told};
 
 /// Change a datasource; what is not named stays as it is
@@ -20,7 +18,7 @@ use super::{explain, path, settled, told};
 Examples:
   busway datasource set web path=/srv/other --poll 1m
   busway datasource set db password=-
-  busway datasource set web --unset depth --if-revision 3
+  busway datasource set web --unset depth --if-revision 6ba7b810-3
 
 It is opened anew beside the old one, and its tables go on.
 
@@ -34,39 +32,20 @@ pub(crate) struct SetArguments {
     /// Options that are set
     #[arg(value_name = "OPTION=VALUE", value_parser = pair)]
     options: Vec<(String, String)>,
-    /// Options as a JSON object, or @ and a file with it
-    #[arg(long, value_name = "JSON|@FILE")]
-    config_json: Option<String>,
+    #[command(flatten)]
+    settings: Settings,
     /// An option that is set no more; may be given several times
     #[arg(long, value_name = "OPTION")]
     unset: Vec<String>,
-    /// One line for people
-    #[arg(long, value_name = "TEXT")]
-    description: Option<String>,
-    /// All further addresses it listens on; may be given several times
-    #[arg(long = "address", value_name = "ADDRESS")]
-    addresses: Vec<String>,
     /// It listens on no further address
     #[arg(long, conflicts_with = "addresses")]
     no_addresses: bool,
-    /// How often it is polled: seconds, or with a unit; 0: on request only
-    #[arg(long, value_name = "TIME", value_parser = top::time)]
-    poll: Option<Duration>,
-    /// How long a poll may take
-    #[arg(long, value_name = "TIME", value_parser = top::time)]
-    deadline: Option<Duration>,
-    /// How many rows each of its tables may have; or `default`
-    #[arg(long, value_name = "N", value_parser = limit)]
-    max_rows: Option<Value>,
-    /// How many bytes of data each of its tables may have; or `default`
-    #[arg(long, value_name = "N", value_parser = limit)]
-    max_bytes: Option<Value>,
     /// Whether its last tables are kept on disk
     #[arg(long, value_name = "true|false")]
     persist_data: Option<bool>,
     /// Only if it is at this revision still, as `datasource show` says it
-    #[arg(long, value_name = "N")]
-    if_revision: Option<u64>,
+    #[arg(long, value_name = "REVISION", value_parser = revision)]
+    if_revision: Option<String>,
 }
 
 /// Changes it, and says how it is.
@@ -77,7 +56,7 @@ pub(super) async fn run(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let body = body(arguments, input)?;
-    change(client, &arguments.name, &body, arguments.if_revision, "changed", output).await
+    change(client, &arguments.name, &body, arguments.if_revision.as_deref(), "changed", output).await
 }
 
 /// Lets it run, or not.
@@ -90,7 +69,7 @@ async fn change(
     client: &Client,
     name: &str,
     body: &Value,
-    revision: Option<u64>,
+    revision: Option<&str>,
     done: &str,
     output: &mut Output,
 ) -> Result<(), Failure> {
@@ -101,7 +80,7 @@ async fn change(
 }
 
 fn body(arguments: &SetArguments, input: &mut Input) -> Result<Value, Failure> {
-    let mut config = options(arguments.config_json.as_deref(), &arguments.options, input)?;
+    let mut config = arguments.settings.options(&arguments.options, input)?;
     for name in &arguments.unset {
         if config.insert(name.clone(), Value::Null).is_some() {
             return Err(Failure::Usage {
@@ -111,16 +90,16 @@ fn body(arguments: &SetArguments, input: &mut Input) -> Result<Value, Failure> {
         }
     }
     let mut body = Map::new();
-    let mut put = |key: &str, value: Option<Value>| value.map(|value| body.insert(key.to_owned(), value));
-    put("config", (!config.is_empty()).then_some(Value::Object(config)));
-    put("description", arguments.description.clone().map(Value::from));
-    let addresses = !arguments.addresses.is_empty() || arguments.no_addresses;
-    put("addresses", addresses.then(|| json!(arguments.addresses)));
-    put("poll", arguments.poll.map(time));
-    put("deadline", arguments.deadline.map(time));
-    put("max_rows", arguments.max_rows.clone());
-    put("max_bytes", arguments.max_bytes.clone());
-    put("persist_data", arguments.persist_data.map(Value::from));
+    if !config.is_empty() {
+        body.insert("config".to_owned(), Value::Object(config));
+    }
+    arguments.settings.put(&mut body);
+    if arguments.no_addresses {
+        body.insert("addresses".to_owned(), json!([]));
+    }
+    if let Some(persist_data) = arguments.persist_data {
+        body.insert("persist_data".to_owned(), persist_data.into());
+    }
     if body.is_empty() {
         return Err(Failure::Usage {
             what: "nothing is to be changed".to_owned(),
@@ -171,10 +150,10 @@ mod tests {
             "--persist-data",
             "false",
             "--if-revision",
-            "3",
+            "6ba7b810-3",
         ];
         assert_eq!(said(&host, &all).await.unwrap(), "web changed: running\n");
-        assert_eq!(host.revision().as_deref(), Some("\"3\""));
+        assert_eq!(host.revision().as_deref(), Some("\"6ba7b810-3\""));
         let body = json!({
             "config": {"path": "/srv", "password": "hunter2", "depth": null}, "description": "x", "addresses": [],
             "poll": "1m", "max_rows": null, "persist_data": false,
@@ -214,7 +193,7 @@ mod tests {
             "error: no datasource wbe\n  why: the datasources are web\n  try: web, which is a near name"
         );
         assert_eq!(
-            said(&host, &["web", "a=1", "--if-revision", "3"]).await.unwrap_err().report().unwrap(),
+            said(&host, &["web", "a=1", "--if-revision", "6ba7b810-3"]).await.unwrap_err().report().unwrap(),
             format!("error: {conflict}\n  why: the host answered with HTTP status 409, DatasourceRevisionConflict")
         );
     }

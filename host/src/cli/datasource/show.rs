@@ -70,7 +70,7 @@ fn print(datasource: &Value, output: &mut Output) -> Result<(), Failure> {
     sheet.line("managed by", managed_by);
     let brief = |key: &str| text(key).split('.').next().unwrap_or_default().trim_end_matches('Z').to_owned() + "Z";
     sheet.line("created", brief("created"));
-    sheet.line("changed", format!("{}, revision {}", brief("changed"), datasource["revision"]));
+    sheet.line("changed", format!("{}, revision {}", brief("changed"), text("etag")));
     sheet.print(output)?;
     let value = |value: &Value| match value {
         Value::String(text) => Value::from(text.as_str()),
@@ -133,7 +133,7 @@ mod tests {
              persist data  yes\n\
              managed by    the configuration file: change it there\n\
              created       2026-11-22T01:00:00Z\n\
-             changed       2026-11-22T02:00:00Z, revision 3\n\
+             changed       2026-11-22T02:00:00Z, revision 6ba7b810-3\n\
              \n\
              options:\n\
              option    value\n\

@@ -62,6 +62,17 @@ fn read(text: &str) -> Result<Map<String, Value>, Failure> {
     })
 }
 
+/// A revision as `datasource show` says it: the record's id begins it, so that another record of the name has another.
+pub(super) fn revision(text: &str) -> Result<String, String> {
+    let is_one = text.split_once('-').is_some_and(|(id, number)| {
+        id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit()) && number.parse::<u64>().is_ok()
+    });
+    match is_one {
+        true => Ok(text.to_owned()),
+        false => Err("a revision is as `busway datasource show` says it, like 6ba7b810-3".to_owned()),
+    }
+}
+
 /// A time as the host reads it.
 pub(super) fn time(time: Duration) -> Value {
     humantime::format_duration(time).to_string().into()
@@ -145,6 +156,15 @@ mod tests {
         let (positional, named) = arguments(&given);
         assert_eq!(Value::Array(positional), json!([7, "text", "8", [1, 2], "d=e", "1=2", "--"]));
         assert_eq!(Value::Object(named), json!({"a": true, "b-c": "x=y"}));
+    }
+
+    #[test]
+    fn a_revision_is_of_one_record() {
+        assert_eq!(revision("6ba7b810-3"), Ok("6ba7b810-3".to_owned()));
+        for bad in ["3", "6ba7b810", "6ba7b810-", "6ba7b81-3", "6ba7b810-x", "\"6ba7b810-3\""] {
+            let text = "a revision is as `busway datasource show` says it, like 6ba7b810-3";
+            assert_eq!(revision(bad), Err(text.to_owned()), "{bad}");
+        }
     }
 
     #[test]

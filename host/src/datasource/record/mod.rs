@@ -74,6 +74,20 @@ impl Record {
         Self { id, name, spec, secret, managed_by, created: now, changed: now, revision: 1, fault: None }
     }
 
+    /// The beginning of its id, which tells it from others that had its name.
+    #[must_use]
+    pub fn short_id(&self) -> String {
+        let mut id = self.id.simple().to_string();
+        id.truncate(8);
+        id
+    }
+
+    /// What names this state of it: no other of this record, or of another under its name, has it.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        format!("{}-{}", self.short_id(), self.revision)
+    }
+
     /// The same, changed now to what is said.
     pub(crate) fn to(&self, spec: Datasource, secret: BTreeSet<String>) -> Self {
         let now = Timestamp::now();

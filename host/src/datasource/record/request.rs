@@ -12,7 +12,7 @@ use std::time::Duration;
 const KEYS: [&str; 9] =
     ["config", "description", "enabled", "addresses", "poll", "deadline", "max_rows", "max_bytes", "persist_data"];
 /// What an answer has too: who sends one back as it came means nothing by these.
-const ANSWERED: [&str; 12] = [
+const ANSWERED: [&str; 13] = [
     "id",
     "type",
     "status",
@@ -20,6 +20,7 @@ const ANSWERED: [&str; 12] = [
     "created",
     "changed",
     "revision",
+    "etag",
     "fault",
     "state",
     "error",

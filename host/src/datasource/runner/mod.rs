@@ -240,6 +240,7 @@ impl Runner {
         let all = request.tables.is_none();
         if all {
             self.plan();
+            self.shared.status().rounds.begun += 1;
         }
         let request = if all && open.has_lazy() { self.without_idle(&open, request).await } else { request };
         let asked = request.tables.clone();
@@ -258,7 +259,11 @@ impl Runner {
                 // A changed record that can't be applied is not forgotten over a good poll.
                 let behind = self.behind.is_some();
                 self.shared.change(|status| {
-                    status.polled(is_good(&named, &errors));
+                    let good = is_good(&named, &errors);
+                    status.polled(good);
+                    if all {
+                        status.round(if good { String::new() } else { after(&errors).1 });
+                    }
                     status.text = text;
                     // After a poll of some tables, what is wrong with the others still is.
                     if (all && !behind) || !errors.is_empty() {
@@ -269,7 +274,12 @@ impl Runner {
             }
             Err(error) if self.object("be polled", &error) => {}
             Err(error) => {
-                self.shared.change(|s| s.failures += 1);
+                self.shared.change(|s| {
+                    s.failures += 1;
+                    if all {
+                        s.round(error.to_string());
+                    }
+                });
                 for table in self.service.tables() {
                     self.service.fail(&table, error.to_string());
                 }

@@ -26,6 +26,19 @@ pub struct Status {
     pub last_write: Option<Timestamp>,
     /// What the source says it is doing.
     pub text: String,
+    /// Which polls of all tables there were.
+    pub(crate) rounds: Rounds,
+}
+
+/// Polls of all tables, which come one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Rounds {
+    /// How many began.
+    pub(crate) begun: u64,
+    /// How many ended.
+    pub(crate) ended: u64,
+    /// Why the last of these was of no use; empty: it was.
+    pub(crate) error: String,
 }
 
 impl Default for Status {
@@ -41,6 +54,7 @@ impl Default for Status {
             writes: 0,
             last_write: None,
             text: String::new(),
+            rounds: Rounds::default(),
         }
     }
 }
@@ -54,6 +68,12 @@ impl Status {
         } else {
             self.failures += 1;
         }
+    }
+
+    /// A poll of all tables has ended.
+    pub(crate) fn round(&mut self, error: impl Into<String>) {
+        self.rounds.ended = self.rounds.begun;
+        self.rounds.error = error.into();
     }
 
     /// A client wrote something.

@@ -4,7 +4,7 @@ use super::cursor::Cursor;
 use super::fault::Fault;
 use super::format::Format;
 use crate::bus::{Constant, TableView};
-use crate::table::{AnyOf, Epoch, Order, Shape};
+use crate::table::{Epoch, Only, Order, Shape, Wanted};
 use arrow_schema::Field;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -19,6 +19,8 @@ pub(super) const LONGEST: Duration = Duration::from_secs(60);
 pub(super) const PARAMETERS: [&str; 7] = ["limit", "cursor", "order", "columns", "format", "after", "wait"];
 /// What makes a column's name of a parameter's.
 const ESCAPE: &str = "where.";
+/// Asks for rows without a value in a column, or for those with any: no value of a column looks like it.
+const NULL: &str = "null.";
 
 /// What a query asks for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -30,6 +32,8 @@ pub(super) struct Asked {
     columns: Option<Vec<String>>,
     /// Which values a column may have.
     filters: BTreeMap<String, Vec<String>>,
+    /// Which must have none, or any.
+    nulls: BTreeMap<String, bool>,
     #[serde(skip)]
     pub(super) format: Option<Format>,
     #[serde(skip)]
@@ -64,7 +68,7 @@ impl After {
 pub(super) struct Fitted {
     pub(super) columns: Vec<usize>,
     pub(super) order: Vec<Order>,
-    pub(super) only: Vec<AnyOf>,
+    pub(super) only: Vec<Only>,
 }
 
 impl Asked {
@@ -75,6 +79,13 @@ impl Asked {
         let (mut asked, mut wait, mut seen) = (Self::default(), None, Vec::new());
         for (name, value) in pairs {
             let Some(parameter) = PARAMETERS.into_iter().find(|known| *known == name) else {
+                if let Some(column) = name.strip_prefix(NULL) {
+                    let null = value.parse().map_err(|_| Fault::Null { column: column.to_owned(), value })?;
+                    if asked.nulls.insert(column.to_owned(), null).is_some() {
+                        return Err(Fault::NullTwice(column.to_owned()));
+                    }
+                    continue;
+                }
                 let column = name.strip_prefix(ESCAPE).map(str::to_owned).unwrap_or(name);
                 asked.filters.entry(column).or_default().push(value);
                 continue;
@@ -118,7 +129,7 @@ impl Asked {
 
     /// What tells orders and choices of rows apart. `view`: what the publisher shows.
     pub(super) fn mark(&self, view: u64) -> u64 {
-        hash(&(&self.order, &self.filters, view))
+        hash(&(&self.order, &self.filters, &self.nulls, view))
     }
 
     /// What tells answers apart that are of one state. `view`: what the publisher shows.
@@ -152,10 +163,13 @@ impl Asked {
                 }
             }
         }
+        let filtered = |name: &String| {
+            let missing = || Fault::NoFilter { name: name.clone(), columns: names() };
+            shape.schema.index_of(name).map_err(|_| missing())
+        };
         let mut only = Vec::new();
         for (name, values) in &self.filters {
-            let missing = || Fault::NoFilter { name: name.clone(), columns: names() };
-            let column = shape.schema.index_of(name).map_err(|_| missing())?;
+            let column = filtered(name)?;
             let field: &Field = &fields[column];
             let values = values.iter().map(|text| {
                 let wrong = |example| Fault::Value {
@@ -166,7 +180,16 @@ impl Asked {
                 };
                 Constant::value_of(text, field.data_type()).map_err(wrong)
             });
-            only.push(AnyOf { column, values: values.collect::<Result<_, _>>()? });
+            let (values, null) = (values.collect::<Result<_, _>>()?, self.nulls.get(name) == Some(&true));
+            only.push(Only { column, wanted: Wanted::AnyOf { values, null } });
+        }
+        for (name, null) in &self.nulls {
+            let column = filtered(name)?;
+            if !null {
+                only.push(Only { column, wanted: Wanted::Value });
+            } else if !self.filters.contains_key(name) {
+                only.push(Only { column, wanted: Wanted::AnyOf { values: Vec::new(), null: true } });
+            }
         }
         Ok(Fitted { columns, order, only })
     }

@@ -38,6 +38,10 @@ pub(super) enum Fault {
     NoFilter { name: String, columns: Vec<String> },
     #[error("the column {column:?} holds {kind}, and {value:?} is no such value: {example}")]
     Value { column: String, kind: String, value: String, example: &'static str },
+    #[error("null.{column} is true, for rows without a value, or false, for rows that have one; not {value:?}")]
+    Null { column: String, value: String },
+    #[error("null.{0} is given twice: give it once")]
+    NullTwice(String),
     #[error("{0:?} is no format: there are {names}", names = Format::names())]
     NoFormat(String),
     #[error("rows can be had as {types}: name one in Accept, or by format={names}", types = Format::types(), names = Format::names())]

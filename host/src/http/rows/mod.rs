@@ -6,6 +6,7 @@
 //! | `cursor=…` | the next page: what the last answer gave as `next`, with the same order and filters |
 //! | `order=a,-b` | by `a`, then by `b` with the greatest first; nulls are last either way; then by the key |
 //! | `COLUMN=value` | only rows that have it; of several values any, of several columns all. Null is no value |
+//! | `null.COLUMN=true` | also, or only, rows without a value there; `false`: only those with one |
 //! | `where.COLUMN=value` | the same, for a column with a parameter's name: `where.limit=5` |
 //! | `columns=a,b` | only these, in this order |
 //! | `format=json`, `csv`, `arrow` | otherwise `Accept` says it |
@@ -25,7 +26,6 @@ mod arrow;
 mod asked;
 mod csv;
 mod cursor;
-mod etag;
 mod fault;
 mod format;
 mod lists;
@@ -37,12 +37,14 @@ mod writing;
 
 use super::State;
 use super::error::Error;
+use super::etag;
+use super::extract::Path;
 use super::predecessor;
 use super::services::{address, no_table};
 use crate::bus::{Address, TableView, View};
 use asked::{After, Asked};
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State as Extract};
+use axum::extract::State as Extract;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use cursor::Cursor;

@@ -1,12 +1,12 @@
 //! Queries, and how they fit a table's columns.
 
-use super::asked::{After, Asked};
+use super::asked::{After, Asked, Fitted};
 use super::cursor::Cursor;
 use super::fault::Fault;
 use super::format::Format;
 use crate::bus::View;
 use crate::http::error::Error;
-use crate::table::{Epoch, Order, Shape};
+use crate::table::{Epoch, Only, Order, Shape, Wanted};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,27 @@ fn a_query_is_fitted_to_the_table_s_columns() {
     // The key tells apart what is equal.
     assert_eq!(fitted.order, [order(2, true), order(1, false), order(0, false)]);
     assert_eq!(fitted.columns, [1, 0]);
-    assert_eq!((fitted.only.len(), fitted.only[0].column, fitted.only[0].values.len()), (1, 1, 2));
+    let wanted = |fitted: &Fitted| {
+        let one = |only: &Only| match &only.wanted {
+            Wanted::AnyOf { values, null } => (only.column, Some(values.len()), *null),
+            Wanted::Value => (only.column, None, false),
+        };
+        fitted.only.iter().map(one).collect::<Vec<_>>()
+    };
+    assert_eq!(wanted(&fitted), [(1, Some(2), false)]);
+    // Null is a value among others, or none may be.
+    let nulls = "null.customer=true&customer=Ada&null.limit=true&null.total=false&null.where.at=true";
+    let nulls = read(nulls).fit(&shape());
+    assert_eq!(
+        nulls.unwrap_err().to_string().split(':').next(),
+        Some("there is no parameter and no column \"where.at\"")
+    );
+    let nulls = read("null.customer=true&customer=Ada&null.limit=true&null.total=false&null.at=true").fit(&shape());
+    let expected = [(1, Some(1), true), (4, Some(0), true), (3, Some(0), true), (2, None, false)];
+    assert_eq!(wanted(&nulls.unwrap()), expected);
+    // A column of such a name is asked for as one of a parameter's name is.
+    let text = read("where.null.at=true").fit(&shape()).unwrap_err().to_string();
+    assert!(text.starts_with("there is no parameter and no column \"null.at\": "), "{text}");
     let fitted = read("order=id,-at").fit(&shape()).unwrap();
     assert_eq!(fitted.order, [order(0, false), order(4, true)]);
     let whole = read("").fit(&shape()).unwrap();
@@ -62,7 +82,19 @@ fn marks_tell_apart_what_differs_and_nothing_else() {
     let everything = View::default().mark();
     let mark = |query: &str| read(query).mark(everything);
     assert_eq!(mark("a=1&a=2&b=3&limit=5&columns=a"), mark("b=3&a=2&a=1&a=1&where.a=2"));
-    let different = ["", "a=1", "a=2", "b=1", "order=a", "order=-a", "order=a,b"];
+    let different = [
+        "",
+        "a=1",
+        "a=2",
+        "b=1",
+        "null.a=true",
+        "null.a=false",
+        "null.b=true",
+        "a=true",
+        "order=a",
+        "order=-a",
+        "order=a,b",
+    ];
     let shape = |query: &str, face| read(query).shape(everything, face, Format::Json);
     for (i, one) in different.iter().enumerate() {
         assert_ne!(mark(one), read(one).mark(1), "{one}, seen through another view");
@@ -115,6 +147,9 @@ fn what_is_wrong_is_said_in_one_sentence() {
              \"2024-05-06T07:08:09Z\", no finer than the column",
         ),
         ("tags=a", "the column \"tags\" holds List(Utf8), and \"a\" is no such value: no value can be given for it"),
+        ("null.total=no", "null.total is true, for rows without a value, or false, for rows that have one; not \"no\""),
+        ("null.total=true&null.total=true", "null.total is given twice: give it once"),
+        ("null.custmer=true", "there is no parameter and no column \"custmer\": did you mean \"customer\"?"),
         ("format=xml", "\"xml\" is no format: there are json, csv, arrow"),
         ("wait=5", "wait needs to know what is no news: give the state that you have as after=EPOCH:SEQ"),
         ("wait=61&after=1", "wait is a number of seconds from 0 to 60, not \"61\""),

@@ -27,19 +27,37 @@ pub(crate) struct Place {
     row: u32,
 }
 
-/// A column that must have one of these values.
+/// What a column must have.
 #[derive(Debug, Clone)]
-pub(crate) struct AnyOf {
+pub(crate) struct Only {
     /// Which column.
     pub(crate) column: usize,
-    /// One value each, of the column's type.
-    pub(crate) values: Vec<ArrayRef>,
+    /// What.
+    pub(crate) wanted: Wanted,
 }
 
-impl AnyOf {
+/// What a column must have.
+#[derive(Debug, Clone)]
+pub(crate) enum Wanted {
+    /// One of some values.
+    AnyOf {
+        /// One each, of the column's type.
+        values: Vec<ArrayRef>,
+        /// Whether none is one of them.
+        null: bool,
+    },
+    /// Any value.
+    Value,
+}
+
+impl Only {
     fn of(&self, column: &ArrayRef) -> Result<BooleanBuffer, ArrowError> {
-        let mut any = BooleanBuffer::new_unset(column.len());
-        for value in &self.values {
+        let nulls = column.logical_nulls();
+        let there =
+            || nulls.as_ref().map_or_else(|| BooleanBuffer::new_set(column.len()), |nulls| nulls.inner().clone());
+        let Wanted::AnyOf { values, null } = &self.wanted else { return Ok(there()) };
+        let mut any = if *null { !&there() } else { BooleanBuffer::new_unset(column.len()) };
+        for value in values {
             let same = cmp::eq(column, &Scalar::new(value))?;
             // Null is not the value that is asked for.
             let same: BooleanArray = if same.null_count() > 0 { prep_null_mask_filter(&same) } else { same };
@@ -50,17 +68,17 @@ impl AnyOf {
 }
 
 impl Rows {
-    /// The rows that have all of these values, in the table's order.
+    /// The rows that have all of this, in the table's order.
     ///
     /// # Errors
     ///
     /// When a value is not of its column's type.
-    pub(crate) fn places(&self, only: &[AnyOf]) -> Result<Vec<Place>, ArrowError> {
+    pub(crate) fn places(&self, only: &[Only]) -> Result<Vec<Place>, ArrowError> {
         let mut places = Vec::with_capacity(if only.is_empty() { self.num_rows() } else { 0 });
         for (chunk, rows) in (0..).zip(self.chunks()) {
             let mut mask = rows.present_rows();
-            for any in only {
-                let fits = any.of(rows.batch().column(any.column))?;
+            for only in only {
+                let fits = only.of(rows.batch().column(only.column))?;
                 mask = Some(mask.map_or_else(|| fits.clone(), |mask| &mask & &fits));
             }
             match mask {

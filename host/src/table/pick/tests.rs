@@ -1,6 +1,6 @@
 //! Picking, against a model: rows of values, sorted and cut.
 
-use super::{AnyOf, Order, Walk};
+use super::{Only, Order, Walk, Wanted};
 use crate::table::rows::{Chunk, Rows};
 use arrow_array::builder::{Int32Builder, ListBuilder};
 use arrow_array::cast::AsArray;
@@ -86,6 +86,8 @@ proptest! {
         start in 0_usize..50,
         count in 0_usize..70,
         number in prop::option::of(-3..3),
+        null in any::<bool>(),
+        valued in prop::option::of(0_usize..4),
     ) {
         rows.iter_mut().zip(0..).for_each(|(row, id)| row.4 = id);
         let (held, mut there) = held(&rows, chunk, &absent);
@@ -93,8 +95,12 @@ proptest! {
         let mut only = Vec::new();
         if let Some(number) = number {
             let values: Vec<ArrayRef> = [number, number + 1].map(|v| Arc::new(Int32Array::from(vec![v])) as _).into();
-            only.push(AnyOf { column: 0, values });
-            there.retain(|row| row.0.is_some_and(|v| v == number || v == number + 1));
+            only.push(Only { column: 0, wanted: Wanted::AnyOf { values, null } });
+            there.retain(|row| row.0.map_or(null, |v| v == number || v == number + 1));
+        }
+        if let Some(column) = valued {
+            only.push(Only { column, wanted: Wanted::Value });
+            there.retain(|row| [row.0.is_some(), row.1.is_some(), row.2.is_some(), row.3.is_some()][column]);
         }
         // Stable, as it is to be.
         there.sort_by(|a, b| order.iter().fold(Ordering::Equal, |so_far, by| so_far.then_with(|| compared(a, b, *by))));
@@ -140,7 +146,8 @@ fn absent_rows_are_not_there_whatever_their_values() {
     let mut chunk = Chunk::new(batch(&rows));
     chunk.remove(0);
     let held = Rows::new(batch(&[]).schema(), vec![chunk]);
-    let one = AnyOf { column: 0, values: vec![Arc::new(Int32Array::from(vec![1]))] };
+    let values: Vec<ArrayRef> = vec![Arc::new(Int32Array::from(vec![1]))];
+    let one = Only { column: 0, wanted: Wanted::AnyOf { values, null: false } };
     assert_eq!(ids(&held.gather(&held.places(&[one]).unwrap(), &[4]).unwrap()), [1]);
     let none = held.gather(&[], &[4, 0]).unwrap();
     assert_eq!((none.num_rows(), none.schema().field(0).name().as_str()), (0, "id"));
