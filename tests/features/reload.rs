@@ -147,3 +147,67 @@ fn a_source_that_hangs_is_revived_by_the_next_build() {
     Fixture::new().revision(2).rename_into(&host.plugin("libfixture.so"));
     host.wait_row("one", "numbers", "rows of the new build", |row| row["revision"] == 2);
 }
+
+#[test]
+fn inv05_what_fails_on_probation_is_taken_back_and_stays_out() {
+    let bed = Bed::new();
+    Fixture::new().rename_into(&bed.plugin("libfixture.so"));
+    // Good when it is tried beside the old one, bad when it is in charge.
+    let datasources = "[datasource.one]\ndriver = 'fixture-driver-aa'\npoll = '50ms'\n[datasource.one.options]\nrows = \
+                       40\nfault = 'poll_panic'\nfault_of = 2\nafter = 1\n[datasource.two]\ndriver = \
+                       'fixture-driver-aa'\npoll = '50ms'\n";
+    let host = bed.start(datasources);
+    host.wait_datasource("one", "running");
+    host.wait_datasource("two", "running");
+    let mut stream = host.stream("one", "numbers");
+    stream.follow("the first rows", |_| {}, |rows| rows.is_some());
+    let epoch = stream.position().0;
+    let build = Fixture::new().revision(2);
+    build.rename_into(&host.plugin("libfixture.so"));
+    let held = host.wait_plugin("libfixture.so", "held back");
+    let reason = held["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("datasource \"one\" could not be polled with it: panicked: fixture panics on purpose"),
+        "{reason}"
+    );
+    stream.follow("the old one's rows", |rows| drop(revision(rows)), |rows| revision(rows) == 1);
+    assert_eq!((stream.position().0, stream.snapshots()), (epoch, 1), "one epoch, and steps all the way");
+    host.wait_datasource("one", "running");
+    host.wait_row("two", "numbers", "the old one's rows in the other datasource, too", |row| row["revision"] == 1);
+    // One command says what happened.
+    let (status, history) = host.get("/v1/plugins/history?driver=fixture-driver-aa");
+    assert_eq!(status, 200);
+    let entries = history["results"].as_array().unwrap();
+    let back = entries.iter().find(|entry| entry["outcome"] == "rolled_back").expect("it is written down");
+    let ledger = &back["ledger"];
+    assert_eq!((ledger["gap"].as_u64(), ledger["dup"].as_u64()), (Some(0), Some(0)), "{back}");
+    assert!(ledger["delivered"].as_u64() >= Some(2), "{back}");
+    let quarantined = entries.iter().find(|entry| entry["event"] == "quarantined").expect("it is written down");
+    let hash = quarantined["sha256"].as_str().unwrap().to_owned();
+    // Over a restart the bytes stay out, and the kept copy serves.
+    let host = host.restart(datasources);
+    let held = host.wait_plugin("libfixture.so", "held back");
+    assert!(held["reason"].as_str().unwrap().ends_with("; the bytes before serve on"), "{held}");
+    host.wait_row("one", "numbers", "the kept copy's rows", |row| row["revision"] == 1);
+    // Released, they are tried again.
+    assert_eq!(host.run(&["plugin", "release", &hash[..12]]).code, Some(0));
+    host.wait_row("_host", "generations", "another try", |row| row["state"] == "withdrawn");
+    host.wait_row("one", "numbers", "the kept copy's rows again", |row| row["revision"] == 1);
+}
+
+#[test]
+fn rollback_puts_the_former_copy_in_charge_until_the_file_changes() {
+    let (host, mut stream) = start();
+    let file = host.plugin("libfixture.so");
+    Fixture::new().revision(2).rename_into(&file);
+    switch(&mut stream, 2);
+    let rollback = host.run(&["plugin", "rollback", "fixture-driver-aa"]);
+    assert_eq!(rollback.code, Some(0), "{rollback:?}");
+    switch(&mut stream, 1);
+    let explained = host.run(&["plugin", "explain", "fixture-driver-aa"]);
+    assert!(explained.out.contains("held back: an operator rolled it back"), "{explained:?}");
+    Fixture::new().revision(3).rename_into(&file);
+    switch(&mut stream, 3);
+    let reload = host.run(&["plugin", "reload", "fixture-driver-aa", "--wait"]);
+    assert_eq!(reload.code, Some(0), "{reload:?}");
+}

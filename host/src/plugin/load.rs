@@ -18,13 +18,18 @@ use busway_plugin_api::message::{
     encode, failure, success,
 };
 use busway_plugin_api::table::{Change, Update};
+use libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, c_int, c_void};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::fs::File;
+use std::io;
+use std::mem::zeroed;
+use std::os::fd::AsRawFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Why a staged copy did not become a driver.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +78,73 @@ fn reason(error: &libloading::Error) -> String {
     }
     text.split_once(": ")
         .map_or(text.clone(), |(first, rest)| if first.contains('/') { rest.to_owned() } else { text.clone() })
+}
+
+/// From now on a signal of the host's own making (a crash, an abort) is written down there before the host dies of it, with
+/// the thread: one line, `SIGNAL THREAD`. Once in a process's life.
+pub(super) fn note_deaths(file: File) -> io::Result<()> {
+    if DEATHS.set(file).is_err() {
+        return Ok(());
+    }
+    for (signal, former) in [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT].into_iter().zip(&FORMER) {
+        // SAFETY: zero is a value of every field of this C struct: no flags, an empty mask, the default handler.
+        let (mut action, mut before): (libc::sigaction, libc::sigaction) = unsafe { (zeroed(), zeroed()) };
+        action.sa_sigaction = note_death as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) as usize;
+        // On the thread's own signal stack, if it has one: its stack may be what overflowed. One at a time.
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+        // SAFETY: both point to structs of this frame, and the handler does only what a handler may, see there.
+        if unsafe { libc::sigaction(signal, &raw const action, &raw mut before) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // What was there before is what the signal is left to in the end.
+        let _ = former.set(before);
+    }
+    Ok(())
+}
+
+/// Where deaths are noted.
+static DEATHS: OnceLock<File> = OnceLock::new();
+/// What was done about each signal before, in the order of [`note_deaths`].
+static FORMER: [OnceLock<libc::sigaction>; 5] = [const { OnceLock::new() }; 5];
+
+/// Runs in a signal handler: no allocation, no lock, no panic.
+extern "C" fn note_death(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+    if let Some(file) = DEATHS.get() {
+        let mut text = [b'\n'; 24];
+        // SAFETY: it takes nothing and can't fail.
+        let thread = unsafe { libc::gettid() };
+        let at = digits(&mut text, 23, thread.unsigned_abs());
+        text[at - 1] = b' ';
+        let at = digits(&mut text, at - 1, signal.unsigned_abs());
+        let line = &text[at..];
+        // SAFETY: the descriptor is of a file that is never closed, the bytes are this frame's, and `write` is allowed in
+        // a signal handler. What could not be written is not known later: nobody is accused then.
+        unsafe { libc::write(file.as_raw_fd(), line.as_ptr().cast(), line.len()) };
+    }
+    let index = [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT].iter().position(|s| *s == signal);
+    if let Some(former) = index.and_then(|index| FORMER[index].get()) {
+        // SAFETY: the struct is what the system gave for this signal. When the handler returns, the instruction that
+        // failed does so again, or the abort goes on, and that is dealt with as if this had never been.
+        unsafe { libc::sigaction(signal, former, std::ptr::null_mut()) };
+    }
+    // SAFETY: with SA_SIGINFO the system gives a valid struct.
+    if unsafe { (*info).si_code } <= 0 {
+        // SAFETY: allowed in a signal handler. What somebody sent, an abort too, does not come again by itself.
+        unsafe { libc::raise(signal) };
+    }
+}
+
+/// Writes a number so that it ends before `end`; where it begins.
+fn digits(text: &mut [u8; 24], end: usize, number: u32) -> usize {
+    let (mut at, mut rest) = (end, number);
+    loop {
+        at -= 1;
+        text[at] = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+        if rest == 0 {
+            return at;
+        }
+    }
 }
 
 struct AbiDriver {

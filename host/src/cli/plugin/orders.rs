@@ -173,6 +173,11 @@ fn entry(entry: &Value) -> Option<String> {
     let brief = || text("sha256").chars().take(12).collect::<String>();
     let what = match text("event") {
         "started" => format!("the host started, version {}", text("version")),
+        "died" => {
+            let of = entry["datasource"].as_str().map(|name| format!(" of datasource {name:?}")).unwrap_or_default();
+            let (driver, version) = (text("driver"), text("version"));
+            format!("the host died in {driver} {version}: in its {}{of}, by {}", text("call"), text("signal"))
+        }
         "refused" => format!("{} refused: {}", text("path"), text("reason")),
         "quarantined" => format!("{} {} quarantined by {}: {}", text("driver"), brief(), text("by"), text("reason")),
         "released" => format!("{} {} released", text("driver"), brief()),

@@ -1,5 +1,6 @@
 //! What happened to plugins, in order: for people who want to know why, and to plan the same again from the same.
 
+use super::super::marker::Death;
 use super::super::plan::{Inputs, Step};
 use super::super::reload::Report;
 use super::By;
@@ -24,6 +25,8 @@ pub enum Event {
         /// Its version.
         version: String,
     },
+    /// An earlier host died in a driver.
+    Died(Death),
     /// From these inputs followed these steps.
     Planned {
         /// What was known.
@@ -85,6 +88,7 @@ impl Entry {
     pub fn is_of(&self, id: &str) -> bool {
         match &self.event {
             Event::Started { .. } => true,
+            Event::Died(death) => death.driver == id,
             Event::Planned { steps, .. } => steps.iter().any(|step| step.id() == id),
             Event::Refused { driver, .. } => driver.as_deref() == Some(id),
             Event::Transaction(report) => report.driver == id,

@@ -14,6 +14,7 @@ pub use report::{Ledger, Outcome, Phases, Report};
 pub use tenants::{Moved, SwitchError, Tenants, Terms};
 
 use super::catalog::Catalog;
+use super::marker::{self, Death};
 use super::plan::{Inputs, Plan, Serving, Step, Unclear, explain, plan};
 use super::record::{By, Copies, Event, Good, Journal, Quarantined, Record};
 use super::scan::{Found, ScanError, scan};
@@ -36,6 +37,8 @@ const LATEST: Duration = Duration::from_secs(600);
 /// Events that come so close together are one.
 const BURST: Duration = Duration::from_millis(20);
 
+/// Bytes in which the host died so often are not loaded again.
+const MOST_DEATHS: u32 = 2;
 /// A start waits no longer for files that are being written.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -148,12 +151,50 @@ impl<T: Tenants> Executor<T> {
         }
     }
 
-    /// From now on what happens is written down.
+    /// From now on what happens is written down, and so is of which driver's doing the host dies; what an earlier one died of
+    /// is heeded.
     #[must_use]
     pub fn writing_down(mut self, state: &Path) -> Self {
         self.journal = Arc::new(Journal::open(&state.join("history.jsonl")));
         self.journal.write(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned() });
+        for death in marker::deaths(state) {
+            self.mourn(death);
+        }
+        let marks = marker::Marks::begin(state);
+        if let Err(error) = &marks {
+            tracing::warn!(%error, "calls of drivers can't be noted: should the host die in one, nobody knows in which");
+        }
+        if let Some(workshop) = Arc::get_mut(&mut self.workshop) {
+            workshop.marks = marks.ok();
+        }
         self
+    }
+
+    /// Bytes in which the host died twice are not loaded again.
+    fn mourn(&mut self, death: Death) {
+        let Death { driver, version, sha256, call, datasource, signal } = &death;
+        let of = datasource.as_ref().map(|name| format!(" of datasource {name:?}")).unwrap_or_default();
+        let reason = format!("the host died in its {call}{of}, by {signal}");
+        let mut deaths = 0;
+        self.record.change(|now| {
+            let of_these = now.deaths.entry(sha256.clone()).or_default();
+            *of_these += 1;
+            deaths = *of_these;
+        });
+        tracing::error!(driver, version, sha256, deaths, "an earlier host died in a driver: {reason}");
+        if deaths >= MOST_DEATHS && !self.record.now().quarantine.contains_key(sha256) {
+            let path = self.record.now().served.get(driver).map(|served| served.path.clone()).unwrap_or_default();
+            let why = Quarantined {
+                driver: driver.clone(),
+                version: version.clone(),
+                path,
+                reason: format!("{reason}, for the {deaths}. time"),
+                by: By::Crash,
+                since: jiff::Timestamp::now(),
+            };
+            self.quarantine(sha256, why);
+        }
+        self.journal.write(Event::Died(death));
     }
 
     /// Nothing is remembered: for a look without consequences.

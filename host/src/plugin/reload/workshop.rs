@@ -4,6 +4,7 @@ use super::super::catalog::Catalog;
 use super::super::driver::{CallError, Driver, HostCalls};
 use super::super::generation::Generation;
 use super::super::load::{LoadError, load};
+use super::super::marker::{About, Marks, mark};
 use super::super::plan::Claim;
 use super::super::pool::{Pool, PoolError};
 use super::super::record::Copies;
@@ -84,11 +85,14 @@ pub(super) struct Workshop {
     /// Mapped copies by their bytes: the same bytes are mapped once, unless that copy has failed.
     mapped: Mutex<HashMap<String, Mapped>>,
     generations: AtomicU64,
+    /// Where open calls are noted, if they are.
+    pub(super) marks: Option<Arc<Marks>>,
 }
 
 impl Workshop {
     pub(super) fn new(stage: Stage, copies: Copies, catalog: Arc<Catalog>) -> Self {
-        Self { stage: Arc::new(stage), copies, catalog, mapped: Mutex::default(), generations: AtomicU64::new(0) }
+        let (stage, generations) = (Arc::new(stage), AtomicU64::new(0));
+        Self { stage, copies, catalog, mapped: Mutex::default(), generations, marks: None }
     }
 
     /// Maps the claim's bytes, or takes the copy that is mapped already, and asks the driver who it is. `staged`: a private
@@ -110,7 +114,7 @@ impl Workshop {
                 };
                 let size = std::fs::metadata(&staged).map_or(0, |m| m.len());
                 let path = staged.clone();
-                let driver = pool.run(LOADING, || (), move || load(&path)).await??;
+                let driver = pool.run(LOADING, || (), self.loading(claim, path)).await??;
                 let mapped = Mapped { driver, staged, size, secrets: Arc::default() };
                 self.mapped().insert(claim.sha256.clone(), mapped.clone());
                 mapped
@@ -141,6 +145,20 @@ impl Workshop {
             secrets,
             state: Mutex::default(),
         }))
+    }
+
+    /// Maps a copy; calls of what comes of it are noted while they are open, and so is this.
+    fn loading(&self, claim: &Claim, path: PathBuf) -> impl FnOnce() -> Result<Arc<dyn Driver>, LoadError> + use<> {
+        let Claim { id, version, sha256, .. } = claim.clone();
+        let about = About { driver: id, version, sha256, datasource: None };
+        let marks = self.marks.clone();
+        move || {
+            let Some(marks) = marks else { return load(&path) };
+            let open = marks.open(&about, "load");
+            let driver = load(&path)?;
+            drop(open);
+            Ok(mark(driver, about, marks))
+        }
     }
 
     /// A mapped copy that panicked or hangs is not used again: the next try of the same bytes gets a fresh one.
