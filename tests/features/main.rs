@@ -26,3 +26,4 @@ mod sessions;
 mod stream;
 mod views;
 mod written;
+mod zoo_running;

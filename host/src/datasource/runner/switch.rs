@@ -12,7 +12,7 @@ use crate::table::Shape;
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::info::Overlap;
 use busway_plugin_api::message::{ErrorBody, PollRequest};
-use busway_plugin_api::table::{Change, Update};
+use busway_plugin_api::table::{CONTRADICTION, Change, Update};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -365,6 +365,9 @@ pub(super) fn weigh(service: &Service, updates: &[Update]) -> Result<(), CallErr
     for update in updates {
         let table = &update.table;
         match &update.change {
+            Change::Failed(error) if error.code.as_deref() == Some(CONTRADICTION) => {
+                return Err(CallError::broken(&format!("table {table:?}: {error}")));
+            }
             Change::Failed(error) if service.is_well(table) => {
                 return Err(CallError::of(Code::FAILED, ErrorBody::new(format!("table {table:?}: {error}"))));
             }
