@@ -50,10 +50,11 @@ impl Calls {
         there
     }
 
-    /// From now on every call of the source is cancelled.
-    pub(super) fn close(&self) {
-        self.closing.store(true, Ordering::Release);
+    /// From now on every call of the source is cancelled. Answers whether that is news.
+    pub(super) fn close(&self) -> bool {
+        let news = !self.closing.swap(true, Ordering::AcqRel);
         self.ring();
+        news
     }
 
     pub(super) fn is_closing(&self) -> bool {

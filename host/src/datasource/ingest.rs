@@ -9,7 +9,7 @@ use super::runner::{Restored, Shared};
 use super::secret::Redactor;
 use crate::bus::{Address, PublishError, Service, TableView};
 use crate::logging::forward;
-use crate::plugin::{CallError, HostCalls};
+use crate::plugin::{CallError, Generation, HostCalls, Source};
 use crate::table::{Limits, Shape};
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::message::{CallRequest, ErrorBody, LogRecord, PollRequest};
@@ -17,7 +17,7 @@ use busway_plugin_api::table::{Change, Update};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -36,16 +36,16 @@ pub(super) enum Door {
 }
 
 /// A source's side of the host.
-#[derive(Debug)]
 pub(super) struct Ingest {
     service: Arc<Service>,
-    driver: String,
-    generation: u64,
+    pub(super) generation: Arc<Generation>,
+    /// The source, once it is open. Weak: the last reference to it goes on a thread of its driver's.
+    pub(super) source: Mutex<Option<Weak<dyn Source>>>,
     /// Held while an update is applied: what the door says holds for the whole of it.
     door: Mutex<Door>,
     pub(super) calls: Arc<Calls>,
     /// Where calls of other services are made.
-    runtime: Handle,
+    pub(super) runtime: Handle,
     /// Of each table.
     limits: Limits,
     /// Knows what of its options is secret.
@@ -77,24 +77,29 @@ impl Wanted {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ingest").field("service", &self.service.name()).finish_non_exhaustive()
+    }
 }
 
 impl Ingest {
     /// Must be called within a tokio runtime.
     pub(super) fn new(
         service: Arc<Service>,
-        driver: &str,
-        generation: u64,
+        generation: &Arc<Generation>,
         limits: Limits,
         redactor: Redactor,
         shared: &Shared,
     ) -> Self {
         Self {
             service,
-            driver: driver.to_owned(),
-            generation,
+            generation: Arc::clone(generation),
+            source: Mutex::default(),
             door: Mutex::new(Door::Standby),
             calls: Arc::new(Calls::new()),
             runtime: Handle::current(),
@@ -329,7 +334,7 @@ impl HostCalls for Ingest {
 
     fn log(&self, mut record: LogRecord) -> Code {
         self.clean_record(&mut record);
-        forward(&record, &self.driver, self.generation, Some(self.service.name()));
+        forward(&record, &self.generation.info.id, self.generation.number, Some(self.service.name()));
         Code::OK
     }
 

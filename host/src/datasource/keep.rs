@@ -61,7 +61,7 @@ impl Keep {
         self.folder.join(datasource.to_string())
     }
 
-    fn turn(&self, datasource: Uuid) -> Arc<Mutex<bool>> {
+    pub(super) fn turn(&self, datasource: Uuid) -> Arc<Mutex<bool>> {
         Arc::clone(self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(datasource).or_default())
     }
 

@@ -6,6 +6,7 @@
 
 mod action;
 mod calls;
+mod cancel;
 mod changes;
 mod converge;
 mod entry;
@@ -23,6 +24,8 @@ mod runner;
 pub mod secret;
 mod set;
 pub mod store;
+#[cfg(test)]
+mod suite;
 mod synchronize;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,6 @@
 //! An open source, and calls of it with deadlines on its driver's threads.
 
 use super::action::ACTION;
-use super::calls::Calls;
 use super::ingest::{Door, Ingest};
 use super::options::{complete, refers, typed};
 use super::record::Record;
@@ -18,7 +17,7 @@ use busway_plugin_api::table::Update;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Everything but polls and actions: it may connect somewhere.
@@ -99,8 +98,11 @@ impl Open {
         shared: &Shared,
     ) -> Result<Self, SourceError> {
         let (options, redactor) = options(record, &generation).await?;
-        let (driver, number) = (&generation.info.id, generation.number);
-        let ingest = Arc::new(Ingest::new(Arc::clone(service), driver, number, record.spec.limits(), redactor, shared));
+        let limits = record.spec.limits();
+        let ingest = Arc::new(Ingest::new(Arc::clone(service), &generation, limits, redactor, shared));
+        if !shared.expect(&ingest) {
+            return Err(ending().into());
+        }
         let request =
             OpenRequest { datasource: service.name().to_owned(), call: 1, generation: generation.number, options };
         let driver = Arc::clone(&generation.driver);
@@ -112,6 +114,7 @@ impl Open {
         generation.sources.fetch_add(1, Ordering::Relaxed);
         let tables = Mutex::new(generation.info.tables.clone());
         let record = Arc::clone(record);
+        ingest.came(&source);
         let open =
             Self { generation, record, ingest, tables, source: Mutex::new(Some(source)), calls: AtomicU64::new(2) };
         if let Err(error) = open.learn_tables().await {
@@ -150,13 +153,16 @@ impl Open {
         source.ok_or_else(|| CallError::new(Code::CLOSED, "the source is closed"))
     }
 
-    /// Runs a call; one that is overdue is cancelled.
+    /// Runs a call; one that is overdue is cancelled. None begins once the source is to end.
     async fn call<T: Send + 'static>(
         &self,
         deadline: Duration,
         work: impl FnOnce(&dyn Source, CallHead) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, SourceError> {
         let source = self.source()?;
+        if self.ingest.calls.is_closing() {
+            return Err(ending().into());
+        }
         self.call_of(source, deadline, deadline, work).await
     }
 
@@ -171,12 +177,9 @@ impl Open {
     ) -> Result<T, SourceError> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let head = CallHead { call, deadline_ms: u64::try_from(told.as_millis()).unwrap_or(u64::MAX) };
-        let mut waits =
-            Waits(Some(Cancel { calls: Arc::clone(&self.ingest.calls), source: Arc::downgrade(&source), call }));
-        let overdue = {
-            let cancel = Cancel { calls: Arc::clone(&self.ingest.calls), source: Arc::downgrade(&source), call };
-            move || cancel.now()
-        };
+        let mut waits = Waits(Some((Arc::clone(&self.ingest), call)));
+        let ingest = Arc::clone(&self.ingest);
+        let overdue = move || ingest.cancel(call);
         let ticket = self.ingest.calls.begin(call);
         let work = move || {
             // Nobody waited until a thread was free.
@@ -286,14 +289,10 @@ impl Open {
         self.generation.sources.fetch_sub(1, Ordering::Relaxed);
         std::mem::forget(self);
     }
+}
 
-    /// Ends the calls in flight: the host is stopping.
-    pub(super) fn cancel_all(&self) {
-        self.ingest.calls.close();
-        if let Ok(source) = self.source() {
-            cancel(source, None);
-        }
-    }
+fn ending() -> CallError {
+    CallError::new(Code::CLOSED, "the source is being closed")
 }
 
 /// What a source is opened with: the options as they are declared, with what they refer to; and who knows the secrets in
@@ -325,39 +324,13 @@ async fn options(
     Ok((options, redactor))
 }
 
-/// How a call is told to end.
-struct Cancel {
-    calls: Arc<Calls>,
-    /// Weak: the last reference to a source goes on a thread of its driver's.
-    source: Weak<dyn Source>,
-    call: u64,
-}
-
-impl Cancel {
-    fn now(&self) {
-        if self.calls.cancel(self.call)
-            && let Some(source) = self.source.upgrade()
-        {
-            cancel(source, Some(self.call));
-        }
-    }
-}
-
 /// Cancels a call that its caller left before it was back.
-struct Waits(Option<Cancel>);
+struct Waits(Option<(Arc<Ingest>, u64)>);
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        if let Some(cancel) = &self.0 {
-            cancel.now();
+        if let Some((ingest, call)) = &self.0 {
+            ingest.cancel(*call);
         }
-    }
-}
-
-/// On a thread of its own: it is foreign code, and the driver's threads may be what hangs.
-fn cancel(source: Arc<dyn Source>, call: Option<u64>) {
-    let told = move || source.cancel(call.as_ref().map(std::slice::from_ref));
-    if let Err(error) = std::thread::Builder::new().name("drv-cancel".to_owned()).spawn(told) {
-        tracing::warn!(%error, "no thread to cancel a call on");
     }
 }

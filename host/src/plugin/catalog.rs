@@ -23,6 +23,8 @@ pub struct Generation {
     pub driver: Arc<dyn Driver>,
     /// The threads its calls run on.
     pub pool: Pool,
+    /// The threads on which it is told that calls are to end: the others may be what hangs.
+    pub(crate) cancels: Pool,
     /// Its bytes.
     pub sha256: String,
     /// The file they came from.
@@ -226,7 +228,7 @@ impl Catalog {
     }
 
     /// The generation from which on a driver id is served.
-    pub(super) fn serve(&self, generation: Arc<Generation>) {
+    pub(crate) fn serve(&self, generation: Arc<Generation>) {
         let mut state = self.state();
         if !state.loaded.iter().any(|g| g.number == generation.number) {
             state.loaded.push(Arc::clone(&generation));

@@ -359,6 +359,7 @@ impl<T: Tenants> Executor<T> {
             info,
             driver,
             pool,
+            cancels: Pool::new("cancel"),
             sha256: claim.sha256.clone(),
             path: claim.path.clone(),
             loaded: Timestamp::now(),

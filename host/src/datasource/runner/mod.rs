@@ -165,7 +165,8 @@ impl Runner {
                 self.shared.set(Standing::Standby(Arc::new(open)));
                 // What was kept of another life is not what this source gave.
                 self.poll(PollRequest { tables: None, snapshot: true }).await;
-                if let Some(open) = self.shared.open() {
+                // It may have been told to end meanwhile: it is to have no effects then.
+                if let Some(open) = self.shared.open().filter(|_| !self.shared.is_ended()) {
                     self.activate(open).await;
                 }
             }
@@ -199,7 +200,7 @@ impl Runner {
     async fn poll(&mut self, request: PollRequest) {
         let Some(open) = self.shared.open() else { return };
         // It was told to end while the source was being opened: nobody waits for what this would give.
-        if self.commands.is_closed() {
+        if self.shared.is_ended() {
             return;
         }
         let all = request.tables.is_none();

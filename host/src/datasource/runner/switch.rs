@@ -54,6 +54,8 @@ impl Runner {
         match self.beside(&old, to, record, true).await {
             Ok(prepared) => Ok(Some(prepared)),
             Err((_, error)) if !well && !error.is_code_fault() => Ok(None),
+            // It was cancelled, and has no say any more.
+            Err(_) if self.shared.is_ended() => Ok(None),
             Err((step, error)) => {
                 let datasource = self.service.name().to_owned();
                 Err(SwitchError { datasource, step, error: error.to_string(), code_fault: error.is_code_fault() })
@@ -110,6 +112,7 @@ impl Runner {
                 self.prepared = Some(Some(prepared));
                 self.commit().await;
             }
+            Err(_) if self.shared.is_ended() => {}
             Err((step, error)) => {
                 self.behind = Some(Instant::now() + self.changing.back_off());
                 let text = match moves {
