@@ -17,7 +17,7 @@ use busway_plugin_api::table::Update;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Everything but polls and actions: it may connect somewhere.
@@ -76,8 +76,8 @@ pub(super) struct Open {
     /// What it was opened by.
     pub(super) record: Arc<Record>,
     pub(super) ingest: Arc<Ingest>,
-    /// The tables that it says it has.
-    tables: Mutex<Vec<TableInfo>>,
+    /// The tables that it says it has, if they are others than its driver declares.
+    tables: Mutex<Option<Vec<TableInfo>>>,
     /// There until it is closed.
     source: Mutex<Option<Arc<dyn Source>>>,
     calls: AtomicU64,
@@ -112,7 +112,7 @@ impl Open {
         let source = generation.pool.run(DEADLINE, move || door.close(), opening).await?;
         let source = source.map_err(|error| ingest.clean(error))?;
         generation.sources.fetch_add(1, Ordering::Relaxed);
-        let tables = Mutex::new(generation.info.tables.clone());
+        let tables = Mutex::default();
         let record = Arc::clone(record);
         ingest.came(&source);
         let open =
@@ -134,18 +134,23 @@ impl Open {
             Err(error) if error.status() == Some(Code::NOT_IMPLEMENTED) => return Ok(()),
             Err(error) => return Err(error),
         };
-        *self.tables.lock().unwrap_or_else(PoisonError::into_inner) = tables;
+        // Of thousands of sources most have what their driver declares: it is there once.
+        *self.own_tables() = Some(tables).filter(|tables| *tables != self.generation.info.tables);
         Ok(())
     }
 
     /// The tables that it says it has.
     pub(super) fn tables(&self) -> Vec<TableInfo> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.own_tables().as_ref().unwrap_or(&self.generation.info.tables).clone()
+    }
+
+    fn own_tables(&self) -> MutexGuard<'_, Option<Vec<TableInfo>>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether one of them is polled only while somebody subscribes to it.
     pub(super) fn has_lazy(&self) -> bool {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|table| table.lazy)
+        self.own_tables().as_ref().unwrap_or(&self.generation.info.tables).iter().any(|table| table.lazy)
     }
 
     fn source(&self) -> Result<Arc<dyn Source>, CallError> {

@@ -139,6 +139,8 @@ async fn who_could_not_be_told_in_time_is_told_no_more() {
     let bed = Bed::new(&[]).await;
     bed.create("web", json!({})).await;
     bed.script.saw("activate web 1.0").await;
+    // Until it is closed it could be told.
+    bed.script.hold_deaf("close web 1.0");
     let cancels = bed.all.find("web").unwrap().shared().open().unwrap().generation.cancels.clone();
     let gate = Arc::new(std::sync::Barrier::new(9));
     let busy: Vec<_> = (0..8)
@@ -158,4 +160,5 @@ async fn who_could_not_be_told_in_time_is_told_no_more() {
     }
     cancels.run(LONG, || (), || ()).await.unwrap();
     assert!(!bed.script.has("cancel web 1.0"));
+    bed.script.free("close web 1.0");
 }

@@ -5,17 +5,25 @@ mod fake;
 mod keeps;
 mod races;
 
+use super::converge::live;
+use super::interest;
+use super::keep::Keep;
+use super::record::Record;
+use super::runner::{Runner, Shared};
 use super::secret::Keyring;
 use super::store::{MemoryStore, Store};
-use super::{Change, Datasources, Draft};
+use super::{Change, Datasources, Draft, ManagedBy};
 use crate::bus::{Address, Bus};
+use crate::config::Datasource;
 use crate::plugin::{Catalog, Generation, SwitchError, Tenants};
 use crate::table::rows_json;
 use fake::Script;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// Longer than anything takes here that comes to an end.
@@ -101,4 +109,19 @@ async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
+}
+
+/// Thousands wait in one host.
+#[tokio::test]
+async fn the_task_of_a_datasource_is_small() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Arc::new(Bus::new("alpha").register("web").unwrap());
+    let record = Arc::new(Record::new("web", Datasource::new("fake"), ManagedBy::Api, BTreeSet::new()));
+    let ((_commands, commands), (_records, records)) = (mpsc::unbounded_channel(), watch::channel(record));
+    let shared = Arc::new(Shared::new(watch::Sender::new(0)));
+    let noted = interest::listen(&service);
+    let (catalog, keep) = (Arc::new(Catalog::new("info")), Arc::new(Keep::new(folder.path().to_owned())));
+    let runner = Runner::new(service, catalog, Arc::clone(&shared), (commands, records), keep);
+    let (runner_size, size) = (size_of_val(&runner), size_of_val(&live(runner, noted, shared)));
+    assert!(size <= 1280, "{size} bytes, {runner_size} of them what it is");
 }

@@ -105,7 +105,9 @@ async fn while_a_changed_record_cannot_be_applied_the_former_is_in_force_over_a_
     bed.reload(2).await.unwrap().unwrap();
     bed.script.saw("activate web 2.0").await;
     assert_eq!(bed.by("web/t").as_deref(), Some("web 2.0"));
-    bed.script.saw("open web 2.1").await;
+    // It is said on over what went well since.
+    bed.all.refresh("web").unwrap();
+    bed.script.until("poll after it", |log| log.iter().filter(|step| *step == "poll web 2.0").count() >= 2).await;
     let status = bed.all.get("web").unwrap().status;
     assert_eq!(status.phase, Phase::Degraded);
     assert!(
@@ -113,6 +115,21 @@ async fn while_a_changed_record_cannot_be_applied_the_former_is_in_force_over_a_
         "{}",
         status.error
     );
+}
+
+#[tokio::test]
+async fn the_former_record_has_its_say_in_a_reload_while_a_changed_one_cannot_be_applied() {
+    let bed = Bed::new(&[("t", false)]).await;
+    bed.create("web", json!({})).await;
+    bed.script.saw("activate web 1.0").await;
+    ["open web 1.1", "open web 2.0"].map(|step| bed.script.fail(step));
+    bed.change("web", json!({"config": {"n": 1}})).await;
+    bed.script.saw("open web 1.1").await;
+    let refused = bed.reload(2).await.unwrap().unwrap_err();
+    assert_eq!((refused.step, refused.code_fault), ("open", false));
+    bed.all.refresh("web").unwrap();
+    bed.script.until("poll after it", |log| log.iter().filter(|step| *step == "poll web 1.0").count() >= 2).await;
+    assert!(!bed.script.has("close web 1.0"), "its source was given up for nothing");
 }
 
 #[tokio::test]
