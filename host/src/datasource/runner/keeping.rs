@@ -142,7 +142,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let service = Arc::new(Bus::new("alpha").register("web").unwrap());
         let publish = |table: &str| service.publish(&TableSpec::of::<Row>(table), &[Row { id: 1 }]).unwrap();
-        (publish("one"), publish("two"));
+        publish("one");
+        publish("two");
         let spec = Datasource { persist_data: true, ..Datasource::new("fake") };
         let record = Arc::new(Record::new("web", spec, ManagedBy::Api, BTreeSet::new()));
         let id = record.id;

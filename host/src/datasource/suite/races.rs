@@ -99,7 +99,7 @@ async fn while_a_changed_record_cannot_be_applied_the_former_is_in_force_over_a_
     let bed = Bed::new(&[("t", false)]).await;
     bed.create("web", json!({})).await;
     bed.script.saw("activate web 1.0").await;
-    ["open web 1.1", "open web 2.1"].map(|step| bed.script.fail(step));
+    ["open web 1.1", "open web 2.1"].iter().for_each(|step| bed.script.fail(step));
     bed.change("web", json!({"config": {"n": 1}})).await;
     bed.script.saw("open web 1.1").await;
     bed.reload(2).await.unwrap().unwrap();
@@ -122,7 +122,7 @@ async fn the_former_record_has_its_say_in_a_reload_while_a_changed_one_cannot_be
     let bed = Bed::new(&[("t", false)]).await;
     bed.create("web", json!({})).await;
     bed.script.saw("activate web 1.0").await;
-    ["open web 1.1", "open web 2.0"].map(|step| bed.script.fail(step));
+    ["open web 1.1", "open web 2.0"].iter().for_each(|step| bed.script.fail(step));
     bed.change("web", json!({"config": {"n": 1}})).await;
     bed.script.saw("open web 1.1").await;
     let refused = bed.reload(2).await.unwrap().unwrap_err();
@@ -270,7 +270,7 @@ async fn who_leaves_a_lazy_table_before_the_new_source_is_polled_and_comes_back_
     let subscription = bed.bus.subscribe(address("web/lazy"));
     bed.script.saw("polled web 1.0 [lazy]").await;
     bed.script.saw("activate zoo 1.0").await;
-    ["pause web 1.0", "poll zoo 2.0"].map(|step| bed.script.hold(step));
+    ["pause web 1.0", "poll zoo 2.0"].iter().for_each(|step| bed.script.hold(step));
     let reload = bed.reload(2);
     bed.script.saw("pause web 1.0").await;
     drop(subscription);
