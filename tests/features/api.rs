@@ -52,12 +52,6 @@ fn a_path_or_query_that_cannot_be_read_is_refused_in_the_one_form() {
         ("POST", "/v1/services/%FF/session", "BadPath", service),
         ("POST", "/v1/services/%FF/calls/ping", "BadPath", service),
         (
-            "POST",
-            "/v1/services/web/calls/1x/answer",
-            "BadPath",
-            "the path can't be read: its part \"id\" is a number, not \"1x\"",
-        ),
-        (
             "GET",
             "/v1/data-sources?fields=id&fields=name",
             "BadQuery",

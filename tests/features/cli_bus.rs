@@ -102,7 +102,7 @@ fn a_call_that_fails_says_why_and_what_there_is() {
     }
     // Over TCP, it is refused without the token.
     let said = host.run(&["call", "web.north", "ping", "--host", host.url()]);
-    let why = "  why: the host answered with HTTP status 403\n";
+    let why = "  why: the host answered with HTTP status 403, Forbidden\n";
     let text = "over TCP this host answers reads only: use its unix socket, or set listen.token_file or \
                 listen.open_writes";
     fails(&said, 1, &format!("error: {text}\n{why}"));
@@ -118,7 +118,7 @@ fn with_the_token_a_call_goes_over_tcp() {
     assert_eq!(out(Running::start(command).end()), "{}\n");
     let mut command = host.command(&["call", "_host", "ping", "--host", host.url()]);
     command.env("BUSWAY_TOKEN", "shout");
-    let text = "error: this needs the token, as \"Authorization: Bearer …\" or \"X-Auth-Token: …\"\n  why: the host answered with HTTP status 401\n";
+    let text = "error: this needs the token, as \"Authorization: Bearer …\" or \"X-Auth-Token: …\"\n  why: the host answered with HTTP status 401, Unauthorized\n";
     fails(&Running::start(command).end(), 1, text);
 }
 
@@ -143,7 +143,8 @@ fn nodes_and_resync() {
     assert_eq!(out(host.run(&["resync", "--all"])), "1 subscription begins anew\n");
     let document = json!({"schema_version": 1, "subscriptions": 0});
     assert_eq!(json_of(host.run(&["resync", "--service", "web.north", "-o", "json"])), document);
-    let text = "error: no service \"web\": there are web.north\n  why: the host answered with HTTP status 404\n";
+    let text =
+        "error: no service \"web\": there are web.north\n  why: the host answered with HTTP status 404, NotFound\n";
     fails(&host.run(&["resync", "--service", "web"]), 4, text);
     let said = host.run(&["resync"]);
     assert_eq!(said.code, Some(2));

@@ -238,7 +238,7 @@ fn a_file_that_was_never_good_is_a_table_with_nothing_but_its_error() {
     assert_eq!(tables(&host, "files"), ["good"]);
     let said = host.run(&["rows", "files/bad"]);
     let text = format!("error: table files/bad could not be read yet: {error}\n");
-    assert_eq!((said.err, said.code), (text + "  why: the host answered with HTTP status 503\n", Some(1)));
+    assert_eq!((said.err, said.code), (text + "  why: the host answered with HTTP status 503, Unavailable\n", Some(1)));
     put(&host, "bad.csv", "id\n1\n");
     host.wait_row("files", "bad", "the repaired file's row", |row| row["id"] == 1);
     wait_error(&host, "bad", &Value::Null);

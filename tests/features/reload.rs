@@ -170,7 +170,11 @@ fn inv05_what_fails_on_probation_is_taken_back_and_stays_out() {
         reason.starts_with("datasource \"one\" could not be polled with it: panicked: fixture panics on purpose"),
         "{reason}"
     );
-    stream.follow("the old one's rows", |rows| drop(revision(rows)), |rows| revision(rows) == 1);
+    stream.follow(
+        "the old one's rows",
+        |rows| assert_eq!(rows.map(<[Value]>::len), Some(40)),
+        |rows| revision(rows) == 1,
+    );
     assert_eq!((stream.position().0, stream.snapshots()), (epoch, 1), "one epoch, and steps all the way");
     host.wait_datasource("one", "running");
     host.wait_row("two", "numbers", "the old one's rows in the other datasource, too", |row| row["revision"] == 1);

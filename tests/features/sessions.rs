@@ -312,7 +312,10 @@ fn what_does_not_fit_is_named_and_changes_nothing() {
         (400, "the delta contradicts the table: it removes a key that is not there".to_owned())
     );
     let (status, answer) = session.send(&host, "PATCH", "tables/orders", &json!({"removed": [{"id": true}]}));
-    assert_eq!((status, &answer["error"]["error_data"]), (400, &json!({"row": 1, "column": "id"})));
+    assert_eq!(
+        (status, &answer["error"]["error_data"]),
+        (400, &json!({"kind": "BadRequest", "row": 1, "column": "id"}))
+    );
     let (_, whole) = host.get("/v1/services/shop/tables/orders/rows");
     assert_eq!((&whole["rows"], &whole["to"]), (&good, &json!(1)));
 }

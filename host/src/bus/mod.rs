@@ -11,6 +11,7 @@ mod directory;
 mod link;
 mod matcher;
 mod pattern;
+mod places;
 mod policy;
 mod queue;
 mod registry;

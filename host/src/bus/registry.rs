@@ -2,6 +2,7 @@
 
 use super::address::Address;
 use super::matcher::Matcher;
+use super::places::Places;
 use super::policy::Policy;
 use super::queue::{Position, Queue};
 use super::resting::Resting;
@@ -49,7 +50,7 @@ pub(crate) struct Follower {
 pub(crate) struct Registry {
     pub(crate) services: BTreeMap<String, Arc<Core>>,
     pub(crate) remote: BTreeMap<String, Arc<Remote>>,
-    slots: BTreeMap<Address, BTreeMap<View, Arc<Slot>>>,
+    slots: BTreeMap<Address, Places>,
     followers: BTreeMap<Uuid, Arc<Follower>>,
     patterns: Matcher<Uuid>,
     /// Views that nobody looks at.
@@ -91,7 +92,7 @@ impl Registry {
             return Arc::clone(slot);
         }
         let views = self.slots.entry(address.clone()).or_default();
-        let life = views.values().next().map_or(0, |slot| slot.life());
+        let life = views.all().next().map_or(0, |slot| slot.life());
         let slot = Arc::new(Slot::new(address.clone(), view.clone(), life));
         views.insert(view.clone(), Arc::clone(&slot));
         if !view.is_everything() && !self.remote.contains_key(address.service()) {
@@ -131,25 +132,25 @@ impl Registry {
     }
 
     pub(crate) fn find(&self, address: &Address) -> Option<&Arc<Slot>> {
-        self.slots.get(address).and_then(|views| views.get(&View::default()))
+        self.slots.get(address).and_then(|views| views.whole())
     }
 
     /// All places of whole tables.
     pub(crate) fn slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
-        self.slots.values().filter_map(|views| views.get(&View::default()))
+        self.slots.values().filter_map(|views| views.whole())
     }
 
     /// The places of one service's whole tables. Costs what it has, not what all have.
     pub(crate) fn slots_of(&self, service: &str) -> Vec<Arc<Slot>> {
-        self.of(service).filter_map(|(_, views)| views.get(&View::default())).cloned().collect()
+        self.of(service).filter_map(|(_, views)| views.whole()).cloned().collect()
     }
 
     /// The places of one service's tables and of their views.
     pub(crate) fn places_of(&self, service: &str) -> Vec<Arc<Slot>> {
-        self.of(service).flat_map(|(_, views)| views.values().cloned()).collect()
+        self.of(service).flat_map(|(_, views)| views.all().cloned()).collect()
     }
 
-    fn of(&self, service: &str) -> impl Iterator<Item = (&Address, &BTreeMap<View, Arc<Slot>>)> {
+    fn of(&self, service: &str) -> impl Iterator<Item = (&Address, &Places)> {
         let from = self.slots.range(Address::first_of(service)..);
         from.take_while(move |(address, _)| address.service() == service)
     }
@@ -159,7 +160,7 @@ impl Registry {
         let mut all = Vec::new();
         for (name, remote) in &self.remote {
             for (_, views) in self.of(name) {
-                all.extend(views.values().filter(|slot| slot.has_queues()).map(|slot| (Arc::clone(slot), remote)));
+                all.extend(views.all().filter(|slot| slot.has_queues()).map(|slot| (Arc::clone(slot), remote)));
             }
         }
         all
@@ -301,7 +302,7 @@ impl Registry {
             view = up;
         }
         // What is left over is the table's own place, if anything.
-        if views.len() <= 1 && views.values().all(|slot| slot.retire()) {
+        if views.len() <= 1 && views.all().all(|slot| slot.retire()) {
             self.slots.remove(address);
         }
     }
@@ -356,7 +357,7 @@ impl Registry {
                 only.and_then(|table| remote.tables.get(table)).cloned().into_iter().collect()
             }
             (Some(core), _) => {
-                let there = self.of(name).filter_map(|(_, views)| views.get(&View::default()));
+                let there = self.of(name).filter_map(|(_, views)| views.whole());
                 let there = there.filter(|slot| slot.is_there() || slot.error().is_some());
                 there.map(|slot| slot.address().table().to_owned()).chain(core.offered()).collect()
             }
@@ -383,7 +384,7 @@ impl Registry {
         let tables = self.tables(name, only);
         let concerned = |address: &Address| only.is_none_or(|table| address.table() == table);
         let places = self.of(name).filter(|(address, _)| concerned(address));
-        let places: Vec<Arc<Slot>> = places.flat_map(|(_, views)| views.values().cloned()).collect();
+        let places: Vec<Arc<Slot>> = places.flat_map(|(_, views)| views.all().cloned()).collect();
         // First who leaves: a subscriber hears that a place is gone before it hears of the next.
         for slot in &places {
             let address = Arc::clone(slot.address());
@@ -418,8 +419,7 @@ impl Registry {
         for address in places {
             let whole = self.slot(&address, &View::default(), touched);
             let life = whole.life() + 1;
-            let views: Vec<Arc<Slot>> =
-                self.slots.get(&address).into_iter().flat_map(BTreeMap::values).cloned().collect();
+            let views: Vec<Arc<Slot>> = self.slots.get(&address).into_iter().flat_map(Places::all).cloned().collect();
             // A view may have been fed from elsewhere: what it shows ends with the table it was of.
             views.iter().for_each(|slot| slot.begin_life(life));
             for view in views.iter().filter(|slot| !slot.view_of().is_everything()) {

@@ -371,7 +371,13 @@ impl Service {
 
     /// The limits of a table that is yet to come, instead of the default ones.
     pub fn limit(&self, table: &str, limits: Limits) {
-        lock(&self.core.limits).insert(table.to_owned(), limits);
+        let mut all = lock(&self.core.limits);
+        // Most tables have these, so they are not noted.
+        if limits == Limits::default() {
+            all.remove(table);
+        } else {
+            all.insert(table.to_owned(), limits);
+        }
     }
 
     /// Answers calls of `method`. A second handler replaces the first.

@@ -34,6 +34,7 @@ mod run;
 mod sheet;
 mod snapshot;
 mod status;
+mod supervisor;
 mod table_name;
 mod tables;
 #[cfg(all(test, unix))]

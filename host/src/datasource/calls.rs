@@ -2,10 +2,10 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 thread_local! {
     /// Whose call this thread is in, and its number.
@@ -29,13 +29,20 @@ pub(super) struct Calls {
     /// Those that run, or wait for a thread, and whether they were cancelled.
     running: Mutex<BTreeMap<u64, bool>>,
     closing: AtomicBool,
-    /// Rung whenever something may have ended. Odd while the source is being paused; one more for each begin and end.
-    pauses: watch::Sender<u64>,
+    /// Odd while the source is being paused; one more for each begin and end.
+    pauses: AtomicU64,
+    /// Rung whenever something may have ended.
+    bell: Notify,
 }
 
 impl Calls {
     pub(super) fn new() -> Self {
-        Self { running: Mutex::default(), closing: AtomicBool::new(false), pauses: watch::Sender::new(0) }
+        Self {
+            running: Mutex::default(),
+            closing: AtomicBool::new(false),
+            pauses: AtomicU64::new(0),
+            bell: Notify::new(),
+        }
     }
 
     /// A call begins; it has ended when the ticket is dropped.
@@ -47,21 +54,20 @@ impl Calls {
     /// Whether the call was there to be cancelled.
     pub(super) fn cancel(&self, number: u64) -> bool {
         let there = self.running().get_mut(&number).map(|cancelled| *cancelled = true).is_some();
-        self.ring();
+        self.bell.notify_waiters();
         there
     }
 
     /// Waits until no call runs, at most so long; answers how many still do.
     pub(super) async fn drain(&self, limit: Duration) -> usize {
-        let mut rings = self.pauses.subscribe();
         let over = async {
             loop {
-                rings.mark_unchanged();
+                // Before it looks: it hears of all that comes after.
+                let rung = self.bell.notified();
                 if self.running().is_empty() {
                     return;
                 }
-                // The sender lives as long as this.
-                let _ = rings.changed().await;
+                rung.await;
             }
         };
         // What still runs is counted below.
@@ -69,10 +75,11 @@ impl Calls {
         self.running().len()
     }
 
-    /// From now on every call of the source is cancelled.
-    pub(super) fn close(&self) {
-        self.closing.store(true, Ordering::Release);
-        self.ring();
+    /// From now on every call of the source is cancelled. Answers whether that is news.
+    pub(super) fn close(&self) -> bool {
+        let news = !self.closing.swap(true, Ordering::AcqRel);
+        self.bell.notify_waiters();
+        news
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -86,7 +93,7 @@ impl Calls {
 
     /// The source is being paused until the guard is dropped: what it waits for now, or begins to wait for, ends.
     pub(super) fn pause(&self) -> Pausing<'_> {
-        self.pauses.send_modify(|pauses| *pauses += 1);
+        self.turn();
         Pausing(self)
     }
 
@@ -97,11 +104,12 @@ impl Calls {
 
     /// Waits for what ends a wait that begins now, as a part of call `number` (0: of none).
     pub(super) fn end(&self, number: u64) -> impl Future<Output = Ended> + '_ {
-        let mut pauses = self.pauses.subscribe();
-        let begun = *pauses.borrow_and_update();
+        let begun = self.pauses.load(Ordering::Acquire);
         async move {
             loop {
-                let now = *pauses.borrow_and_update();
+                // Before it looks: it hears of all that comes after.
+                let rung = self.bell.notified();
+                let now = self.pauses.load(Ordering::Acquire);
                 if self.is_closing() {
                     return Ended::Closed;
                 }
@@ -111,14 +119,15 @@ impl Calls {
                 if now != begun || now % 2 == 1 {
                     return Ended::Paused;
                 }
-                // The sender lives as long as this.
-                let _ = pauses.changed().await;
+                rung.await;
             }
         }
     }
 
-    fn ring(&self) {
-        self.pauses.send_modify(|_| {});
+    /// A pause begins or ends.
+    fn turn(&self) {
+        self.pauses.fetch_add(1, Ordering::AcqRel);
+        self.bell.notify_waiters();
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<u64, bool>> {
@@ -155,7 +164,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.calls.running().remove(&self.number);
-        self.calls.ring();
+        self.calls.bell.notify_waiters();
     }
 }
 
@@ -165,7 +174,7 @@ pub(super) struct Pausing<'a>(&'a Calls);
 
 impl Drop for Pausing<'_> {
     fn drop(&mut self) {
-        self.0.pauses.send_modify(|pauses| *pauses += 1);
+        self.0.turn();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::action;
 use super::entry::{Entry, Running, listen};
-use super::interest;
+use super::interest::{self, Noted};
 use super::record::{self, Record};
 use super::runner::{Event, Runner, Shared};
 use super::set::Datasources;
@@ -20,6 +20,17 @@ use uuid::Uuid;
 const PERIOD: Duration = Duration::from_secs(30);
 /// So long a change waits for a source to close. One that takes longer closes on its own.
 const CLOSING: Duration = Duration::from_secs(2);
+
+/// All that a datasource does, until it ends.
+#[allow(clippy::manual_async_fn, reason = "an async fn holds what it is given twice, and thousands wait")]
+pub(super) fn live(mut runner: Runner, noted: Arc<Noted>, shared: Arc<Shared>) -> impl Future<Output = ()> + Send {
+    async move {
+        tokio::select! {
+            () = runner.run() => {}
+            never = interest::tell(&shared, &noted) => match never {},
+        }
+    }
+}
 
 impl Datasources {
     /// Looks at all records when rung and from time to time, until the host stops.
@@ -167,20 +178,12 @@ impl Datasources {
         let shared = Arc::new(Shared::new(self.inner.changed.clone()));
         let (commands, receiver) = mpsc::unbounded_channel();
         action::expose(&service, &record.spec.driver, &self.inner.catalog, &shared);
-        let told = interest::tell(record.name.clone(), Arc::clone(&shared), interest::listen(&service));
+        let noted = interest::listen(&service);
         let (catalog, seen) = (Arc::clone(&self.inner.catalog), Arc::clone(&shared));
         let (record, records) = watch::channel(record);
         let asked = (receiver, records);
         let runner = Runner::new(Arc::clone(&service), catalog, seen, asked, entry.place());
-        let task = tokio::spawn(async move {
-            tokio::select! {
-                () = runner.run() => {}
-                () = async {
-                    told.await;
-                    std::future::pending().await
-                } => {}
-            }
-        });
+        let task = tokio::spawn(live(runner, noted, Arc::clone(&shared)));
         entry.begin(shared, Running { service, commands, record, task });
     }
 

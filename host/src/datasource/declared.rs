@@ -45,11 +45,6 @@ pub(super) struct Declared {
 }
 
 impl Declared {
-    /// Those that the driver declared without knowing any secret.
-    pub(super) fn by_driver(tables: &[TableInfo]) -> Self {
-        Self { tables: tables.to_vec(), refused: Vec::new() }
-    }
-
     pub(super) fn new(mut tables: Vec<TableInfo>, secrets: &Redactor, known: &[TableInfo]) -> Self {
         let mut refused = Vec::new();
         tables.retain_mut(|info| match clean_info(info, &Names::new(secrets, known, &info.name.clone())) {

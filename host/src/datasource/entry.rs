@@ -111,9 +111,7 @@ impl Entry {
         let mut state = self.state();
         let running = state.running.take()?;
         running.service.unregister();
-        if let Some(open) = state.shared.open() {
-            open.cancel_all();
-        }
+        state.shared.end();
         let _ = running.commands.send(Command::Stop(event));
         let shared = Arc::new(Shared::new(changed.clone()));
         shared.change(|s| s.on(event, ""));

@@ -11,7 +11,7 @@ use super::secret::Redactor;
 use crate::bus::{Address, PublishError, Service, TableView};
 use crate::hiding::{Finder, Heeded};
 use crate::logging::forward;
-use crate::plugin::{CallError, Generation, HostCalls};
+use crate::plugin::{CallError, Generation, HostCalls, Source};
 use crate::table::{Applied, Limits, Shape};
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::info::TableInfo;
@@ -19,7 +19,7 @@ use busway_plugin_api::message::{CallRequest, ErrorBody, LogRecord, PollRequest}
 use busway_plugin_api::table::{Change, Update};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -38,16 +38,16 @@ pub(super) enum Door {
 }
 
 /// A source's side of the host.
-#[derive(Debug)]
 pub(super) struct Ingest {
     service: Arc<Service>,
-    driver: String,
-    generation: u64,
+    pub(super) generation: Arc<Generation>,
+    /// The source, once it is open. Weak: the last reference to it goes on a thread of its driver's.
+    pub(super) source: Mutex<Option<Weak<dyn Source>>>,
     /// Held while an update is applied: what the door says holds for the whole of it.
     door: Mutex<Door>,
     pub(super) calls: Arc<Calls>,
     /// Where calls of other services are made.
-    runtime: Handle,
+    pub(super) runtime: Handle,
     /// Of each table.
     limits: Limits,
     /// Knows what of its options is secret.
@@ -85,15 +85,21 @@ impl Wanted {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ingest").field("service", &self.service.name()).finish_non_exhaustive()
+    }
 }
 
 impl Ingest {
     /// Must be called within a tokio runtime, and before the source is told its options.
     pub(super) fn new(
         service: Arc<Service>,
-        generation: &Generation,
+        generation: &Arc<Generation>,
         limits: Limits,
         redactor: Redactor,
         shared: &Shared,
@@ -101,8 +107,8 @@ impl Ingest {
         let redactor = Arc::new(redactor);
         Self {
             service,
-            driver: generation.info.id.clone(),
-            generation: generation.number,
+            generation: Arc::clone(generation),
+            source: Mutex::default(),
             door: Mutex::new(Door::Standby),
             calls: Arc::new(Calls::new()),
             runtime: Handle::current(),
@@ -360,7 +366,7 @@ impl HostCalls for Ingest {
 
     fn log(&self, mut record: LogRecord) -> Code {
         self.redactor.hide_in_record(&mut record);
-        forward(&record, &self.driver, self.generation, Some(self.service.name()));
+        forward(&record, &self.generation.info.id, self.generation.number, Some(self.service.name()));
         Code::OK
     }
 

@@ -9,30 +9,45 @@ use crate::bus::Service;
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::message::{PollRequest, SubscribedRequest};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Weak};
-use tokio::sync::watch;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use tokio::sync::Notify;
+
+/// Which tables have subscribers now.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    tables: Mutex<BTreeSet<String>>,
+    /// Rung when they are others.
+    bell: Notify,
+}
+
+impl Noted {
+    fn tables(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Begins to listen; what is there already is noted at once.
-pub(super) fn listen(service: &Service) -> watch::Receiver<BTreeSet<String>> {
-    let (noted, tables) = watch::channel(BTreeSet::new());
+pub(super) fn listen(service: &Service) -> Arc<Noted> {
+    let noted = Arc::new(Noted::default());
+    let notes = Arc::clone(&noted);
     service.on_interest(move |table, wanted| {
-        noted.send_modify(|tables| {
-            if wanted {
-                tables.insert(table.to_owned());
-            } else {
-                tables.remove(table);
-            }
-        });
+        if wanted {
+            notes.tables().insert(table.to_owned());
+        } else {
+            notes.tables().remove(table);
+        }
+        notes.bell.notify_one();
     });
-    tables
+    noted
 }
 
 /// Tells each source that becomes active which tables have subscribers, and again when that changes.
-pub(super) async fn tell(name: String, shared: Arc<Shared>, mut tables: watch::Receiver<BTreeSet<String>>) {
+pub(super) async fn tell(shared: &Shared, noted: &Noted) -> Infallible {
     let mut standing = shared.standing();
     let mut told: Option<(Weak<Open>, BTreeSet<String>)> = None;
     loop {
-        let wanted = tables.borrow_and_update().clone();
+        let wanted = noted.tables().clone();
         let active = match &*standing.borrow_and_update() {
             Standing::Active(open) => Some(Arc::clone(open)),
             Standing::Absent | Standing::Standby(_) => None,
@@ -43,17 +58,15 @@ pub(super) async fn tell(name: String, shared: Arc<Shared>, mut tables: watch::R
                 let before = told.replace((Arc::downgrade(&open), wanted.clone()));
                 let before = before.filter(|(of, _)| same(of)).map(|(_, tables)| tables).unwrap_or_default();
                 let new: Vec<String> = wanted.difference(&before).cloned().collect();
-                Box::pin(say(&name, &open, wanted)).await;
+                Box::pin(say(&open, wanted)).await;
                 read(&open, &new);
                 continue;
             }
         }
-        let changed = tokio::select! {
-            changed = tables.changed() => changed,
-            changed = standing.changed() => changed,
-        };
-        if changed.is_err() {
-            return;
+        tokio::select! {
+            () = noted.bell.notified() => {}
+            // The sender lives in what is shared.
+            _ = standing.changed() => {}
         }
     }
 }
@@ -67,7 +80,7 @@ fn read(open: &Open, new: &[String]) {
     }
 }
 
-async fn say(name: &str, open: &Open, wanted: BTreeSet<String>) {
+async fn say(open: &Open, wanted: BTreeSet<String>) {
     // A subscription's topics are the bus's to choose rows by: all are wanted.
     let request = SubscribedRequest { tables: wanted.into_iter().map(|table| (table, None)).collect() };
     match open.subscribed(request).await {
@@ -75,7 +88,7 @@ async fn say(name: &str, open: &Open, wanted: BTreeSet<String>) {
         // It is a hint.
         Err(error) if error.status() == Some(Code::NOT_IMPLEMENTED) => {}
         Err(error) => {
-            tracing::warn!(datasource = name, %error, "the source was not told well which tables have subscribers");
+            tracing::warn!(datasource = open.record.name, %error, "the source was not told well which tables have subscribers");
             if error.is_code_fault() {
                 // The next poll finds it poisoned and opens another.
                 open.ingest.want(&PollRequest::default());

@@ -57,7 +57,7 @@ pub(super) struct Place {
     /// Whether they are to be kept: not any more when the record says so, or is gone.
     on: AtomicBool,
     /// Whose turn it is to write.
-    turn: Mutex<()>,
+    pub(super) turn: Mutex<()>,
 }
 
 impl Keep {

@@ -7,6 +7,7 @@
 mod action;
 mod asked;
 mod calls;
+mod cancel;
 mod changes;
 mod converge;
 mod declared;
@@ -25,6 +26,8 @@ mod runner;
 pub mod secret;
 mod set;
 pub mod store;
+#[cfg(test)]
+mod suite;
 mod synchronize;
 mod tenants;
 #[cfg(test)]

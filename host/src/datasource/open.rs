@@ -1,7 +1,6 @@
 //! An open source, and calls of it with deadlines on its driver's threads.
 
 use super::action::ACTION;
-use super::calls::Calls;
 use super::declared::Declared;
 use super::ingest::{Door, Ingest};
 use super::options::{complete, refers, typed};
@@ -19,7 +18,7 @@ use busway_plugin_api::table::Update;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Everything but polls and actions: it may connect somewhere.
@@ -78,8 +77,9 @@ pub(super) struct Open {
     /// What it was opened by.
     pub(super) record: Arc<Record>,
     pub(super) ingest: Arc<Ingest>,
-    /// The tables that it says it has.
-    declared: Mutex<Declared>,
+    /// What it says of its tables, if that is not what its driver declares: of thousands of sources most have that, and it is
+    /// there once.
+    declared: Mutex<Option<Declared>>,
     /// There until it is closed.
     source: Mutex<Option<Arc<dyn Source>>>,
     calls: AtomicU64,
@@ -100,8 +100,11 @@ impl Open {
         shared: &Shared,
     ) -> Result<Self, SourceError> {
         let (options, redactor) = options(record, &generation).await?;
-        let ingest = Ingest::new(Arc::clone(service), &generation, record.spec.limits(), redactor, shared);
-        let ingest = Arc::new(ingest);
+        let limits = record.spec.limits();
+        let ingest = Arc::new(Ingest::new(Arc::clone(service), &generation, limits, redactor, shared));
+        if !shared.expect(&ingest) {
+            return Err(ending().into());
+        }
         let request =
             OpenRequest { datasource: service.name().to_owned(), call: 1, generation: generation.number, options };
         let driver = Arc::clone(&generation.driver);
@@ -111,9 +114,9 @@ impl Open {
         let source = generation.pool.run(DEADLINE, move || door.close(), opening).await?;
         let source = source.map_err(|error| ingest.clean(error))?;
         generation.sources.fetch_add(1, Ordering::Relaxed);
-        // Of a source that says no more than its driver did.
-        let declared = Mutex::new(Declared::by_driver(&generation.info.tables));
+        let declared = Mutex::default();
         let record = Arc::clone(record);
+        ingest.came(&source);
         let open =
             Self { generation, record, ingest, declared, source: Mutex::new(Some(source)), calls: AtomicU64::new(2) };
         if let Err(error) = open.learn_tables().await {
@@ -134,25 +137,34 @@ impl Open {
             Err(error) => return Err(error),
         };
         let next = self.ingest.declared(tables);
-        let before = std::mem::replace(&mut *self.declared(), next).troubles();
-        for why in self.declared().troubles().difference(&before) {
+        let troubles = next.troubles();
+        let next = (!troubles.is_empty() || next.tables != self.generation.info.tables).then_some(next);
+        let before = std::mem::replace(&mut *self.declared(), next).map(|before| before.troubles()).unwrap_or_default();
+        for why in troubles.difference(&before) {
             tracing::warn!(driver = self.generation.info.id, generation = self.generation.number, %why, "table refused");
         }
         Ok(())
     }
 
-    fn declared(&self) -> MutexGuard<'_, Declared> {
+    fn declared(&self) -> MutexGuard<'_, Option<Declared>> {
         self.declared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The tables that it says it has.
     pub(super) fn tables(&self) -> Vec<TableInfo> {
-        self.declared().tables.clone()
+        self.with_tables(<[TableInfo]>::to_vec)
+    }
+
+    fn with_tables<T>(&self, look: impl FnOnce(&[TableInfo]) -> T) -> T {
+        match &*self.declared() {
+            Some(declared) => look(&declared.tables),
+            None => look(&self.generation.info.tables),
+        }
     }
 
     /// Whether one of them is polled only while somebody subscribes to it.
     pub(super) fn has_lazy(&self) -> bool {
-        self.declared().tables.iter().any(|table| table.lazy)
+        self.with_tables(|tables| tables.iter().any(|table| table.lazy))
     }
 
     fn source(&self) -> Result<Arc<dyn Source>, CallError> {
@@ -160,13 +172,16 @@ impl Open {
         source.ok_or_else(|| CallError::new(Code::CLOSED, "the source is closed"))
     }
 
-    /// Runs a call; one that is overdue is cancelled.
+    /// Runs a call; one that is overdue is cancelled. None begins once the source is to end.
     async fn call<T: Send + 'static>(
         &self,
         deadline: Duration,
         work: impl FnOnce(&dyn Source, CallHead) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, SourceError> {
         let source = self.source()?;
+        if self.ingest.calls.is_closing() {
+            return Err(ending().into());
+        }
         self.call_of(source, deadline, deadline, work).await
     }
 
@@ -181,12 +196,9 @@ impl Open {
     ) -> Result<T, SourceError> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let head = CallHead { call, deadline_ms: u64::try_from(told.as_millis()).unwrap_or(u64::MAX) };
-        let mut waits =
-            Waits(Some(Cancel { calls: Arc::clone(&self.ingest.calls), source: Arc::downgrade(&source), call }));
-        let overdue = {
-            let cancel = Cancel { calls: Arc::clone(&self.ingest.calls), source: Arc::downgrade(&source), call };
-            move || cancel.now()
-        };
+        let mut waits = Waits(Some((Arc::clone(&self.ingest), call)));
+        let ingest = Arc::clone(&self.ingest);
+        let overdue = move || ingest.cancel(call);
         let ticket = self.ingest.calls.begin(call);
         let work = move || {
             // Nobody waited until a thread was free.
@@ -217,7 +229,10 @@ impl Open {
                 return Err(self.ingest.clean(CallError::broken(&text)).into());
             }
         }
-        self.ingest.clean_updates(&mut updates, &self.declared());
+        match &*self.declared() {
+            Some(declared) => self.ingest.clean_updates(&mut updates, declared),
+            None => self.ingest.clean_updates(&mut updates, &Declared::default()),
+        }
         Ok(updates)
     }
 
@@ -313,14 +328,10 @@ impl Open {
         self.generation.sources.fetch_sub(1, Ordering::Relaxed);
         std::mem::forget(self);
     }
+}
 
-    /// Ends the calls in flight: the host is stopping.
-    pub(super) fn cancel_all(&self) {
-        self.ingest.calls.close();
-        if let Ok(source) = self.source() {
-            cancel(source, None);
-        }
-    }
+fn ending() -> CallError {
+    CallError::new(Code::CLOSED, "the source is being closed")
 }
 
 /// What a source is opened with: the options as they are declared, with what they refer to; and who knows the secrets in
@@ -351,39 +362,13 @@ async fn options(
     Ok((options, redactor))
 }
 
-/// How a call is told to end.
-struct Cancel {
-    calls: Arc<Calls>,
-    /// Weak: the last reference to a source goes on a thread of its driver's.
-    source: Weak<dyn Source>,
-    call: u64,
-}
-
-impl Cancel {
-    fn now(&self) {
-        if self.calls.cancel(self.call)
-            && let Some(source) = self.source.upgrade()
-        {
-            cancel(source, Some(self.call));
-        }
-    }
-}
-
 /// Cancels a call that its caller left before it was back.
-struct Waits(Option<Cancel>);
+struct Waits(Option<(Arc<Ingest>, u64)>);
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        if let Some(cancel) = &self.0 {
-            cancel.now();
+        if let Some((ingest, call)) = &self.0 {
+            ingest.cancel(*call);
         }
-    }
-}
-
-/// On a thread of its own: it is foreign code, and the driver's threads may be what hangs.
-fn cancel(source: Arc<dyn Source>, call: Option<u64>) {
-    let told = move || source.cancel(call.as_ref().map(std::slice::from_ref));
-    if let Err(error) = std::thread::Builder::new().name("drv-cancel".to_owned()).spawn(told) {
-        tracing::warn!(%error, "no thread to cancel a call on");
     }
 }

@@ -27,12 +27,6 @@ fn refused(rejection: PathRejection) -> Error {
     let error = match rejection {
         PathRejection::FailedToDeserializePathParams(failed) => match failed.into_kind() {
             ErrorKind::InvalidUtf8InPathParam { key } => bad(format!("its part {key:?} is no UTF-8")),
-            ErrorKind::ParseErrorAtKey { key, value, .. } => {
-                bad(format!("its part {key:?} is a number, not {value:?}"))
-            }
-            ErrorKind::ParseError { value, .. } | ErrorKind::ParseErrorAtIndex { value, .. } => {
-                bad(format!("one of its parts is a number, not {value:?}"))
-            }
             other => bad(other.to_string()),
         },
         // A route without the parts that its handler reads: the host's own fault.

@@ -100,7 +100,7 @@ mod tests {
             assert_eq!(read(text).unwrap_err(), error, "{text}");
         }
         assert_eq!(read("[{\"a\": {\"a\": 1}}, {\"a\": 2}]"), Ok(json!([{"a": {"a": 1}}, {"a": 2}])));
-        assert_eq!(read("[1, 2").unwrap_err(), "EOF while parsing a list at line 1 column 6");
+        assert_eq!(read("[1, 2").unwrap_err(), "EOF while parsing a list at line 1 column 5");
     }
 
     fn value() -> impl Strategy<Value = Value> {

@@ -73,6 +73,7 @@ pub struct Node {
     catalog: Arc<Catalog>,
     datasources: Datasources,
     control: Control,
+    file: Option<PathBuf>,
     server: Server,
     reloading: JoinHandle<()>,
     introspection: JoinHandle<()>,
@@ -132,7 +133,8 @@ impl Node {
         let introspection = introspection::start(&bus, Arc::clone(&catalog), datasources.clone())?;
         let (bus_too, known) = (bus.clone(), Arc::clone(&catalog));
         let server = server.serve(bus_too, known, datasources.clone(), control.clone(), config.file.clone());
-        Ok(Self { bus, catalog, datasources, control, server, reloading, introspection, _lock: lock })
+        let file = config.file.clone();
+        Ok(Self { bus, catalog, datasources, control, file, server, reloading, introspection, _lock: lock })
     }
 
     /// The bus: to subscribe from within the process.
@@ -151,6 +153,23 @@ impl Node {
     #[must_use]
     pub fn plugins(&self) -> &Control {
         &self.control
+    }
+
+    /// Reads the configuration file again and follows its datasources; answers how many changed. `None`: it was started without
+    /// a file. What the file says of anything else holds from the next start on.
+    ///
+    /// # Errors
+    ///
+    /// When the file is wrong, or its datasources can't be kept; nothing is changed then.
+    pub async fn reload_configuration(&self) -> Result<Option<usize>, NodeError> {
+        let Some(file) = self.file.clone() else { return Ok(None) };
+        let read = tokio::task::spawn_blocking(move || {
+            let config = Config::read(&file)?;
+            config.check()?;
+            Ok::<_, ConfigError>(config)
+        });
+        let config = read.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        Ok(Some(self.datasources.follow_file(&config.datasource).await?.len()))
     }
 
     /// The TCP address that is listened on.

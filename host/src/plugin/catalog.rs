@@ -241,7 +241,7 @@ impl Catalog {
     }
 
     /// The generation from which on a driver id is served.
-    pub(super) fn serve(&self, generation: Arc<Generation>) {
+    pub(crate) fn serve(&self, generation: Arc<Generation>) {
         let mut state = self.state();
         if !state.loaded.iter().any(|g| g.number == generation.number) {
             state.loaded.push(Arc::clone(&generation));

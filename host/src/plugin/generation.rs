@@ -84,6 +84,8 @@ pub struct Generation {
     pub driver: Arc<dyn Driver>,
     /// The threads its calls run on.
     pub pool: Pool,
+    /// The threads on which it is told that calls are to end: the others may be what hangs.
+    pub(crate) cancels: Pool,
     /// Its bytes.
     pub sha256: String,
     /// The file they came from.
@@ -97,7 +99,7 @@ pub struct Generation {
     /// Who knows the secrets that its sources were told, and those of the same copy's earlier generations: they are taken
     /// out of what it says outside any source.
     pub(crate) secrets: Arc<Finders>,
-    pub(super) state: Mutex<GenerationState>,
+    pub(crate) state: Mutex<GenerationState>,
 }
 
 impl Generation {

@@ -116,3 +116,51 @@ impl Runner {
 fn position(view: &TableView) -> (u64, u64) {
     (view.epoch.0, view.to)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::Bus;
+    use crate::config::Datasource;
+    use crate::datasource::keep::Keep;
+    use crate::datasource::record::{ManagedBy, Record};
+    use crate::datasource::runner::Shared;
+    use crate::plugin::Catalog;
+    use busway_plugin_api::TableSpec;
+    use serde::{Deserialize, Serialize};
+    use std::collections::BTreeSet;
+    use tokio::sync::{mpsc, watch};
+
+    #[derive(Serialize, Deserialize)]
+    struct Row {
+        id: i64,
+    }
+
+    /// The bus is left before the runner hears of its end: its tables are no more then.
+    #[tokio::test]
+    async fn what_was_kept_stays_when_it_is_looked_at_between_the_services_end_and_the_runners() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = Arc::new(Bus::new("alpha").register("web").unwrap());
+        let publish = |table: &str| service.publish(&TableSpec::of::<Row>(table), &[Row { id: 1 }]).unwrap();
+        publish("one");
+        publish("two");
+        let spec = Datasource { persist_data: true, ..Datasource::new("fake") };
+        let record = Arc::new(Record::new("web", spec, ManagedBy::Api, BTreeSet::new()));
+        let place = Arc::new(Keep::new(folder.path().to_owned()).place(record.id));
+        place.turn(true);
+        let (_commands, commands) = mpsc::unbounded_channel();
+        let (_records, records) = watch::channel(record);
+        let shared = Arc::new(Shared::new(watch::Sender::new(0)));
+        let catalog = Arc::new(Catalog::new("info"));
+        let mut runner = Runner::new(Arc::clone(&service), catalog, shared, (commands, records), Arc::clone(&place));
+        runner.save().await;
+        assert_eq!(place.load().len(), 2);
+        // One that is gone while the service is there goes.
+        service.end("two");
+        runner.save().await;
+        assert_eq!(place.load().len(), 1);
+        service.unregister();
+        runner.save().await;
+        assert_eq!(place.load().len(), 1);
+    }
+}

@@ -29,7 +29,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use switch::Prepared;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use trial::Trial;
 
@@ -112,17 +112,17 @@ impl Runner {
         }
     }
 
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(&mut self) {
         let mut catalog = self.catalog.changed();
         self.shared.change(|s| s.on(Event::Enabled, ""));
         Box::pin(self.restore()).await;
         Box::pin(self.start()).await;
         let ended = loop {
             let busy = self.prepared.is_some() || self.is_stuck();
-            let (open, trial) = (self.shared.open().is_some(), self.trial.is_some());
-            let bell: Arc<Notify> = Arc::clone(&self.shared.bell);
-            let (due, behind, keeping) = (self.due, self.behind, self.keeping.due);
-            // What is done now and then is boxed: thousands of runners mostly wait, and are as small as that.
+            let open = self.shared.open().is_some();
+            let next = self.next(open, busy);
+            // What is done now and then is boxed, and all times share one timer: thousands of runners mostly wait, and are as
+            // small as that.
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
@@ -141,13 +141,8 @@ impl Runner {
                     true => Box::pin(self.keep_up()).await,
                     false => Box::pin(self.start()).await,
                 },
-                () = until(behind), if open && !busy && !trial => Box::pin(self.catch_up()).await,
-                () = until(due), if !busy => match open {
-                    true => Box::pin(self.poll(PollRequest::default())).await,
-                    false => Box::pin(self.start()).await,
-                },
-                () = bell.notified(), if open && !busy => Box::pin(self.poll_wanted()).await,
-                () = until(keeping) => Box::pin(self.save()).await,
+                () = until(next) => Box::pin(self.act(open, busy)).await,
+                () = self.shared.bell.notified(), if open && !busy => Box::pin(self.poll_wanted()).await,
             }
         };
         // Its name is free, and its tables are gone, before the driver has had its time to close.
@@ -163,6 +158,29 @@ impl Runner {
             s.on(ended, "");
             (s.generation, s.text) = (None, String::new());
         });
+    }
+
+    /// When something is due next.
+    fn next(&self, open: bool, busy: bool) -> Option<Instant> {
+        let behind = self.behind.filter(|_| open && !busy && self.trial.is_none());
+        let due = self.due.filter(|_| !busy);
+        [behind, due, self.keeping.due].into_iter().flatten().min()
+    }
+
+    /// Does one thing that is due.
+    async fn act(&mut self, open: bool, busy: bool) {
+        let now = Instant::now();
+        let is = |time: Option<Instant>| time.is_some_and(|time| time <= now);
+        if is(self.behind) && open && !busy && self.trial.is_none() {
+            self.catch_up().await;
+        } else if is(self.due) && !busy {
+            match open {
+                true => self.poll(PollRequest::default()).await,
+                false => self.start().await,
+            }
+        } else if is(self.keeping.due) {
+            self.save().await;
+        }
     }
 
     /// Opens a source of the generation that serves the driver, if one does, and polls it at once.
@@ -200,7 +218,8 @@ impl Runner {
                 self.shared.set(Standing::Standby(Arc::new(open)));
                 // What was kept of another life is not what this source gave.
                 self.poll(PollRequest { tables: None, snapshot: true }).await;
-                if let Some(open) = self.shared.open() {
+                // It may have been told to end meanwhile: it is to have no effects then.
+                if let Some(open) = self.shared.open().filter(|_| !self.shared.is_ended()) {
                     self.activate(open).await;
                 }
             }
@@ -234,7 +253,7 @@ impl Runner {
     async fn poll(&mut self, request: PollRequest) {
         let Some(open) = self.shared.open() else { return };
         // It was told to end while the source was being opened: nobody waits for what this would give.
-        if self.commands.is_closed() {
+        if self.shared.is_ended() {
             return;
         }
         let all = request.tables.is_none();

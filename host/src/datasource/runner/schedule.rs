@@ -23,10 +23,10 @@ impl Schedule {
     }
 
     /// How long until the second poll, if polls are `interval` apart: any time within it, so that those that began together
-    /// part.
+    /// part; moved as any other, so that third ones begin to come as second ones cease to.
     pub(super) fn second(&mut self, interval: Duration) -> Duration {
-        let permille = 100 + self.random() % 901;
-        share(interval, permille)
+        let (any, moved) = (self.random() % 1000, self.random() % (2 * JITTER + 1));
+        share(interval, (any + moved).abs_diff(JITTER))
     }
 
     /// How long until the next poll, if polls are `interval` apart: within a tenth of it.
@@ -84,13 +84,22 @@ mod tests {
         assert!((Duration::from_millis(990)..Duration::from_millis(1010)).contains(&mean), "{mean:?}");
         assert_ne!(one, times(2));
         assert_eq!(one, times(1));
-        let second: Vec<Duration> = (0..1000).map(|seed| Schedule::new(seed).second(Duration::from_secs(10))).collect();
-        for tenth in 1..10 {
-            let within = Duration::from_secs(tenth)..Duration::from_secs(tenth + 1);
-            let number = second.iter().filter(|time| within.contains(time)).count();
-            assert!((70..160).contains(&number), "{number} in second {tenth}");
-        }
         assert_eq!(Schedule::new(3).next(Duration::ZERO), Duration::ZERO);
+    }
+
+    #[test]
+    fn those_that_began_together_come_evenly_from_then_on() {
+        let mut seconds = [0; 60];
+        for seed in 0..10_000 {
+            let mut schedule = Schedule::new(seed);
+            let interval = Duration::from_secs(10);
+            let mut time = schedule.second(interval);
+            while time < Duration::from_secs(60) {
+                seconds[usize::try_from(time.as_secs()).unwrap()] += 1;
+                time += schedule.next(interval);
+            }
+        }
+        assert!(seconds.iter().all(|polls| (900..=1100).contains(polls)), "{seconds:?}");
     }
 
     #[test]

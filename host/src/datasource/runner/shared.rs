@@ -1,9 +1,10 @@
 //! What others may see of a runner, and how they reach its source.
 
 use super::status::Status;
+use crate::datasource::ingest::Ingest;
 use crate::datasource::open::Open;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{Notify, watch};
 
 /// Where a datasource's source is.
@@ -31,11 +32,19 @@ impl Standing {
 pub(in crate::datasource) struct Shared {
     status: Mutex<Status>,
     standing: watch::Sender<Standing>,
+    coming: Mutex<Coming>,
     /// Rung when something wants a poll out of turn.
     pub(in crate::datasource) bell: Arc<Notify>,
     changed: watch::Sender<u64>,
     /// The tables that are from the disk.
     pub(in crate::datasource) restored: Arc<Restored>,
+}
+
+/// The source that was asked for last, be it open by now, and whether another may be.
+#[derive(Debug, Default)]
+struct Coming {
+    ended: bool,
+    ingest: Weak<Ingest>,
 }
 
 /// The tables of a datasource whose rows are from the disk: its source has not said anything of them yet.
@@ -60,7 +69,37 @@ impl Restored {
 impl Shared {
     pub(in crate::datasource) fn new(changed: watch::Sender<u64>) -> Self {
         let standing = watch::Sender::new(Standing::Absent);
-        Self { status: Mutex::default(), standing, bell: Arc::default(), changed, restored: Arc::default() }
+        let (status, coming, bell, restored) = Default::default();
+        Self { status, standing, coming, bell, changed, restored }
+    }
+
+    fn coming(&self) -> MutexGuard<'_, Coming> {
+        self.coming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A source is about to be opened; `false`: the datasource ends, and it is not to be.
+    pub(in crate::datasource) fn expect(&self, ingest: &Arc<Ingest>) -> bool {
+        let mut coming = self.coming();
+        if !coming.ended {
+            coming.ingest = Arc::downgrade(ingest);
+        }
+        !coming.ended
+    }
+
+    /// The datasource ends: calls of its source are cancelled, and of one that is opened or polled beside it.
+    pub(in crate::datasource) fn end(&self) {
+        let coming = {
+            let mut coming = self.coming();
+            coming.ended = true;
+            std::mem::take(&mut coming.ingest)
+        };
+        let open = self.open().map(|open| Arc::clone(&open.ingest));
+        open.into_iter().chain(coming.upgrade()).for_each(|ingest| ingest.cancel_all());
+    }
+
+    /// Whether the datasource ends.
+    pub(super) fn is_ended(&self) -> bool {
+        self.coming().ended
     }
 
     pub(in crate::datasource) fn status(&self) -> MutexGuard<'_, Status> {

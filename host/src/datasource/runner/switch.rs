@@ -87,6 +87,8 @@ impl Runner {
         match self.beside(&old, to, record, Some(terms)).await {
             Ok(beside) => Ok(Prepared { beside: Some(beside), votes, audit: Some(audit) }),
             Err((_, error)) if (!votes || terms.accept_errors) && !error.is_code_fault() => Ok(nothing),
+            // It was cancelled, and has no say any more.
+            Err(_) if self.shared.is_ended() => Ok(nothing),
             Err((step, error)) => Err(SwitchError::of(self.service.name(), step, &error, error.is_code_fault())),
         }
     }
@@ -171,6 +173,7 @@ impl Runner {
                     tokio::spawn(async move { former.retire(DRAIN).await });
                 }
             }
+            Err(_) if self.shared.is_ended() => {}
             Err((step, error)) => {
                 self.behind = Some(Instant::now() + self.changing.back_off());
                 let text = match moves {

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock};
 use uuid::Uuid;
 
-/// A store that forgets with the process: for tests, and for hosts inside other programs that want nothing on disk.
+/// A store that forgets with the process: for tests, for hosts inside other programs that want nothing on disk, and for
+/// readers of a durable one.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     shelf: RwLock<Shelf>,
@@ -18,6 +19,19 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// One with these.
+    pub(super) fn of(documents: Vec<Document>) -> Self {
+        let mut shelf = Shelf::default();
+        documents.into_iter().for_each(|document| shelf.put(document));
+        Self { shelf: RwLock::new(shelf) }
+    }
+
+    /// Makes changes that were found good; readers see all of them or none.
+    pub(super) fn make(&self, changes: Vec<Change>) {
+        let mut shelf = self.shelf.write().unwrap_or_else(PoisonError::into_inner);
+        changes.into_iter().for_each(|change| shelf.make(change));
     }
 
     fn change(&self, change: Change) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -54,17 +68,17 @@ impl Store for MemoryStore {
 
 /// Records by id, and their names.
 #[derive(Debug, Default)]
-pub(super) struct Shelf {
+struct Shelf {
     documents: HashMap<Uuid, Document>,
     names: BTreeMap<String, Uuid>,
 }
 
 impl Shelf {
-    pub(super) fn all(&self) -> Vec<Document> {
+    fn all(&self) -> Vec<Document> {
         self.names.values().filter_map(|id| self.documents.get(id)).cloned().collect()
     }
 
-    pub(super) fn get(&self, id: Uuid) -> Option<Document> {
+    fn get(&self, id: Uuid) -> Option<Document> {
         self.documents.get(&id).cloned()
     }
 
@@ -86,7 +100,7 @@ impl Shelf {
     }
 
     /// Makes a change that was found good.
-    pub(super) fn make(&mut self, change: Change) {
+    fn make(&mut self, change: Change) {
         match change {
             Change::Create(document) | Change::Replace(document) => self.put(document),
             Change::Remove { id, .. } => self.take(id),
@@ -119,13 +133,5 @@ impl Shelf {
         if let Some(former) = self.documents.remove(&id) {
             self.names.remove(&former.name);
         }
-    }
-}
-
-impl FromIterator<Document> for Shelf {
-    fn from_iter<I: IntoIterator<Item = Document>>(documents: I) -> Self {
-        let mut shelf = Self::default();
-        documents.into_iter().for_each(|document| shelf.put(document));
-        shelf
     }
 }

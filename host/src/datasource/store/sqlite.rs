@@ -3,14 +3,14 @@
 //! One thread writes. Reads are answered from a copy in memory, which follows each transaction before it is acknowledged:
 //! records are few and small, and so neither a hung nor a broken disk keeps anybody from reading.
 
-use super::memory::Shelf;
+use super::memory::MemoryStore;
 use super::writer::{GROUP, Job, Writer};
 use super::{Change, Document, OpenError, Store, StoreError, schema};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -19,7 +19,8 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
-    shelf: Arc<RwLock<Shelf>>,
+    /// What readers see.
+    copy: Arc<MemoryStore>,
     queue: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -38,12 +39,12 @@ impl SqliteStore {
     }
 
     pub(super) fn run(connection: Connection, documents: Vec<Document>, path: PathBuf) -> Result<Self, OpenError> {
-        let shelf = Arc::new(RwLock::new(Shelf::from_iter(documents)));
+        let copy = Arc::new(MemoryStore::of(documents));
         let (queue, waiting) = mpsc::channel(GROUP);
-        let writer = Writer::new(connection, path.clone(), Arc::clone(&shelf));
+        let writer = Writer::new(connection, path.clone(), Arc::clone(&copy));
         let thread = Builder::new().name("records".to_owned()).spawn(move || writer.run(waiting));
         let thread = Some(thread.map_err(|error| OpenError::unusable(&path, error))?);
-        Ok(Self { path, shelf, queue: Some(queue), thread })
+        Ok(Self { path, copy, queue: Some(queue), thread })
     }
 
     /// The file.
@@ -67,11 +68,11 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn all(&self) -> BoxFuture<'_, Result<Vec<Document>, StoreError>> {
-        async { Ok(self.shelf.read().unwrap_or_else(PoisonError::into_inner).all()) }.boxed()
+        self.copy.all()
     }
 
     fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Document>, StoreError>> {
-        async move { Ok(self.shelf.read().unwrap_or_else(PoisonError::into_inner).get(id)) }.boxed()
+        self.copy.get(id)
     }
 
     fn create(&self, document: Document) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -1,11 +1,11 @@
 //! The one thread that writes. It takes all that waits into one transaction, so that many changes share one way to the
 //! disk, and acknowledges after that.
 
-use super::memory::Shelf;
+use super::memory::MemoryStore;
 use super::{Change, StoreError, fault, schema};
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, params};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -45,14 +45,15 @@ impl From<Error> for Refusal {
 pub(super) struct Writer {
     connection: Connection,
     path: PathBuf,
-    shelf: Arc<RwLock<Shelf>>,
+    /// What readers see.
+    copy: Arc<MemoryStore>,
     /// The last one failed: so that the log has one line for an outage's begin, and one for its end.
     failing: bool,
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, path: PathBuf, shelf: Arc<RwLock<Shelf>>) -> Self {
-        Self { connection, path, shelf, failing: false }
+    pub(super) fn new(connection: Connection, path: PathBuf, copy: Arc<MemoryStore>) -> Self {
+        Self { connection, path, copy, failing: false }
     }
 
     /// Until nobody can ask any more.
@@ -84,15 +85,14 @@ impl Writer {
         if std::mem::take(&mut self.failing) {
             tracing::info!(file = %self.path.display(), "records can be written again");
         }
-        let mut shelf = self.shelf.write().unwrap_or_else(PoisonError::into_inner);
-        let mut replies = Vec::with_capacity(group.len());
+        let (mut made, mut replies) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         for (job, outcome) in group.into_iter().zip(outcomes) {
             if outcome.is_ok() {
-                shelf.make(job.change);
+                made.push(job.change);
             }
             replies.push((job.reply, outcome));
         }
-        drop(shelf);
+        self.copy.make(made);
         // Now it is on the disk, and readers see it.
         replies.into_iter().for_each(|(reply, outcome)| drop(reply.send(outcome)));
     }

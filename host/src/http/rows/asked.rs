@@ -10,6 +10,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// So many rows at most are on one page.
 pub(super) const MOST_ROWS: usize = 100_000;
@@ -132,9 +133,10 @@ impl Asked {
         hash(&(&self.order, &self.filters, &self.nulls, view))
     }
 
-    /// What tells answers apart that are of one state. `view`: what the publisher shows.
-    pub(super) fn shape(&self, view: u64, face: &str, format: Format) -> u64 {
-        hash(&(self, self.cursor.map_or(0, |cursor| cursor.at), view, face, format))
+    /// What tells answers apart that are of one state. `of`: the service's registration, and what it shows. Epochs alone are
+    /// times: of another node, or after a clock went back, one may come again.
+    pub(super) fn shape(&self, of: (Uuid, u64), face: &str, format: Format) -> u64 {
+        hash(&(self, self.cursor.map_or(0, |cursor| cursor.at), of, face, format))
     }
 
     /// By the numbers of a table's columns.

@@ -184,7 +184,7 @@ impl Request {
             Some(cursor) => cursor.at,
         };
         let mut headers = self.said_of(&view);
-        let shape = asked.shape(shown, self.face.name(), format);
+        let shape = asked.shape((view.publisher.instance, shown), self.face.name(), format);
         let etag = format!("\"{:x}-{:x}-{shape:x}\"", view.epoch.0, view.to);
         if let Ok(etag) = HeaderValue::try_from(&etag) {
             headers.insert(header::ETAG, etag);

@@ -23,8 +23,10 @@ pub(super) async fn come(state: &State, address: &Address, after: After, wait: D
     };
     let mut stopping = state.stopping.clone();
     tokio::select! {
-        () = news => true,
+        // Services that end with the host take their tables with them: that is no news to who waits.
+        biased;
         _ = stopping.wait_for(|stop| *stop) => false,
+        () = news => true,
         () = tokio::time::sleep(wait) => false,
     }
 }

@@ -10,6 +10,7 @@ use crate::table::{Epoch, Only, Order, Shape, Wanted};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use std::sync::Arc;
 use std::time::Duration;
+use uuid::Uuid;
 
 fn shape() -> Shape {
     let at = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
@@ -79,7 +80,7 @@ fn after_and_wait() {
 
 #[test]
 fn marks_tell_apart_what_differs_and_nothing_else() {
-    let everything = View::default().mark();
+    let (one, everything) = (Uuid::from_u128(1), View::default().mark());
     let mark = |query: &str| read(query).mark(everything);
     assert_eq!(mark("a=1&a=2&b=3&limit=5&columns=a"), mark("b=3&a=2&a=1&a=1&where.a=2"));
     let different = [
@@ -95,7 +96,7 @@ fn marks_tell_apart_what_differs_and_nothing_else() {
         "order=-a",
         "order=a,b",
     ];
-    let shape = |query: &str, face| read(query).shape(everything, face, Format::Json);
+    let shape = |query: &str, face| read(query).shape((one, everything), face, Format::Json);
     for (i, one) in different.iter().enumerate() {
         assert_ne!(mark(one), read(one).mark(1), "{one}, seen through another view");
         for other in &different[..i] {
@@ -104,9 +105,11 @@ fn marks_tell_apart_what_differs_and_nothing_else() {
         }
     }
     assert_ne!(shape("", "service"), shape("", "predecessor"));
+    let another = read("").shape((Uuid::from_u128(2), everything), "service", Format::Json);
+    assert_ne!(shape("", "service"), another, "another registration's table of the same epoch and state");
     assert_ne!(shape("", "service"), shape("limit=5", "service"));
     assert_ne!(shape("", "service"), shape("columns=a", "service"));
-    assert_ne!(shape("", "service"), read("").shape(everything, "service", Format::Csv));
+    assert_ne!(shape("", "service"), read("").shape((one, everything), "service", Format::Csv));
     let at = |at| Cursor { of: (Epoch(1), 2), at, mark: 3 }.to_string();
     assert_ne!(shape(&format!("cursor={}", at(5)), "service"), shape(&format!("cursor={}", at(6)), "service"));
 }

@@ -137,6 +137,7 @@ impl Workshop {
             info,
             driver,
             pool,
+            cancels: Pool::new("cancel"),
             sha256: claim.sha256.clone(),
             path: claim.path.clone(),
             loaded: Timestamp::now(),

@@ -1,4 +1,5 @@
-//! The rows at certain ranks of an order, found by selection: all rows are looked at, only those asked for are sorted.
+//! The rows at certain ranks of an order, found by selection: all rows are looked at, once for the first page and twice for
+//! others, and only those asked for are sorted.
 
 use super::Place;
 use super::values::{Binaries, Booleans, Encoded, Numbers, Texts, Values};
@@ -22,7 +23,7 @@ const LEAST: usize = if cfg!(test) { 4 } else { 4096 };
 
 impl Rows {
     /// Those of these rows that are at these ranks of an order, in that order. Rows that are equal in it stay in the order
-    /// in which they are given.
+    /// in which they are given, which is the table's.
     ///
     /// # Errors
     ///
@@ -102,6 +103,8 @@ impl By<'_> {
             let valued = || places.iter().filter_map(|place| values.at(*place).map(|value| (value, *place)));
             if start == 0 && end == there {
                 between.extend(valued());
+            } else if start == 0 {
+                (between, last) = best(valued(), end, compare);
             } else {
                 let Some((low, high)) = bounds(valued().map(|(value, _)| value), start, end, compare) else {
                     return Ok(picked);
@@ -126,7 +129,7 @@ impl By<'_> {
                 }
             };
             picked.extend(self.then(first, of_first)?);
-            between.sort_by(|a, b| compare(a.0, b.0));
+            between.sort_unstable_by(|a, b| compare(a.0, b.0).then(a.1.cmp(&b.1)));
             for run in between.chunk_by(|a, b| compare(a.0, b.0).is_eq()) {
                 match run {
                     [(_, only)] => picked.push(*only),
@@ -143,6 +146,43 @@ impl By<'_> {
     fn then(&self, places: Vec<Place>, ranks: Range<usize>) -> Result<Vec<Place>, ArrowError> {
         ranked(self.chunks, places, self.next, ranks)
     }
+}
+
+/// The first so many, of which there are more: those before the last value among them, and all that have that value, these in
+/// the table's order.
+fn best<T: Copy>(
+    values: impl Iterator<Item = (T, Place)>,
+    end: usize,
+    compare: impl Fn(T, T) -> Ordering,
+) -> (Vec<(T, Place)>, Vec<Place>) {
+    let most = LEAST.max(4 * end);
+    let (mut better, mut last) = (Vec::new(), Vec::new());
+    let mut worst: Option<T> = None;
+    // Of these, enough are better than what was the worst so far.
+    let cut = |better: &mut Vec<(T, Place)>, last: &mut Vec<Place>| {
+        let value = better.select_nth_unstable_by(end - 1, |a, b| compare(a.0, b.0)).1.0;
+        last.clear();
+        last.extend(better.iter().filter(|one| compare(one.0, value).is_eq()).map(|one| one.1));
+        last.sort_unstable();
+        better.retain(|one| compare(one.0, value).is_lt());
+        value
+    };
+    for (value, place) in values {
+        match worst.map(|worst| compare(value, worst)) {
+            Some(Ordering::Greater) => {}
+            Some(Ordering::Equal) => last.push(place),
+            Some(Ordering::Less) | None => {
+                better.push((value, place));
+                if better.len() == most {
+                    worst = Some(cut(&mut better, &mut last));
+                }
+            }
+        }
+    }
+    if better.len() >= end {
+        cut(&mut better, &mut last);
+    }
+    (better, last)
 }
 
 /// The values at the first and the last of some ranks.
