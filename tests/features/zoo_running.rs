@@ -2,6 +2,7 @@
 //! watches a table sees one epoch and no wrong row.
 
 mod batches;
+mod beginnings;
 mod deaths;
 mod exclusive;
 mod files;

@@ -52,8 +52,7 @@ fn inv08_a_death_is_named_at_the_next_start_and_the_second_keeps_its_bytes_out()
     let reason = "the host died in its poll of datasource \"one\", by SIGABRT, for the 2. time";
     assert_eq!((&held["sha256"], &held["reason"]), (&hash.as_str().into(), &reason.into()));
     let waits = host.wait_datasource("one", "waiting for driver");
-    let file = host.plugin(FILE).display().to_string();
-    assert_eq!(waits["error"], format!("no driver {ID:?} is loaded: {file} is refused: {reason}"));
+    assert_eq!(waits["error"], format!("no driver {ID:?} is loaded: plugins/{FILE} is refused: {reason}"));
     let (_, quarantine) = host.get("/v1/plugins/quarantine");
     assert_eq!((&quarantine["results"][0]["by"], &quarantine["results"][0]["sha256"]), (&"crash".into(), &hash.into()));
     // The other driver serves, and a good build is let in.
@@ -69,11 +68,10 @@ fn inv08_after_two_deaths_in_a_new_build_the_kept_copy_of_the_one_before_serves(
     Fixture::new().rename_into(&bed.plugin(FILE));
     Fixture::new().id(OTHER).rename_into(&bed.plugin("libother.so"));
     let deadly = with_other("fault = 'poll_abort'\nfault_of = 2\nafter = 10");
-    let host = bed.start(&deadly);
+    let mut host = bed.start(&deadly);
     runs_on(&host, 1);
     // It serves well, until it does not.
     Fixture::new().revision(2).rename_into(&host.plugin(FILE));
-    let mut host = host;
     dies(&mut host);
     let mut host = host.kill_and_start(&deadly);
     dies(&mut host);

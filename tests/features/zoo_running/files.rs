@@ -11,6 +11,11 @@ fn inv04_a_driver_whose_file_is_gone_ends_where_it_is_told_to_and_comes_back() {
     for name in ["one", "two"] {
         let waits = host.wait_datasource(name, "waiting for driver");
         assert_eq!(waits["error"], format!("no driver {ID:?} is loaded"));
+        // Its rows stay, and say that they are old.
+        assert_eq!(host.rows(name, "ticks").unwrap().len(), 1);
+        let table =
+            host.wait_row("_host", "tables", "its table", |row| row["service"] == name && row["table"] == "ticks");
+        assert_eq!(table["error"], waits["error"]);
     }
     let stopped = host.history("stopped");
     assert_eq!((stopped.len(), &stopped[0]["driver"]), (1, &ID.into()));
@@ -40,11 +45,24 @@ fn inv04_the_configuration_says_which_of_two_files_serves() {
     runs_on(&host, 2);
     assert_eq!(host.wait_plugin("b.so", "serving")["generation"], 1);
     let reason = host.wait_plugin("a.so", "conflict")["reason"].as_str().unwrap().to_owned();
-    assert_eq!(reason, format!("driver id {ID:?} is claimed by {} too: remove one", host.plugin("b.so").display()));
+    assert_eq!(reason, format!("driver id {ID:?} is claimed by {} too: remove one", "plugins/b.so"));
     let explained = host.run(&["plugin", "explain", ID]);
-    assert!(explained.out.contains(&format!("the configuration names {} for it\n", host.plugin("b.so").display())));
+    assert!(explained.out.contains(&format!("the configuration names {} for it\n", "plugins/b.so")));
     // It is that file's, whatever becomes of the other.
     Fixture::new().revision(3).rename_into(&host.plugin("a.so"));
     Fixture::new().revision(4).rename_into(&host.plugin("b.so"));
     runs_on(&host, 4);
+}
+
+#[test]
+fn inv05_a_reload_waits_for_a_file_that_came_a_moment_ago() {
+    let host = Bed::new().start(&datasources(""));
+    let reload = host.run(&["plugin", "reload", ID, "--wait"]);
+    let none = format!("no driver {ID:?} serves, and no file claims it: busway plugin list shows what there is");
+    assert!(reload.code != Some(0) && reload.err.contains(&none), "{reload:?}");
+    Fixture::new().rename_into(&host.plugin(FILE));
+    let reload = host.run(&["plugin", "reload", ID, "--wait"]);
+    assert_eq!(reload.code, Some(0), "{reload:?}");
+    assert_eq!(reload.out, format!("{ID} 0.1.0 loaded, generation 1\n"));
+    runs_on(&host, 1);
 }

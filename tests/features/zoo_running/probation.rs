@@ -97,7 +97,7 @@ fn inv07_an_action_that_never_answers_costs_its_caller_no_more_than_it_gave() {
     let host = serving(Bed::new(), &Fixture::new(), "");
     let asked = json!({"service": "two", "method": "hang", "deadline_ms": 200});
     let (status, body) = host.post("/v1/services/one/actions/relay", &asked);
-    assert_eq!(status, 400, "{body}");
+    assert_eq!(status, 504, "{body}");
     assert_eq!(
         placeless(body["error"]["message"].as_str().unwrap()),
         "service \"two\" did not answer \"hang\" within 200ms"
@@ -142,6 +142,16 @@ fn inv05_plain_errors_are_inconclusive_unless_they_are_accepted() {
     let degraded = host.wait_datasource("one", "degraded");
     assert_eq!(placeless(degraded["error"].as_str().unwrap()), "table \"numbers\": fixture fails on purpose");
     host.wait_row("one", "numbers", "the last good rows", |row| row["revision"] == 1);
+}
+
+#[test]
+fn inv05_errors_are_accepted_of_one_reload_not_of_a_later_one() {
+    let host = serving(Bed::new(), &Fixture::new(), "");
+    let reload = host.run(&["plugin", "reload", ID, "--wait", "--accept-errors"]);
+    assert_eq!((reload.code, &*reload.out), (Some(0), "all that lies in the plugin directories serves already\n"));
+    let report = attempt(&host, &Fixture::new().revision(2).fault("poll", "error"));
+    assert_eq!(report["outcome"], "inconclusive");
+    runs_on(&host, 1);
 }
 
 /// Which of the two datasources a report tells of.

@@ -32,8 +32,8 @@ fn inv05_a_new_build_with_a_fault_at_any_step_leaves_the_former_in_charge() {
             "rules",
             "refused",
             None,
-            "its description breaks the rules: two tables are called \"numbers\"; table \"numbers\": key column \"nope\" \
-             is no column"
+            "its description breaks the rules: table \"numbers\" is declared twice; key column \"nope\" of table \
+             \"numbers\" is not one of its columns"
                 .to_owned(),
         ),
         (

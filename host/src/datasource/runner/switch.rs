@@ -356,8 +356,17 @@ impl Runner {
         }
         self.due = None;
         self.schedule.worked();
+        let driver = &self.record.spec.driver;
+        let error = match self.catalog.serving(driver) {
+            Some(_) => String::new(),
+            // Nobody comes: what was there last stays, and says that it is old.
+            None => self.catalog.why_not(driver),
+        };
+        for table in self.service.tables().into_iter().filter(|_| !error.is_empty()) {
+            self.service.fail(&table, error.clone());
+        }
         self.shared.change(|s| {
-            s.on(Event::NoSource, "");
+            s.on(Event::NoSource, error);
             s.generation = None;
         });
     }
