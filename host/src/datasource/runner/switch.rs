@@ -161,7 +161,7 @@ impl Runner {
         let newer = self.newer(&old);
         let moves = newer.is_some();
         let generation = newer.unwrap_or_else(|| Arc::clone(&old.generation));
-        match self.beside(&old, generation, Arc::clone(&self.record), moves.then(Terms::default)).await {
+        match self.beside(&old, generation, Arc::clone(&self.record), moves.then(|| self.catalog.terms())).await {
             Ok(beside) => {
                 self.behind = None;
                 self.changing.worked();

@@ -78,6 +78,13 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// On what terms sources move unless somebody wants it otherwise.
+    pub(super) fn terms(&self) -> Terms {
+        Terms { accept_errors: false, most_state: self.most_state, cold_start: self.cold_start }
+    }
+}
+
 /// Bytes that are not to be loaded now.
 #[derive(Debug, Default)]
 struct Bar {
@@ -132,6 +139,7 @@ impl<T: Tenants> Executor<T> {
     /// Nothing is loaded before the first [`pass`](Self::pass). In the folder `state` is remembered what happened.
     pub fn new(settings: Settings, stage: Stage, state: &Path, catalog: Arc<Catalog>, tenants: T) -> Self {
         let copies = Copies::new(state.join("good"));
+        catalog.set_terms(settings.terms());
         Self {
             settings,
             workshop: Arc::new(Workshop::new(stage, copies, catalog)),
@@ -381,11 +389,7 @@ impl<T: Tenants> Executor<T> {
             };
             let (abort, aborted) = oneshot::channel();
             let settings = &self.settings;
-            let terms = Terms {
-                accept_errors: self.lenient.contains(&claim.id),
-                most_state: settings.most_state,
-                cold_start: settings.cold_start,
-            };
+            let terms = Terms { accept_errors: self.lenient.contains(&claim.id), ..settings.terms() };
             let job = Job {
                 restore,
                 staged: if restore { None } else { self.judge.staged.remove(&claim.path) },
