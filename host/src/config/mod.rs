@@ -50,11 +50,18 @@ pub struct Plugins {
     pub scan_interval: Duration,
     /// What two files of one driver id mean at a start.
     pub on_conflict: OnConflict,
+    /// Which bytes may be loaded.
+    pub trust: TrustPolicy,
 }
 
 impl Default for Plugins {
     fn default() -> Self {
-        Self { directories: Vec::new(), scan_interval: Duration::from_secs(5), on_conflict: OnConflict::default() }
+        Self {
+            directories: Vec::new(),
+            scan_interval: Duration::from_secs(5),
+            on_conflict: OnConflict::default(),
+            trust: TrustPolicy::default(),
+        }
     }
 }
 
@@ -67,6 +74,17 @@ pub enum OnConflict {
     Keep,
     /// The host does not start, as the predecessor's did not.
     Fail,
+}
+
+/// Which plugins' bytes may be loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrustPolicy {
+    /// Whatever lies in the directories, which only root and the host's user can write to.
+    #[default]
+    Any,
+    /// What is on the list that `busway plugin trust` keeps, `plugins.lock` in the state directory.
+    Listed,
 }
 
 /// Where clients come in.
@@ -284,7 +302,7 @@ mod tests {
         assert_eq!(
             error("[plugins]\ndirectorys = []\n"),
             "the configuration /etc/busway/busway.toml, line 2: unknown field `directorys`, expected one of `directories`, \
-             `scan_interval`, `on_conflict`"
+             `scan_interval`, `on_conflict`, `trust`"
         );
         assert_eq!(
             error("[datasource.web]\ndriver = 'files'\npoll = 'often'\n"),

@@ -10,16 +10,16 @@ pub use check::{Finding, check};
 pub use lock::{Lock, LockError};
 
 use crate::bus::{Bus, RegisterError};
-use crate::config::{Config, ConfigError, OnConflict};
+use crate::config::{Config, ConfigError, OnConflict, TrustPolicy};
 use crate::datasource::secret::{KeyError, Keyring};
 use crate::datasource::store::{OpenError, SqliteStore, StoreError};
 use crate::datasource::{Datasources, Refusal};
 use crate::http::{Server, ServerError};
-use crate::plugin::{Catalog, Executor, FileState, Stage, StageError, Watch};
+use crate::plugin::{Catalog, Executor, FileState, Stage, StageError, TRUST_LIST, Trust, Watch};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 /// Graceful stop takes no longer.
@@ -27,6 +27,9 @@ pub const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Events that come so close together are one.
 const BURST: Duration = Duration::from_millis(20);
+
+/// Files that are still being copied are not waited for longer, where something depends on all.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why a node did not start. What was begun is undone.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +118,8 @@ impl Node {
             &state.join("served.json"),
             Arc::clone(&catalog),
             datasources.clone(),
-        );
+        )
+        .trusting(trust(config));
         let mut watch = Watch::new(config.plugins.scan_interval);
         let directories = config.plugins.directories.clone();
         // Watched before the first look: what changes in between rings.
@@ -123,7 +127,8 @@ impl Node {
         let mut first = executor.pass().await;
         if config.plugins.on_conflict == OnConflict::Fail {
             // Files that came a moment ago are looked at again before it is known what they are.
-            while let Some(pause) = first {
+            let begun = Instant::now();
+            while let Some(pause) = first.filter(|_| begun.elapsed() < PATIENCE) {
                 tokio::time::sleep(pause).await;
                 first = executor.pass().await;
             }
@@ -184,6 +189,14 @@ impl Node {
         self.server.stop().await;
         self.datasources.stop(STOP_LIMIT.saturating_sub(begun.elapsed())).await;
         self.introspection.abort();
+    }
+}
+
+/// Whom the configuration trusts.
+fn trust(config: &Config) -> Trust {
+    match config.plugins.trust {
+        TrustPolicy::Any => Trust::any(),
+        TrustPolicy::Listed => Trust::listed(config.state_dir().join(TRUST_LIST)),
     }
 }
 

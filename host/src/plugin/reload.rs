@@ -1,10 +1,10 @@
 //! Acts on what the scan found: loads, reloads, refuses. What is to be done is decided by [`plan`]; what sources do about
 //! a new generation by [`Tenants`].
 
+use super::bytes::{self, FRESH, Libraries, Note, Trust};
 use super::catalog::{Catalog, FileState, FileView, Generation};
 use super::driver::{CallError, Driver, HostCalls};
 use super::load::{LoadError, load};
-use super::note::{Note, inspect_file};
 use super::plan::{Claim, Decision, Serving, plan};
 use super::pool::{Pool, PoolError};
 use super::scan::{Found, ScanError, look, scan};
@@ -22,8 +22,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Nobody wrote to a file for so long: it is read.
 const SETTLED: Duration = Duration::from_millis(150);
-/// A file that was changed so recently and is no whole library is taken for one still being copied.
-const FRESH: Duration = Duration::from_secs(2);
 /// Loading, describing: a driver that takes longer is refused.
 const LOADING: Duration = Duration::from_secs(10);
 /// A new generation that plain errors of its sources kept from serving is tried again so often.
@@ -108,6 +106,8 @@ enum Verdict {
     Claims(Claim, Box<Note>),
     /// With when to look again, if that may help though the file stays as it is.
     Refused(String, Option<Instant>),
+    /// It may be that somebody is still writing to it.
+    Incomplete(String),
 }
 
 /// Loads and reloads what lies in the plugin directories.
@@ -118,6 +118,9 @@ pub struct Executor<T> {
     copies: HashMap<PathBuf, PathBuf>,
     catalog: Arc<Catalog>,
     tenants: T,
+    trust: Trust,
+    /// Bytes of which was said that they are not trusted.
+    distrusted: BTreeSet<String>,
     seen: BTreeMap<PathBuf, Seen>,
     serving: BTreeMap<String, Serving>,
     /// Who served before this process: decides between files that claim one id.
@@ -138,6 +141,8 @@ impl<T: Tenants> Executor<T> {
             copies: HashMap::new(),
             catalog,
             tenants,
+            trust: Trust::any(),
+            distrusted: BTreeSet::new(),
             seen: BTreeMap::new(),
             serving: BTreeMap::new(),
             history: History::read(history),
@@ -151,6 +156,13 @@ impl<T: Tenants> Executor<T> {
     #[must_use]
     pub fn forgetful(mut self) -> Self {
         self.history.forgetful = true;
+        self
+    }
+
+    /// Only bytes that are trusted are loaded; what is loaded already stays.
+    #[must_use]
+    pub fn trusting(mut self, trust: Trust) -> Self {
+        self.trust = trust;
         self
     }
 
@@ -183,6 +195,7 @@ impl<T: Tenants> Executor<T> {
                 _ => None,
             })
             .collect();
+        let claims = self.trusted(claims);
         // Files that are there, and those of directories that can't be read just now.
         let mut undecided: BTreeSet<PathBuf> = files.keys().cloned().collect();
         undecided.retain(|path| !claims.iter().any(|claim| &claim.path == path));
@@ -200,6 +213,31 @@ impl<T: Tenants> Executor<T> {
         self.view(&conflicts, &files, &mut views);
         self.catalog.set_files(views, troubles);
         again
+    }
+
+    /// Those that may be loaded, or are.
+    fn trusted(&mut self, claims: Vec<Claim>) -> Vec<Claim> {
+        if self.trust.refresh() {
+            self.distrusted.clear();
+        }
+        let mut trusted = Vec::new();
+        for claim in claims {
+            match self.distrust(&claim) {
+                None => trusted.push(claim),
+                Some(reason) => {
+                    if self.distrusted.insert(claim.sha256) {
+                        tracing::warn!(driver = claim.id, file = %claim.path.display(), reason, "plugin refused");
+                    }
+                }
+            }
+        }
+        trusted
+    }
+
+    fn distrust(&self, claim: &Claim) -> Option<String> {
+        let serves = self.serving.get(&claim.id).is_some_and(|s| s.path == claim.path && s.sha256 == claim.sha256);
+        let refusal = if serves { None } else { self.trust.refusal(&claim.path, &claim.sha256) };
+        refusal.map(|refusal| refusal.to_string())
     }
 
     /// Reads what has settled since it last changed.
@@ -227,52 +265,62 @@ impl<T: Tenants> Executor<T> {
             if seen.found != *found {
                 *seen = Seen { found: found.clone(), since: Instant::now(), verdict: None };
             }
+            // A clock that is off must not make a file young for ever.
+            let old = age(found) > FRESH || seen.since.elapsed() > FRESH;
             match &seen.verdict {
                 Some(Verdict::Refused(_, Some(again))) if Instant::now() >= *again => {}
+                Some(Verdict::Incomplete(_)) if old => {}
+                Some(Verdict::Incomplete(_)) => {
+                    again = Some(SETTLED);
+                    continue;
+                }
                 Some(_) => continue,
                 None => {}
             }
-            // A clock that is off must not make a file young for ever.
-            let old = age(found) > FRESH || seen.since.elapsed() > FRESH;
             if !old && seen.since.elapsed() < SETTLED {
                 again = Some(SETTLED);
                 continue;
             }
             settled.push((path.clone(), found.clone(), old));
         }
-        for (path, found, old, (verdict, copy)) in self.read(settled).await {
-            match verdict {
+        for (path, old, (verdict, copy)) in self.read(settled).await {
+            let verdict = match verdict {
                 // A slow copy pauses longer than the settling time now and then.
-                Verdict::Refused(reason, _) if !old => {
+                Verdict::Incomplete(_) if !old => {
                     again = Some(SETTLED);
-                    views.push(view(&path, FileState::Incomplete, reason, found.size));
+                    verdict
                 }
-                verdict => {
-                    if let Verdict::Refused(reason, _) = &verdict {
-                        tracing::warn!(file = %path.display(), reason, "plugin refused");
-                    }
-                    if let Some(copy) = copy {
-                        self.copies.insert(path.clone(), copy);
-                    }
-                    if let Some(seen) = self.seen.get_mut(&path) {
-                        seen.verdict = Some(verdict);
-                    }
-                }
+                Verdict::Incomplete(reason) => Verdict::Refused(reason, None),
+                verdict => verdict,
+            };
+            if let Verdict::Refused(reason, _) = &verdict {
+                tracing::warn!(file = %path.display(), reason, "plugin refused");
+            }
+            if let Some(copy) = copy {
+                self.copies.insert(path.clone(), copy);
+            }
+            if let Some(seen) = self.seen.get_mut(&path) {
+                seen.verdict = Some(verdict);
             }
         }
         again
     }
 
     /// Reads files, as many at a time as there are processors: hashing is what takes long.
-    async fn read(&self, files: Vec<(PathBuf, Found, bool)>) -> Vec<(PathBuf, Found, bool, Examined)> {
+    async fn read(&self, files: Vec<(PathBuf, Found, bool)>) -> Vec<(PathBuf, bool, Examined)> {
+        if files.is_empty() {
+            return Vec::new();
+        }
         let readers = std::thread::available_parallelism().map_or(1, usize::from);
+        let libraries = Arc::new(Libraries::of_system());
         let read = |(path, found, old): (PathBuf, Found, bool)| {
-            let stage = Arc::clone(&self.stage);
+            let (stage, libraries) = (Arc::clone(&self.stage), Arc::clone(&libraries));
             async move {
-                let (reading, before) = (path.clone(), found.clone());
-                let examined = tokio::task::spawn_blocking(move || examine(&reading, &before, &stage)).await;
+                let reading = path.clone();
+                let examine = move || examine(&reading, &found, &stage, &libraries);
+                let examined = tokio::task::spawn_blocking(examine).await;
                 let panicked = |_| (Verdict::Refused("the host panicked reading it".to_owned(), None), None);
-                (path, found, old, examined.unwrap_or_else(panicked))
+                (path, old, examined.unwrap_or_else(panicked))
             }
         };
         stream::iter(files.into_iter().map(read)).buffered(readers).collect().await
@@ -405,6 +453,10 @@ impl<T: Tenants> Executor<T> {
                     views.push(view(path, FileState::Refused, reason.clone(), size));
                     continue;
                 }
+                Some(Verdict::Incomplete(reason)) => {
+                    views.push(view(path, FileState::Incomplete, reason.clone(), size));
+                    continue;
+                }
                 // It is changing: until it has settled, what was loaded of it serves.
                 None => {
                     if let Some(generation) = self.catalog.drivers().into_iter().find(|g| &g.path == path)
@@ -423,7 +475,12 @@ impl<T: Tenants> Executor<T> {
             };
             let serves = self.serving.get(&claim.id).is_some_and(|s| &s.path == path);
             let current = serves && self.serving.get(&claim.id).is_some_and(|s| s.sha256 == claim.sha256);
+            let distrust = self.distrust(claim);
             let (state, reason) = match (conflicts.get(path), self.held_back.get(&claim.sha256)) {
+                _ if distrust.is_some() => match (serves, distrust.unwrap_or_default()) {
+                    (true, reason) => (FileState::HeldBack, format!("{reason}; the bytes before serve on")),
+                    (false, reason) => (FileState::Refused, reason),
+                },
                 (Some(others), _) => {
                     let others: Vec<String> = others.iter().map(|p| p.display().to_string()).collect();
                     let text = format!("driver id {:?} is claimed by {} too: remove one", claim.id, others.join(", "));
@@ -480,15 +537,16 @@ fn age(found: &Found) -> Duration {
 type Examined = (Verdict, Option<PathBuf>);
 
 /// Reads a file. When it is a plugin, it is copied at once: what was hashed is what is loaded, and it is read once.
-fn examine(path: &Path, before: &Found, stage: &Stage) -> Examined {
-    match inspect_file(path) {
-        Ok((bytes, note)) => {
+fn examine(path: &Path, before: &Found, stage: &Stage, libraries: &Libraries) -> Examined {
+    match bytes::examine(path, libraries) {
+        Ok(bytes::Examined { bytes, facts, .. }) => {
             // One that changed meanwhile, or can't be copied now, is read anew if it is to be loaded.
             let unchanged = matches!(look(path), Some(Ok(now)) if now == *before);
             let copy = if unchanged { stage.put(&bytes).ok() } else { None };
-            let claim = Claim { path: path.to_owned(), id: note.id.clone(), sha256: bytes.sha256 };
-            (Verdict::Claims(claim, Box::new(note)), copy)
+            let claim = Claim { path: path.to_owned(), id: facts.note.id.clone(), sha256: bytes.sha256 };
+            (Verdict::Claims(claim, Box::new(facts.note)), copy)
         }
+        Err(error) if error.may_be_incomplete() => (Verdict::Incomplete(error.to_string()), None),
         // What the system lacks may be installed, what could not be read may be read.
         Err(error) => {
             let again = error.may_pass().then(|| Instant::now() + AGAIN);
