@@ -118,6 +118,21 @@ impl<'a> Dynamic<'a> {
         if self.get(elf::DT_REL).is_some() {
             return refuse("it has relocations of a kind that this machine does not have".to_owned());
         }
+        for (tag, kind, what) in [
+            (elf::DT_SYMTAB, elf::SHT_DYNSYM, "symbols"),
+            (elf::DT_GNU_HASH, elf::SHT_GNU_HASH, "symbols' hashes"),
+            (elf::DT_VERSYM, elf::SHT_GNU_VERSYM, "symbols' versions"),
+            (elf::DT_VERNEED, elf::SHT_GNU_VERNEED, "needed versions"),
+            (elf::DT_VERDEF, elf::SHT_GNU_VERDEF, "versions"),
+            (elf::DT_INIT_ARRAY, elf::SHT_INIT_ARRAY, "constructors"),
+            (elf::DT_FINI_ARRAY, elf::SHT_FINI_ARRAY, "destructors"),
+        ] {
+            let mut sections = image.sections.iter().filter(|section| section.kind == kind.0).peekable();
+            let address = self.get(tag);
+            if address.is_some() && sections.peek().is_some() && !sections.any(|s| Some(s.address) == address) {
+                return refuse(format!("its dynamic table and its sections name different places of its {what}"));
+            }
+        }
         for (tag, what) in [(elf::DT_INIT, "constructor"), (elf::DT_FINI, "destructor")] {
             if self.get(tag).is_some_and(|address| !image.is_code(address)) {
                 return refuse(format!("its {what} is no code of it"));

@@ -52,6 +52,7 @@ pub(super) struct Section<'a> {
     pub(super) name: &'a [u8],
     pub(super) kind: u32,
     pub(super) flags: u64,
+    pub(super) address: u64,
     pub(super) offset: u64,
     pub(super) bytes: &'a [u8],
 }
@@ -82,6 +83,7 @@ impl<'a> Image<'a> {
         let loads = segments.iter().filter(|segment| segment.kind == elf::PT_LOAD.0).copied().collect();
         let image = Self { bytes, segments, sections, loads };
         image.check_loads()?;
+        image.check_sections()?;
         image.check_others()?;
         Ok(image)
     }
@@ -97,7 +99,7 @@ impl<'a> Image<'a> {
 
     /// What of the file lies at an address once it is mapped, up to the end of its segment.
     pub(super) fn rest(&self, address: u64) -> Option<&'a [u8]> {
-        let load = self.load(address, 0)?;
+        let load = self.load(address, 0).filter(|load| load.may(elf::PF_R.0))?;
         let at = address - load.address;
         part(self.bytes, load.offset + at, load.in_file.checked_sub(at)?)
     }
@@ -155,6 +157,19 @@ impl<'a> Image<'a> {
             }
         }
         if self.loads.is_empty() { refuse("nothing of it is to be mapped".to_owned()) } else { Ok(()) }
+    }
+
+    /// Linkers and the loader must see the same bytes at the same addresses.
+    fn check_sections(&self) -> Result<(), BytesError> {
+        let mapped = |section: &&Section<'_>| section.flags & elf::SHF_ALLOC.0 != 0 && !section.bytes.is_empty();
+        for section in self.sections.iter().filter(mapped) {
+            let load = self.load(section.address, section.bytes.len() as u64);
+            let offset = load.map(|load| section.address - load.address + load.offset);
+            if offset != Some(section.offset) {
+                return Err(BytesError::Malformed(format!("{} is mapped elsewhere than it says", section.title())));
+            }
+        }
+        Ok(())
     }
 
     /// What the loader and the unwinder read, or do, by the other segments.
@@ -313,6 +328,7 @@ fn sections(bytes: &[u8]) -> Result<Vec<Section<'_>>, BytesError> {
             name: if i == 0 { &[] } else { text(names, name).ok_or_else(no_name)? },
             kind: word(header, 4).unwrap_or_default(),
             flags: long(header, 8).unwrap_or_default(),
+            address: long(header, 16).unwrap_or_default(),
             offset: long(header, 24).unwrap_or_default(),
             bytes: content(i, header)?,
         })
