@@ -14,6 +14,7 @@ use super::grid::Grid;
 use super::output::{Format, GREEN, Output, RED, YELLOW};
 use super::snapshot::{Row, Snapshot};
 use super::table_name::TableName;
+use super::trust::{self, TrustArguments};
 
 /// The plugins of a host
 #[derive(Debug, Subcommand)]
@@ -28,6 +29,7 @@ JSON: {\"schema_version\":1,\"plugins\":[{\"file\",\"driver\",\"version\",\"stat
 JSON lines: one plugin's object a line")]
     List,
     Inspect(InspectArguments),
+    Trust(TrustArguments),
 }
 
 /// Say what a file is, from its bytes alone: none of its code runs, and no host is needed
@@ -99,6 +101,7 @@ pub(crate) async fn run(client: &Client, command: &PluginCommand, output: &mut O
     match command {
         PluginCommand::List => list(client, output).await,
         PluginCommand::Inspect(arguments) => inspect(arguments, output),
+        PluginCommand::Trust(arguments) => trust::run(arguments, output),
     }
 }
 

@@ -1,7 +1,7 @@
 //! All that a start would do, without serving: for operators who want to know before.
 
-use super::{NodeError, PATIENCE, trust};
 use super::lock::{Lock, LockError};
+use super::{NodeError, PATIENCE, trust};
 use crate::config::Config;
 use crate::http::Server;
 use crate::plugin::{Catalog, Executor, FileState, Generation, Stage, SwitchError, Tenants};

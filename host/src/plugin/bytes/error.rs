@@ -112,10 +112,7 @@ impl BytesError {
     /// written to the file.
     #[must_use]
     pub fn may_be_incomplete(&self) -> bool {
-        matches!(
-            self,
-            Self::Empty | Self::Truncated { .. } | Self::Hole { .. } | Self::Malformed(_) | Self::BadNote(_)
-        )
+        matches!(self, Self::Empty | Self::Truncated { .. } | Self::Hole { .. } | Self::Malformed(_) | Self::BadNote(_))
     }
 
     pub(super) fn malformed(what: impl Into<String>) -> Self {

@@ -74,7 +74,9 @@ pub(super) fn stranger(bytes: &[u8]) -> BytesError {
     };
     if let Some(system) = system {
         let machine = object::File::parse(bytes).ok().map(|file| name(file.architecture()));
-        return for_another_machine([Some(system.to_owned()), machine].into_iter().flatten().collect::<Vec<_>>().join(" "));
+        return for_another_machine(
+            [Some(system.to_owned()), machine].into_iter().flatten().collect::<Vec<_>>().join(" "),
+        );
     }
     if head.starts_with(b"\xca\xfe\xba\xbe") {
         return BytesError::NotALibrary("a Java class".to_owned());
@@ -181,14 +183,26 @@ mod tests {
     #[cfg(target_arch = "x86_64")]
     fn elf_files_for_others() {
         for (bytes, text) in [
-            (head(2, 1, 0, 3, 183), "it is built for linux aarch64, this host runs on linux x86_64: build it for this machine"),
-            (head(1, 1, 0, 3, 3), "it is built for linux i386, this host runs on linux x86_64: build it for this machine"),
+            (
+                head(2, 1, 0, 3, 183),
+                "it is built for linux aarch64, this host runs on linux x86_64: build it for this machine",
+            ),
+            (
+                head(1, 1, 0, 3, 3),
+                "it is built for linux i386, this host runs on linux x86_64: build it for this machine",
+            ),
             (
                 head(1, 1, 0, 3, 62),
                 "it is built for linux x86_64 (32 bits), this host runs on linux x86_64: build it for this machine",
             ),
-            (head(2, 2, 0, 3, 22), "it is built for linux s390x, this host runs on linux x86_64: build it for this machine"),
-            (head(2, 1, 9, 3, 62), "it is built for freebsd x86_64, this host runs on linux x86_64: build it for this machine"),
+            (
+                head(2, 2, 0, 3, 22),
+                "it is built for linux s390x, this host runs on linux x86_64: build it for this machine",
+            ),
+            (
+                head(2, 1, 9, 3, 62),
+                "it is built for freebsd x86_64, this host runs on linux x86_64: build it for this machine",
+            ),
             (head(2, 1, 0, 2, 62), "it is no shared library: it is a program: build it with crate-type = [\"cdylib\"]"),
             (
                 head(2, 1, 0, 1, 62),
@@ -217,10 +231,7 @@ mod tests {
         }
         assert!(stranger(b"MZ\x90").to_string().starts_with("it is built for windows, this host runs on "));
         assert!(stranger(b"\xcf\xfa\xed\xfe").to_string().starts_with("it is built for macos, this host runs on "));
-        assert_eq!(
-            stranger(&[0; 9000]),
-            BytesError::Hole { part: "its beginning".to_owned(), begin: 0, end: 4096 }
-        );
+        assert_eq!(stranger(&[0; 9000]), BytesError::Hole { part: "its beginning".to_owned(), begin: 0, end: 4096 });
         assert!(matches!(stranger(b"\x7fE"), BytesError::Truncated { length: 2, .. }));
     }
 }

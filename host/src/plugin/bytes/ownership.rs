@@ -87,7 +87,12 @@ fn check(rights: Rights, us: Us, what: &str, path: &Path) -> Result<(), Ownershi
         });
     }
     if rights.uid != 0 && rights.uid != us.uid {
-        return Err(OwnershipError::Owner { uid: rights.uid, us: us.uid, what: what.to_owned(), path: path.to_owned() });
+        return Err(OwnershipError::Owner {
+            uid: rights.uid,
+            us: us.uid,
+            what: what.to_owned(),
+            path: path.to_owned(),
+        });
     }
     Ok(())
 }

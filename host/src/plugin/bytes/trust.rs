@@ -87,7 +87,7 @@ impl TrustList {
     pub fn read(path: &Path) -> Result<Self, TrustError> {
         let unusable = |why: String| TrustError::Unusable { list: path.to_owned(), done: "read", why };
         match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(unusable(error.to_string())),
             Ok(text) => {
                 ownership::of(path).map_err(|error| unusable(error.to_string()))?;
@@ -202,7 +202,14 @@ mod tests {
 
     fn plugin(sha256: &str) -> Trusted {
         let text = String::new();
-        Trusted { sha256: sha256.into(), file: text.clone(), id: "a".into(), version: text.clone(), trusted: None, by: text }
+        Trusted {
+            sha256: sha256.into(),
+            file: text.clone(),
+            id: "a".into(),
+            version: text.clone(),
+            trusted: None,
+            by: text,
+        }
     }
 
     #[test]

@@ -78,8 +78,9 @@ impl<'a> Image<'a> {
     /// Reads the headers of a 64-bit, little-endian ELF file.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, BytesError> {
         kind::elf(bytes)?;
-        let segments = segments(bytes)?;
+        // The sections' table comes last in a file: where one was cut, it tells how long it was.
         let sections = sections(bytes)?;
+        let segments = segments(bytes)?;
         let loads = segments.iter().filter(|segment| segment.kind == elf::PT_LOAD.0).copied().collect();
         let image = Self { bytes, segments, sections, loads };
         image.check_loads()?;
@@ -201,20 +202,18 @@ impl<'a> Image<'a> {
                     let load = self.load(segment.address, 0);
                     // Linkers round its end up to a page.
                     let end = segment.address.checked_add(segment.in_memory);
-                    let fits = load.zip(end).is_some_and(|(load, end)| {
-                        end <= (load.address + load.in_memory).next_multiple_of(load.align)
-                    });
+                    let fits = load
+                        .zip(end)
+                        .is_some_and(|(load, end)| end <= (load.address + load.in_memory).next_multiple_of(load.align));
                     if !fits {
                         return refuse("what is to be read-only after loading is no part of one segment");
                     }
                 }
-                elf::PT_NOTE | elf::PT_GNU_PROPERTY => {
-                    if segment.in_memory > 0 {
-                        let Some(notes) = self.at(segment.address, segment.in_memory) else {
-                            return refuse("notes to the loader are not mapped");
-                        };
-                        check_notes(notes, segment.align)?;
-                    }
+                elf::PT_NOTE | elf::PT_GNU_PROPERTY if segment.in_memory > 0 => {
+                    let Some(notes) = self.at(segment.address, segment.in_memory) else {
+                        return refuse("notes to the loader are not mapped");
+                    };
+                    check_notes(notes, segment.align)?;
                 }
                 elf::PT_GNU_STACK => stack = Some(segment.may(elf::PF_X.0)),
                 _ => {}
@@ -306,7 +305,8 @@ fn sections(bytes: &[u8]) -> Result<Vec<Section<'_>>, BytesError> {
     if zeros(&table[(SECTION_HEADER as usize).min(table.len() - 1)..]) {
         return Err(hole(title, offset, length));
     }
-    let names = if names == u64::from(elf::SHN_XINDEX.0) { u64::from(word(first, 40).unwrap_or_default()) } else { names };
+    let names =
+        if names == u64::from(elf::SHN_XINDEX.0) { u64::from(word(first, 40).unwrap_or_default()) } else { names };
     let header = |i: u64| part(table, i.saturating_mul(SECTION_HEADER), SECTION_HEADER);
     let content = |i: u64, header: &[u8]| {
         let (offset, length) = (long(header, 24).unwrap_or_default(), long(header, 32).unwrap_or_default());

@@ -120,7 +120,8 @@ fn packed(
     let Some(table) = image.at(address, size).filter(|table| table.len().is_multiple_of(8)) else {
         return Err(BytesError::malformed("its relative relocations are not mapped, or not whole"));
     };
-    let refuse = || Err(BytesError::malformed("a relative relocation changes what is not mapped, or not to be changed"));
+    let refuse =
+        || Err(BytesError::malformed("a relative relocation changes what is not mapped, or not to be changed"));
     let mut fill = |place: u64| {
         if arrays.iter().any(|(begin, end)| (*begin..*end).contains(&place)) {
             let code = image.at(place, 8).and_then(|word| long(word, 0)).is_some_and(|code| image.is_code(code));

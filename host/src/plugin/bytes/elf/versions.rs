@@ -134,7 +134,12 @@ mod tests {
     #[test]
     fn chains_end_or_are_refused() {
         let table = |steps: &[u32]| -> Vec<u8> {
-            steps.iter().flat_map(|step| [[0; 12], [0; 12]].concat()[..12].iter().copied().chain(step.to_le_bytes()).collect::<Vec<_>>()).collect()
+            steps
+                .iter()
+                .flat_map(|step| {
+                    [[0; 12], [0; 12]].concat()[..12].iter().copied().chain(step.to_le_bytes()).collect::<Vec<_>>()
+                })
+                .collect()
         };
         let walk = |steps: &[u32], mut left| chain(&table(steps), 0, WANTED, &mut left);
         assert_eq!(walk(&[32, 7, 0], 9), Ok(vec![0, 32]));
