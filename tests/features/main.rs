@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod actions;
+mod bytes;
 mod calls;
 mod cli;
 mod cli_bus;

@@ -1,9 +1,13 @@
 //! The note: what a plugin's file says of its driver, and whether that can work here.
 
 use super::error::BytesError;
+use super::words::readable;
 use busway_plugin_api::abi::{self, read_note};
 use busway_plugin_api::info::is_driver_id;
 use serde::{Deserialize, Serialize};
+
+/// Notes have some hundred bytes.
+const MAX_BYTES: usize = 4096;
 
 /// The note, read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,15 +33,20 @@ pub struct Note {
 
 /// Reads the note's section, and checks what it says.
 pub(super) fn read(section: &[u8]) -> Result<Note, BytesError> {
+    if section.len() > MAX_BYTES {
+        return Err(BytesError::BadNote(format!("it has {} bytes, {MAX_BYTES} at most are read", section.len())));
+    }
     let json = read_note(section).map_err(|e| BytesError::BadNote(e.to_string()))?;
-    let note: Note = serde_json::from_str(json).map_err(|e| BytesError::BadNote(e.to_string()))?;
+    // What it is angry about may be all of it.
+    let bad = |error: serde_json::Error| BytesError::BadNote(readable(error.to_string().as_bytes()));
+    let note: Note = serde_json::from_str(json).map_err(bad)?;
     check(&note)?;
     Ok(note)
 }
 
 fn check(note: &Note) -> Result<(), BytesError> {
     if !is_driver_id(&note.id) {
-        return Err(BytesError::Note(format!("{:?} is no driver id", note.id)));
+        return Err(BytesError::Note(format!("{:?} is no driver id", readable(note.id.as_bytes()))));
     }
     let major = |version: &str| version.split('.').next().and_then(|n| n.parse::<u64>().ok());
     let (theirs, ours) = (major(&note.contract), major(abi::VERSION));

@@ -32,6 +32,16 @@ pub(super) fn text(strings: &[u8], at: u64) -> Option<&[u8]> {
     rest.split(|byte| *byte == 0).next().filter(|text| text.len() < rest.len())
 }
 
+/// Bytes as a text for people: a name that fills a file is cut.
+pub(super) fn readable(text: &[u8]) -> String {
+    const MOST: usize = 255;
+    let mut readable = String::from_utf8_lossy(&text[..text.len().min(MOST)]).into_owned();
+    if text.len() > MOST {
+        readable.push('…');
+    }
+    readable
+}
+
 /// Whether there is nothing but zeros; not of nothing.
 pub(super) fn zeros(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0)
@@ -47,6 +57,7 @@ mod tests {
         assert_eq!((half(&bytes, 0), half(&bytes, 3), word(&bytes, 0)), (Some(0x201), None, Some(0x0400_0201)));
         assert_eq!((half(&bytes, u64::MAX), part(&bytes, u64::MAX, u64::MAX)), (None, None));
         assert_eq!((text(&bytes, 0), text(&bytes, 2), text(&bytes, 3)), (Some(&[1, 2][..]), Some(&[][..]), None));
+        assert_eq!((readable(b"a.so"), readable(&[b'a'; 999]).chars().count()), ("a.so".to_owned(), 256));
         assert!(zeros(&[0, 0]) && !zeros(&[]) && !zeros(&[0, 1]));
     }
 }

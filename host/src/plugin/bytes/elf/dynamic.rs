@@ -1,7 +1,7 @@
 //! The table by which the system's loader finds everything else.
 
 use super::super::error::BytesError;
-use super::super::words::{long, text, zeros};
+use super::super::words::{long, readable, text, zeros};
 use super::image::Image;
 use object::elf;
 use object::elf::DynamicTag;
@@ -73,7 +73,7 @@ impl<'a> Dynamic<'a> {
 
     /// All texts of entries of a kind.
     pub(super) fn texts(&self, tag: DynamicTag) -> Result<Vec<String>, BytesError> {
-        self.all(tag).map(|at| self.text(at).map(|text| String::from_utf8_lossy(text).into_owned())).collect()
+        self.all(tag).map(|at| self.text(at).map(readable)).collect()
     }
 
     /// Whether a bit of the flags is set.

@@ -2,7 +2,7 @@
 
 use super::super::error::BytesError;
 use super::super::kind;
-use super::super::words::{half, long, part, text, word, zeros};
+use super::super::words::{half, long, part, readable, text, word, zeros};
 use object::elf;
 
 /// Sizes that the format fixes.
@@ -60,7 +60,7 @@ pub(super) struct Section<'a> {
 impl Section<'_> {
     /// How it is called in errors.
     pub(super) fn title(&self) -> String {
-        format!("section {}", String::from_utf8_lossy(self.name))
+        format!("section {}", readable(self.name))
     }
 }
 
@@ -294,7 +294,7 @@ fn sections(bytes: &[u8]) -> Result<Vec<Section<'_>>, BytesError> {
     if u64::from(size) != SECTION_HEADER {
         return Err(BytesError::Malformed(format!("its header tells of sections of {size} bytes")));
     }
-    let first = table(bytes, title, offset, SECTION_HEADER)?;
+    let first = table(bytes, title, offset, u64::from(few.max(1)) * SECTION_HEADER)?;
     // More than fit into the header's number are counted by the first.
     let count = if few == 0 { long(first, 32).unwrap_or_default() } else { u64::from(few) };
     if count == 0 || count > MAX_SECTIONS {

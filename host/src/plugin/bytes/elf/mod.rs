@@ -14,7 +14,7 @@ mod versions;
 
 use super::error::BytesError;
 use super::facts::{Needs, Version};
-use super::words::{part, text};
+use super::words::{part, readable, text};
 use busway_plugin_api::abi::NOTE_SECTION;
 use dynamic::Dynamic;
 use image::Image;
@@ -95,7 +95,7 @@ fn go(image: &Image<'_>) -> Option<String> {
     let length = section.bytes.get(32).copied().filter(|length| *length < 0x80);
     let inline = section.bytes.get(15).is_some_and(|flags| flags & 2 != 0);
     let version = length.filter(|_| inline).and_then(|length| part(section.bytes, 33, u64::from(length)));
-    Some(version.map_or("of unknown version".to_owned(), |text| String::from_utf8_lossy(text).into_owned()))
+    Some(version.map_or("of unknown version".to_owned(), readable))
 }
 
 fn build_id(image: &Image<'_>) -> Option<String> {

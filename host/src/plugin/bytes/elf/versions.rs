@@ -1,7 +1,7 @@
 //! Versions of symbols: those that are needed of other libraries, and those that a library has.
 
 use super::super::error::BytesError;
-use super::super::words::{half, part, word};
+use super::super::words::{half, part, readable, word};
 use super::dynamic::Dynamic;
 use super::image::Image;
 use object::elf;
@@ -78,7 +78,7 @@ impl Versions {
     }
 
     fn read_wanted(&mut self, table: &[u8], dynamic: &Dynamic<'_>) -> Result<(), BytesError> {
-        let name = |at| Ok::<_, BytesError>(String::from_utf8_lossy(dynamic.text(number(table, at))?).into_owned());
+        let name = |at| Ok::<_, BytesError>(readable(dynamic.text(number(table, at))?));
         let mut left = MAX_VERSIONS;
         for at in chain(table, 0, WANTED, &mut left)? {
             let mut wanted = Wanted { library: name(at + 4)?, versions: Vec::new() };
@@ -97,7 +97,7 @@ impl Versions {
         for at in chain(table, 0, OWN, &mut left)? {
             self.count(half(table, at + 4).unwrap_or_default());
             let name = dynamic.text(number(table, at + number(table, at + 12)))?;
-            self.own.push(String::from_utf8_lossy(name).into_owned());
+            self.own.push(readable(name));
         }
         Ok(())
     }
