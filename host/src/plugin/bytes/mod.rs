@@ -75,7 +75,7 @@ impl Refusal {
         }
     }
 
-    /// Whether another look may help though the file and what [`Surroundings`] tell of stay as they are: something else
+    /// Whether another look may help though the file, its checksum file and its directories stay as they are: something else
     /// on this system is in the way.
     #[must_use]
     pub fn may_pass(&self) -> bool {
