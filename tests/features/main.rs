@@ -3,6 +3,7 @@
 
 mod actions;
 mod api;
+mod bytes;
 mod calls;
 mod cli;
 mod cli_bus;

@@ -6,7 +6,7 @@ mod plugins;
 
 pub use datasource::{Datasource, NameError, check_name};
 pub(crate) use duration::read_duration;
-pub use plugins::{OnConflict, OnRemove, Plugins};
+pub use plugins::{OnConflict, OnRemove, Plugins, TrustPolicy};
 
 use crate::bus::is_service_name;
 use crate::logging::{Format, parse_filter};
@@ -258,7 +258,7 @@ mod tests {
             error("[plugins]\ndirectorys = []\n"),
             "the configuration /etc/busway/busway.toml, line 2: unknown field `directorys`, expected one of `directories`, \
              `scan_interval`, `on_conflict`, `on_remove`, `files`, `probation`, `drain`, `most_state`, `cold_start`, \
-             `retired_budget`"
+             `retired_budget`, `trust`"
         );
         assert_eq!(
             error("[datasource.web]\ndriver = 'files'\npoll = 'often'\n"),

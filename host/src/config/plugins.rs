@@ -34,6 +34,8 @@ pub struct Plugins {
     pub cold_start: bool,
     /// Retired generations whose files are larger than this together, in bytes, are warned of.
     pub retired_budget: u64,
+    /// Which bytes may be loaded.
+    pub trust: TrustPolicy,
 }
 
 impl Default for Plugins {
@@ -50,6 +52,7 @@ impl Default for Plugins {
             most_state,
             cold_start,
             retired_budget: budget,
+            trust: TrustPolicy::default(),
         }
     }
 }
@@ -91,4 +94,15 @@ pub enum OnRemove {
     Keep,
     /// Its datasources wait until a file of it is there again.
     Stop,
+}
+
+/// Which plugins' bytes may be loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrustPolicy {
+    /// Whatever lies in the directories, which only root and the host's user can write to.
+    #[default]
+    Any,
+    /// What is on the list that `busway plugin trust` keeps, `plugins.lock` in the state directory.
+    Listed,
 }

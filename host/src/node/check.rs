@@ -1,7 +1,7 @@
 //! All that a start would do, without serving: for operators who want to know before.
 
-use super::NodeError;
 use super::lock::{Lock, LockError};
+use super::{NodeError, PATIENCE, trust};
 use crate::config::Config;
 use crate::http::Server;
 use crate::plugin::{
@@ -82,8 +82,9 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, NodeError> {
     let catalog = Arc::new(Catalog::new("off"));
     // What is remembered of who served decides here as it would at a start; nothing is written to it.
     let settings = Settings { probation: Duration::ZERO, ..config.plugins.settings() };
-    let mut executor = Executor::new(settings, stage, &state, Arc::clone(&catalog), Nobody).forgetful();
-    executor.finish().await;
+    let executor = Executor::new(settings, stage, &state, Arc::clone(&catalog), Nobody);
+    let mut executor = executor.forgetful().trusting(trust(config));
+    executor.finish(PATIENCE).await;
     for (directory, trouble) in catalog.troubles() {
         found("directory", directory.display().to_string(), Some(trouble), "");
     }

@@ -10,20 +10,23 @@ pub use check::{Finding, check};
 pub use lock::{Lock, LockError};
 
 use crate::bus::{Bus, RegisterError};
-use crate::config::{Config, ConfigError, OnConflict};
+use crate::config::{Config, ConfigError, OnConflict, TrustPolicy};
 use crate::datasource::secret::{KeyError, Keyring};
 use crate::datasource::store::{OpenError, SqliteStore, StoreError};
 use crate::datasource::{Datasources, Refusal};
 use crate::http::{Server, ServerError};
-use crate::plugin::{Catalog, Control, Executor, FileState, Stage, StageError, Watch};
+use crate::plugin::{Catalog, Control, Executor, FileState, Stage, StageError, TRUST_LIST, Trust, Watch};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 /// Graceful stop takes no longer.
 pub const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Files that are still being copied are not waited for longer, where something depends on all.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why a node did not start. What was begun is undone.
 #[derive(Debug, thiserror::Error)]
@@ -109,8 +112,8 @@ impl Node {
         let datasources = Datasources::start(&bus, &catalog, store, keyring, state.join("tables")).await?;
         datasources.follow_file(&config.datasource).await?;
         let tenants = datasources.clone();
-        let mut executor =
-            Executor::new(config.plugins.settings(), stage, &state, Arc::clone(&catalog), tenants).writing_down(&state);
+        let executor = Executor::new(config.plugins.settings(), stage, &state, Arc::clone(&catalog), tenants);
+        let mut executor = executor.trusting(trust(config)).writing_down(&state);
         let control = executor.control();
         let mut watch = Watch::new(config.plugins.scan_interval);
         let directories = config.plugins.directories.clone();
@@ -119,7 +122,8 @@ impl Node {
         let mut first = executor.settle().await;
         if config.plugins.on_conflict == OnConflict::Fail {
             // Files that came a moment ago are looked at again before it is known what they are.
-            while let Some(pause) = first {
+            let begun = Instant::now();
+            while let Some(pause) = first.filter(|_| begun.elapsed() < PATIENCE) {
                 tokio::time::sleep(pause).await;
                 first = executor.settle().await;
             }
@@ -191,6 +195,14 @@ impl Node {
         self.server.stop().await;
         self.datasources.stop(STOP_LIMIT.saturating_sub(begun.elapsed())).await;
         self.introspection.abort();
+    }
+}
+
+/// Whom the configuration trusts.
+fn trust(config: &Config) -> Trust {
+    match config.plugins.trust {
+        TrustPolicy::Any => Trust::any(),
+        TrustPolicy::Listed => Trust::listed(config.state_dir().join(TRUST_LIST)),
     }
 }
 

@@ -97,6 +97,8 @@ fn held(config: &Config, given: &Given, file: Option<&PathBuf>, lines: &BTreeMap
         ("state_dir", json!(config.state_dir())),
         ("plugins.directories", json!(config.plugins.directories)),
         ("plugins.scan_interval", time(config.plugins.scan_interval)),
+        ("plugins.on_conflict", json!(format!("{:?}", config.plugins.on_conflict).to_lowercase())),
+        ("plugins.trust", json!(format!("{:?}", config.plugins.trust).to_lowercase())),
         ("listen.tcp", json!(config.listen.tcp)),
         ("listen.socket", json!(config.socket())),
         ("listen.hosts", json!(config.listen.hosts)),
@@ -173,6 +175,8 @@ mod tests {
             ("state_dir", "\"/state\"", at(2)),
             ("plugins.directories", "[\"/drivers\"]", at(4)),
             ("plugins.scan_interval", "\"5s\"", "default".to_owned()),
+            ("plugins.on_conflict", "\"keep\"", "default".to_owned()),
+            ("plugins.trust", "\"any\"", "default".to_owned()),
             ("listen.tcp", "\"127.0.0.1:2\"", "--listen".to_owned()),
             ("listen.socket", "\"/a.sock\"", at(6)),
             ("listen.hosts", "[]", "default".to_owned()),
@@ -188,6 +192,6 @@ mod tests {
             assert_eq!(line[1..], [value, origin.as_str()], "{key}");
         }
         assert!(!text.contains("hunter2"), "{text}");
-        assert_eq!(said.len(), 1 + 11 + 9 + 1);
+        assert_eq!(said.len(), 1 + 13 + 9 + 1);
     }
 }

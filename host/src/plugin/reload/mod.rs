@@ -13,6 +13,7 @@ pub use order::{Answer, Control, OrderError};
 pub use report::{Ledger, Outcome, Phases, Report};
 pub use tenants::{Moved, SwitchError, Tenants, Terms};
 
+use super::bytes::Trust;
 use super::catalog::Catalog;
 use super::marker::{self, Death};
 use super::plan::{Inputs, Plan, Serving, Step, Unclear, explain, plan};
@@ -110,6 +111,7 @@ pub struct Executor<T> {
     settings: Settings,
     workshop: Arc<Workshop>,
     tenants: Arc<T>,
+    trust: Trust,
     judge: Judge,
     serving: BTreeMap<String, Serving>,
     record: Record,
@@ -136,6 +138,7 @@ impl<T: Tenants> Executor<T> {
             settings,
             workshop: Arc::new(Workshop::new(stage, copies, catalog)),
             tenants: Arc::new(tenants),
+            trust: Trust::any(),
             judge: Judge::default(),
             serving: BTreeMap::new(),
             record: Record::read(&state.join("plugins.json")),
@@ -204,6 +207,13 @@ impl<T: Tenants> Executor<T> {
         self
     }
 
+    /// Only bytes that are trusted are loaded; what is loaded already stays.
+    #[must_use]
+    pub fn trusting(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
     /// The way to give it orders while it [runs](Self::run).
     #[must_use]
     pub fn control(&self) -> Control {
@@ -227,11 +237,12 @@ impl<T: Tenants> Executor<T> {
         if again.is_none() { self.pass().await } else { again }
     }
 
-    /// The same, until nothing is left to be done or being written.
-    pub async fn finish(&mut self) {
+    /// The same, until nothing is left to be done or, for so long, being written.
+    pub async fn finish(&mut self, patience: Duration) {
+        let until = Instant::now() + patience;
         loop {
             let again = self.pass().await;
-            match again {
+            match again.filter(|_| Instant::now() < until) {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None if self.busy.is_empty() => return,
                 None => self.idle().await,
@@ -273,6 +284,7 @@ impl<T: Tenants> Executor<T> {
             self.heed(news);
         }
         let Sight { files, unreadable, troubles, again } = self.look().await;
+        self.trust.refresh();
         self.inputs = self.inputs(&files, &unreadable);
         let planned = plan(&self.inputs);
         self.act(&planned);
@@ -335,12 +347,20 @@ impl<T: Tenants> Executor<T> {
         let quarantined = record.quarantine.iter().map(|(sha256, q)| (sha256.clone(), q.reason.clone()));
         let barred =
             self.bars.iter().filter(|(_, bar)| bar.holds()).map(|(sha256, b)| (sha256.clone(), b.reason.clone()));
+        let claims = self.judge.claims();
+        let distrusted = claims.iter().map(|claim| (&claim.id, &claim.path, &claim.sha256));
+        let kept =
+            served.iter().flat_map(|(id, served)| served.good.iter().map(move |g| (id, &served.path, &g.sha256)));
+        let distrusted: BTreeMap<String, String> = (distrusted.chain(kept))
+            .filter(|(id, _, sha256)| self.serving.get(*id).is_none_or(|serving| serving.sha256 != **sha256))
+            .filter_map(|(_, path, sha256)| Some((sha256.clone(), self.trust.refusal(path, sha256)?.to_string())))
+            .collect();
         Inputs {
-            claims: self.judge.claims(),
+            claims,
             unclear,
             serving: self.serving.clone(),
             served,
-            barred: barred.chain(quarantined).collect(),
+            barred: distrusted.into_iter().chain(barred).chain(quarantined).collect(),
             busy: self.busy.keys().cloned().collect(),
             named: self.settings.named.clone(),
             stop_missing: self.settings.stop_missing,
