@@ -4,7 +4,7 @@ use super::NodeError;
 use super::lock::{Lock, LockError};
 use crate::config::Config;
 use crate::http::Server;
-use crate::plugin::{Catalog, Executor, FileState, Generation, Stage, SwitchError, Tenants};
+use crate::plugin::{Catalog, ChildVetter, Executor, FileState, Generation, Stage, SwitchError, Tenants};
 use busway_plugin_api::options::problems;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl Tenants for Nobody {
 }
 
 /// Looks at everything: the state directory and the addresses (when no host runs on them), each plugin file, each
-/// datasource against what its driver declares. Drivers are loaded into this process.
+/// datasource against what its driver declares. Drivers that a child process could be made of are loaded into this one.
 ///
 /// # Errors
 ///
@@ -64,12 +64,15 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, NodeError> {
     let scratch = tempfile::tempdir()
         .map_err(|source| crate::plugin::StageError::Write { path: std::env::temp_dir(), source })?;
     let stage = Stage::new(scratch.path().join("staged"))?;
+    // What a host found out on this state directory holds here, too; nothing is written to it.
+    let vetter = ChildVetter::forgetful(&config.plugins.vet, &state.join("vet"), scratch.path())?;
     let catalog = Arc::new(Catalog::new("off"));
     let mut executor = Executor::new(
         config.plugins.directories.clone(),
         stage,
         // What is remembered of who served decides here as it would at a start; nothing is written to it.
         &state.join("served.json"),
+        Arc::new(vetter),
         Arc::clone(&catalog),
         Nobody,
     )

@@ -1,6 +1,6 @@
 //! A file on disk becomes a serving generation, or is refused with a reason.
 //!
-//! note (what the bytes say) -> stage (a private copy) -> load (mapped, checked, described) -> catalog (who serves which
+//! note (what the bytes say) -> stage (a private copy) -> vet (tried in a child process) -> load (mapped, checked, described) -> catalog (who serves which
 //! driver id). `scan` and `watch` tell what lies in the directories, `plan` decides, `reload` acts. Knows no datasource:
 //! sources are moved through the trait [`Tenants`].
 
@@ -13,6 +13,7 @@ mod pool;
 mod reload;
 mod scan;
 mod stage;
+pub(crate) mod vet;
 mod watch;
 
 pub use catalog::{Catalog, FileState, FileView, Generation, GenerationView};
@@ -25,4 +26,5 @@ pub use pool::{Pool, PoolError};
 pub use reload::{Executor, SwitchError, Tenants};
 pub use scan::{Found, ScanError, is_plugin_name, scan};
 pub use stage::{Bytes, Stage, StageError};
+pub use vet::{Bad, ChildVetter, Good, Kind, ProgramError, Subject, Verdict, Vet, VetterError};
 pub use watch::Watch;

@@ -9,10 +9,12 @@ use super::plan::{Claim, Decision, Serving, plan};
 use super::pool::{Pool, PoolError};
 use super::scan::{Found, ScanError, look, scan};
 use super::stage::{Bytes, Stage, StageError};
+use super::vet::{self, Subject, Vet};
 use crate::logging::DriverLog;
 use busway_plugin_api::info::DriverInfo;
 use busway_plugin_api::message::AttachRequest;
-use futures_util::{StreamExt as _, stream};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -73,15 +75,23 @@ enum Failure {
     Lies(String, String),
     #[error("it refused to be attached: {0}")]
     Attach(CallError),
+    #[error(transparent)]
+    Vetted(#[from] vet::Bad),
 }
 
 impl Failure {
-    /// Whether the host's own trouble is behind it, or the system's: not the bytes'.
-    fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::Stage(_) | Self::Load(LoadError::Map(_)) | Self::Pool(PoolError::NoThread | PoolError::Busy)
-        )
+    /// When to try again, if the host's own trouble is behind it, or the system's: not the bytes'.
+    fn again(&self) -> Option<Instant> {
+        match self {
+            Self::Vetted(bad) => {
+                let left = bad.again?.duration_since(Timestamp::now());
+                Some(Instant::now() + Duration::try_from(left).unwrap_or_default())
+            }
+            Self::Stage(_) | Self::Load(LoadError::Map(_)) | Self::Pool(PoolError::NoThread | PoolError::Busy) => {
+                Some(Instant::now() + AGAIN)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -126,12 +136,23 @@ pub struct Executor<T> {
     mapped: HashMap<String, Arc<dyn Driver>>,
     /// Bytes that did not come to serve.
     held_back: HashMap<String, HeldBack>,
+    /// Tries what is new before it is mapped.
+    vetter: Arc<dyn Vet>,
+    /// What came of trying this pass's plugins, by their bytes.
+    vetted: HashMap<String, vet::Verdict>,
     generations: u64,
 }
 
 impl<T: Tenants> Executor<T> {
     /// Nothing is loaded before the first [`pass`](Self::pass). `history` is the file in which is remembered who served.
-    pub fn new(directories: Vec<PathBuf>, stage: Stage, history: &Path, catalog: Arc<Catalog>, tenants: T) -> Self {
+    pub fn new(
+        directories: Vec<PathBuf>,
+        stage: Stage,
+        history: &Path,
+        vetter: Arc<dyn Vet>,
+        catalog: Arc<Catalog>,
+        tenants: T,
+    ) -> Self {
         Self {
             directories,
             stage: Arc::new(stage),
@@ -143,6 +164,8 @@ impl<T: Tenants> Executor<T> {
             history: History::read(history),
             mapped: HashMap::new(),
             held_back: HashMap::new(),
+            vetter,
+            vetted: HashMap::new(),
             generations: 0,
         }
     }
@@ -190,9 +213,11 @@ impl<T: Tenants> Executor<T> {
         let lost = |path: &&PathBuf| unreadable.iter().any(|d| path.parent() == Some(d.as_path()));
         undecided.extend(known.filter(lost).cloned());
         let (mut decisions, conflicts) = plan(&claims, &self.serving, &self.history.served, &undecided);
+        self.vet_all(decisions.values()).await;
         for decision in decisions.values_mut() {
             self.act(std::mem::replace(decision, Decision::Keep)).await;
         }
+        self.vetted.clear();
         // Of files that were not to be loaded.
         for (_, copy) in self.copies.drain() {
             let _ = std::fs::remove_file(copy);
@@ -301,7 +326,7 @@ impl<T: Tenants> Executor<T> {
                 return;
             }
             Err(failure) => {
-                let again = failure.may_pass().then(|| Instant::now() + AGAIN);
+                let again = failure.again();
                 return self.hold_back(&claim, failure.to_string(), again, None);
             }
         };
@@ -340,6 +365,10 @@ impl<T: Tenants> Executor<T> {
                     Some(copy) => copy,
                     None => self.copy(claim).await?,
                 };
+                if let Err(failure) = self.vetted(claim, &staged).await {
+                    let _ = std::fs::remove_file(staged);
+                    return Err(failure);
+                }
                 let driver = pool.run(LOADING, || (), move || load(&staged)).await??;
                 self.mapped.insert(claim.sha256.clone(), Arc::clone(&driver));
                 driver
@@ -364,6 +393,51 @@ impl<T: Tenants> Executor<T> {
             loaded: Timestamp::now(),
             sources: AtomicUsize::new(0),
         }))
+    }
+
+    /// Tries what is new: all of it at once, and how many children there are is the vetter's to say.
+    async fn vet_all(&mut self, decisions: impl Iterator<Item = &Decision>) {
+        let new = decisions.filter_map(|decision| match decision {
+            Decision::Load(claim) | Decision::Reload(claim) => Some(claim),
+            Decision::Keep | Decision::Missing => None,
+        });
+        let new = new.filter(|claim| {
+            let held_back = self.held_back.get(&claim.sha256);
+            let due = held_back.is_none_or(|held| held.again.is_some_and(|again| Instant::now() >= again));
+            due && !self.mapped.contains_key(&claim.sha256)
+        });
+        let mut trials = FuturesUnordered::new();
+        for subject in new.filter_map(|claim| self.subject(claim, self.copies.get(&claim.path)?)) {
+            let trial = self.vetter.vet(subject);
+            trials.push(trial.map(|verdict| (subject.sha256.to_owned(), verdict)));
+        }
+        let mut vetted = HashMap::new();
+        while let Some((sha256, verdict)) = trials.next().await {
+            vetted.insert(sha256, verdict);
+        }
+        drop(trials);
+        self.vetted = vetted;
+    }
+
+    fn subject<'a>(&'a self, claim: &'a Claim, staged: &'a Path) -> Option<Subject<'a>> {
+        match &self.seen.get(&claim.path)?.verdict {
+            Some(Verdict::Claims(_, note)) => {
+                Some(Subject { file: &claim.path, staged, sha256: &claim.sha256, note })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a private copy may be mapped: until now nothing of it has been run in this process.
+    async fn vetted(&mut self, claim: &Claim, staged: &Path) -> Result<(), Failure> {
+        let verdict = match self.vetted.remove(&claim.sha256) {
+            Some(verdict) => verdict,
+            None => self.vetter.vet(self.subject(claim, staged).ok_or(Failure::Changed)?).await,
+        };
+        match verdict {
+            vet::Verdict::Good(_) => Ok(()),
+            vet::Verdict::Bad(bad) => Err(bad.into()),
+        }
     }
 
     /// A private copy of a file that was examined in an earlier pass, or changed while it was.
