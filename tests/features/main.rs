@@ -24,3 +24,4 @@ mod sessions;
 mod stream;
 mod views;
 mod written;
+mod zoo;

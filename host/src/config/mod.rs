@@ -58,7 +58,12 @@ pub struct Plugins {
 
 impl Default for Plugins {
     fn default() -> Self {
-        Self { directories: Vec::new(), scan_interval: Duration::from_secs(5), on_conflict: OnConflict::default(), vet: Vet::default() }
+        Self {
+            directories: Vec::new(),
+            scan_interval: Duration::from_secs(5),
+            on_conflict: OnConflict::default(),
+            vet: Vet::default(),
+        }
     }
 }
 

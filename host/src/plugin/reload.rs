@@ -421,9 +421,7 @@ impl<T: Tenants> Executor<T> {
 
     fn subject<'a>(&'a self, claim: &'a Claim, staged: &'a Path) -> Option<Subject<'a>> {
         match &self.seen.get(&claim.path)?.verdict {
-            Some(Verdict::Claims(_, note)) => {
-                Some(Subject { file: &claim.path, staged, sha256: &claim.sha256, note })
-            }
+            Some(Verdict::Claims(_, note)) => Some(Subject { file: &claim.path, staged, sha256: &claim.sha256, note }),
             _ => None,
         }
     }

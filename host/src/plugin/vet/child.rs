@@ -118,7 +118,7 @@ impl Channel {
         self.begin(Stage::SelfTest)?;
         let guard = match driver.self_test(&SelfTestRequest { panic: true }) {
             Err(error) if error.status == Status::PANICKED => None,
-            Err(error) => Some(format!("{error} (status {})", error.status.0)),
+            Err(error) => Some(format!("it answered {error} (status {})", error.status.0)),
             Ok(()) => Some("it answered that all is well".to_owned()),
         };
         self.begin(Stage::Leave)?;

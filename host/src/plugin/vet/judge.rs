@@ -25,11 +25,16 @@ pub(super) fn judge(trial: Trial, note: &Note, options: &config::Vet) -> Verdict
     let when = when(stage);
     match ended {
         Ended::Answered(answer) => return answered(*answer, note, &last_words),
-        Ended::Garbled(what) => bad(Kind::Host, format!("it can't be tried: the child's answer makes no sense: {what}")),
+        Ended::Garbled(what) => {
+            bad(Kind::Host, format!("it can't be tried: the child's answer makes no sense: {what}"))
+        }
         Ended::Overdue => {
             let (limit, words) = (time(options.timeout), with(&last_words));
             let now = "if it only needs longer, raise plugins.vet.timeout";
-            bad(Kind::Overdue, format!("tried in a child process, it was not done within {limit}: it stopped {when}{words}; {now}"))
+            bad(
+                Kind::Overdue,
+                format!("tried in a child process, it was not done within {limit}: it stopped {when}{words}; {now}"),
+            )
         }
         Ended::Mute | Ended::Left(Some(UNABLE)) => {
             let words = with(&last_words);
@@ -58,7 +63,9 @@ fn when(stage: Stage) -> &'static str {
     match stage {
         Stage::Map => "while it was mapped, which runs its constructors",
         Stage::Describe => "while it described itself",
-        Stage::SelfTest => "when it was asked to panic, which its panic guard must catch (built with panic = \"abort\"?)",
+        Stage::SelfTest => {
+            "when it was asked to panic, which its panic guard must catch (built with panic = \"abort\"?)"
+        }
         Stage::Leave => "when the thread that had called it ended",
     }
 }
@@ -144,7 +151,7 @@ fn answered(answer: Answer, note: &Note, last_words: &LastWords) -> Verdict {
     }
     if let Some(instead) = guard {
         let reason = format!(
-            "its panic guard does not work, so a panic in it would end the host: asked to panic, it answered {instead}; \
+            "its panic guard does not work, so a panic in it would end the host: asked to panic, {instead}; \
              build it with busway-plugin-api's export_driver!"
         );
         return bad(Kind::Guard, reason);
@@ -182,4 +189,130 @@ pub(in super::super) fn agree(note: &Note, info: &busway_plugin_api::info::Drive
         return Err(format!("its note says {noted}, its description {described}"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::traces::Left;
+    use super::*;
+    use busway_plugin_api::info::DriverInfo;
+    use serde_json::json;
+
+    fn note() -> Note {
+        serde_json::from_value(json!({"id": "one", "version": "1.0.0", "contract": "1.0.0", "abi_stable": "0.11.3"}))
+            .unwrap()
+    }
+
+    fn info(change: impl FnOnce(&mut DriverInfo)) -> DriverInfo {
+        let mut info = serde_json::from_value(json!({"id": "one", "version": "1.0.0", "contract": "1.0.0"})).unwrap();
+        change(&mut info);
+        info
+    }
+
+    fn trial(ended: Ended, stage: Option<Stage>, words: &str) -> Verdict {
+        let mut last_words = LastWords::default();
+        last_words.hear(words.as_bytes());
+        judge(Trial { ended, stage, last_words }, &note(), &config::Vet::default())
+    }
+
+    fn said(ended: Ended, stage: Option<Stage>, words: &str) -> (Kind, String) {
+        match trial(ended, stage, words) {
+            Verdict::Bad(bad) => (bad.kind, bad.reason),
+            Verdict::Good(good) => panic!("{good:?}"),
+        }
+    }
+
+    fn tried(change: impl FnOnce(&mut Tried)) -> Ended {
+        let mut tried = Tried { info: info(|_| ()), guard: None, processes: false, left: Left::default() };
+        change(&mut tried);
+        Ended::Answered(Box::new(Answer::Tried(tried)))
+    }
+
+    #[test]
+    fn a_driver_without_fault_is_good() {
+        let Verdict::Good(good) = trial(tried(|_| ()), Some(Stage::Leave), "") else { panic!("it is good") };
+        assert_eq!(*good, Good { info: info(|_| ()), warnings: Vec::new() });
+        let left = Left { warnings: vec!["keeps /tmp/log open".to_owned()], refused: Vec::new() };
+        let Verdict::Good(good) = trial(tried(|t| t.left = left), Some(Stage::Leave), "hello\n") else {
+            panic!("it is good")
+        };
+        let warnings = ["it keeps /tmp/log open", "it writes to standard output or error when it is loaded: \"hello\""];
+        assert_eq!(good.warnings, warnings);
+    }
+
+    #[test]
+    fn what_a_driver_does_wrong_is_said_in_one_sentence() {
+        let left = |what: &str| Left { refused: vec![what.to_owned(), "waits".to_owned()], warnings: Vec::new() };
+        for (ended, kind, text) in [
+            (
+                tried(|t| t.guard = Some("it answered that all is well".to_owned())),
+                Kind::Guard,
+                "its panic guard does not work, so a panic in it would end the host: asked to panic, it answered that \
+                 all is well; build it with busway-plugin-api's export_driver!",
+            ),
+            (
+                tried(|t| t.info.version = "2.0.0".to_owned()),
+                Kind::Rules,
+                "its note says one 1.0.0, its description one 2.0.0",
+            ),
+            (tried(|t| t.info.version.clear()), Kind::Rules, "its description breaks the rules: version is empty"),
+            (
+                tried(|t| t.left = left("sings")),
+                Kind::Process,
+                "when it is loaded it sings; it waits: a driver shares the host's process and leaves it as it is",
+            ),
+            (
+                Ended::Answered(Box::new(Answer::Description("open: Too many open files".to_owned()))),
+                Kind::Description,
+                "its description failed: open: Too many open files; if it needs more, raise plugins.vet.files",
+            ),
+            (
+                Ended::Mute,
+                Kind::Process,
+                "tried in a child process, it left that unable to answer while it described itself: it may have closed \
+                 descriptors that are not its own",
+            ),
+            (
+                Ended::Killed(KILL),
+                Kind::Signal,
+                "tried in a child process, it was killed by SIGKILL while it described itself: the system's memory may \
+                 be short, or it catches the signal that ends its time (plugins.vet.cpu)",
+            ),
+            (
+                Ended::Killed(CPU),
+                Kind::Limit,
+                "tried in a child process, it used up 5s of processor time while it described itself; if it needs more, \
+                 raise plugins.vet.cpu",
+            ),
+        ] {
+            assert_eq!(said(ended, Some(Stage::Describe), ""), (kind, text.to_owned()));
+        }
+        assert_eq!(
+            said(Ended::Killed(6), Some(Stage::SelfTest), "memory allocation of 99 bytes failed\n"),
+            (
+                Kind::Limit,
+                "tried in a child process, it ran out of memory and was killed by SIGABRT when it was asked to panic, which \
+                 its panic guard must catch (built with panic = \"abort\"?); its last words: \"memory allocation of 99 bytes \
+                 failed\"; if it needs more, raise plugins.vet.memory"
+                    .to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn a_child_that_never_came_to_the_plugin_is_the_host_s_trouble() {
+        let text = "it can't be tried: this program, started as a child process, ";
+        for (ended, how) in [
+            (Ended::Left(Some(127)), "ended with code 127 before it came to the plugin"),
+            (Ended::Killed(11), "was killed by SIGSEGV before it came to the plugin"),
+            (Ended::Overdue, "was not ready within 10s before it came to the plugin"),
+            (
+                Ended::Garbled("it speaks protocol 2, this host 1".to_owned()),
+                "does not speak as a child of this host's build does (it speaks protocol 2, this host 1) before it came to \
+                 the plugin",
+            ),
+        ] {
+            assert_eq!(said(ended, None, ""), (Kind::Host, format!("{text}{how}")));
+        }
+    }
 }

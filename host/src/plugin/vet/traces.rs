@@ -96,10 +96,8 @@ impl Traces {
         let set = all.into_iter().filter(|name| self.environment.get(*name) != before.environment.get(*name));
         let set: Vec<String> = set.map(|name| name.to_string_lossy().into_owned()).collect();
         if !set.is_empty() {
-            left.refused.push(format!(
-                "changes the environment ({}) while other threads may be reading it",
-                shortened(&set)
-            ));
+            left.refused
+                .push(format!("changes the environment ({}) while other threads may be reading it", shortened(&set)));
         }
         let taken = before.descriptors.iter().filter(|(number, target)| self.descriptors.get(number) != Some(target));
         let taken: Vec<String> = taken.map(|(number, _)| number.to_string()).collect();
@@ -195,10 +193,7 @@ mod tests {
             "takes over the handling of SIGHUP, SIGTERM, which is the host's"
         );
         assert_eq!(refused(&|t| t.ignored |= 1 << 16), "changes whether the process ignores SIGCHLD");
-        assert_eq!(
-            refused(&|t| t.umask = "0000".into()),
-            "changes which rights new files have (umask 0022 to 0000)"
-        );
+        assert_eq!(refused(&|t| t.umask = "0000".into()), "changes which rights new files have (umask 0022 to 0000)");
         assert_eq!(refused(&|t| t.folder = "/".into()), "changes the folder that the process runs in, to /");
         assert_eq!(
             refused(&|t| {

@@ -112,12 +112,9 @@ impl Kind {
         match self {
             Self::Host | Self::Loader => Weight::System,
             Self::Signal | Self::Exit | Self::Limit | Self::Overdue => Weight::Chance,
-            Self::Contract
-            | Self::Description
-            | Self::Rules
-            | Self::Guard
-            | Self::Processes
-            | Self::Process => Weight::Bytes,
+            Self::Contract | Self::Description | Self::Rules | Self::Guard | Self::Processes | Self::Process => {
+                Weight::Bytes
+            }
         }
     }
 }
