@@ -31,7 +31,8 @@ impl Tenants for Nobody {
 }
 
 /// Looks at everything: the state directory and the addresses (when no host runs on them), each plugin file, each
-/// datasource against what its driver declares. Drivers that a child process could be made of are loaded into this one.
+/// datasource against what its driver declares. Drivers are loaded into this process
+/// if they were good in a child process.
 ///
 /// # Errors
 ///

@@ -52,7 +52,7 @@ fn run() -> io::Result<std::convert::Infallible> {
     let thread = std::thread::Builder::new().name("drv-tried".to_owned());
     let answer = thread.spawn(move || trying.put_through(&task.staged))?.join();
     let answer = answer.map_err(|_| io::Error::other("its own code panicked"))??;
-    channel.say(&Line::Answer(Box::new(answer)))?;
+    channel.say(&Line::Answer(answer))?;
     // The host ends this process: no handler of the plugin's runs any more.
     loop {
         std::thread::park();
@@ -125,7 +125,7 @@ impl Channel {
         let left = left(&before);
         let processes = has_children();
         end_children();
-        Ok(Answer::Tried(Tried { info, guard, processes, left }))
+        Ok(Answer::Tried(Box::new(Tried { info, guard, processes, left })))
     }
 }
 

@@ -30,7 +30,7 @@ impl Confines {
             limit_processes(self.processes);
         }
         // A host that serves comes first.
-        let _ = rustix::process::nice(10);
+        let _ = rustix::process::nice(5);
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Trial {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Ended {
     /// It answered.
-    Answered(Box<Answer>),
+    Answered(Answer),
     /// By a signal.
     Killed(i32),
     /// By itself, without an answer.
@@ -97,7 +97,7 @@ struct Heard {
 
 /// Why there is no more to wait for.
 enum Why {
-    Answer(Box<Answer>),
+    Answer(Answer),
     /// Its process ended.
     Gone,
     Mute,

@@ -24,7 +24,7 @@ pub(super) fn judge(trial: Trial, note: &Note, options: &config::Vet) -> Verdict
     let bad = |kind, reason: String| Verdict::Bad(Bad::new(kind, reason));
     let when = when(stage);
     match ended {
-        Ended::Answered(answer) => return answered(*answer, note, &last_words),
+        Ended::Answered(answer) => answered(answer, note, &last_words),
         Ended::Garbled(what) => {
             bad(Kind::Host, format!("it can't be tried: the child's answer makes no sense: {what}"))
         }
@@ -144,7 +144,7 @@ fn answered(answer: Answer, note: &Note, last_words: &LastWords) -> Verdict {
             let more = out_of(&error).map(|(_, option)| format!("; if it needs more, raise {option}"));
             return bad(Kind::Description, format!("its description failed: {error}{}", more.unwrap_or_default()));
         }
-        Answer::Tried(tried) => tried,
+        Answer::Tried(tried) => *tried,
     };
     if let Err(reason) = agree(note, &info) {
         return bad(Kind::Rules, reason);
@@ -225,7 +225,7 @@ mod tests {
     fn tried(change: impl FnOnce(&mut Tried)) -> Ended {
         let mut tried = Tried { info: info(|_| ()), guard: None, processes: false, left: Left::default() };
         change(&mut tried);
-        Ended::Answered(Box::new(Answer::Tried(tried)))
+        Ended::Answered(Answer::Tried(Box::new(tried)))
     }
 
     #[test]
@@ -262,7 +262,7 @@ mod tests {
                 "when it is loaded it sings; it waits: a driver shares the host's process and leaves it as it is",
             ),
             (
-                Ended::Answered(Box::new(Answer::Description("open: Too many open files".to_owned()))),
+                Ended::Answered(Answer::Description("open: Too many open files".to_owned())),
                 Kind::Description,
                 "its description failed: open: Too many open files; if it needs more, raise plugins.vet.files",
             ),

@@ -23,11 +23,10 @@ static LOOKS: AtomicBool = AtomicBool::new(false);
 /// A program that can't do this names another one that does, such as `busway` itself, with
 /// [`Builder::vet_program`](crate::node::Builder::vet_program).
 ///
-/// ```no_run
-/// fn main() {
-///     busway::child_main_if_asked();
-///     // … a runtime, a node
-/// }
+/// ```
+/// // The first line of `main`:
+/// busway::child_main_if_asked();
+/// // … a logger, a runtime, a node
 /// ```
 pub fn child_main_if_asked() {
     LOOKS.store(true, Ordering::Relaxed);

@@ -40,7 +40,7 @@ pub(super) enum Line {
     /// What it does next.
     Stage(Stage),
     /// What came of it: the last line.
-    Answer(Box<Answer>),
+    Answer(Answer),
 }
 
 /// What a plugin is put through, in order.
@@ -65,7 +65,7 @@ pub(super) enum Answer {
     /// It answered `describe` with an error.
     Description(String),
     /// It was put through all of it.
-    Tried(Tried),
+    Tried(Box<Tried>),
 }
 
 /// How a plugin that could describe itself behaved.
