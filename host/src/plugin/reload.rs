@@ -401,13 +401,22 @@ impl<T: Tenants> Executor<T> {
             Decision::Load(claim) | Decision::Reload(claim) => Some(claim),
             Decision::Keep | Decision::Missing => None,
         });
-        let new = new.filter(|claim| {
+        let due = |claim: &&Claim| {
             let held_back = self.held_back.get(&claim.sha256);
             let due = held_back.is_none_or(|held| held.again.is_some_and(|again| Instant::now() >= again));
             due && !self.mapped.contains_key(&claim.sha256)
-        });
+        };
+        let new: Vec<&Claim> = new.filter(due).collect();
+        for claim in &new {
+            // What can't be copied is said when it is loaded.
+            if !self.copies.contains_key(&claim.path)
+                && let Ok(copy) = self.copy(claim).await
+            {
+                self.copies.insert(claim.path.clone(), copy);
+            }
+        }
         let mut trials = FuturesUnordered::new();
-        for subject in new.filter_map(|claim| self.subject(claim, self.copies.get(&claim.path)?)) {
+        for subject in new.into_iter().filter_map(|claim| self.subject(claim, self.copies.get(&claim.path)?)) {
             let trial = self.vetter.vet(subject);
             trials.push(trial.map(|verdict| (subject.sha256.to_owned(), verdict)));
         }

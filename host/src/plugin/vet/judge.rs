@@ -141,8 +141,11 @@ fn answered(answer: Answer, note: &Note, last_words: &LastWords) -> Verdict {
             return Verdict::Bad(Bad { detail, ..Bad::new(Kind::Contract, reason) });
         }
         Answer::Description(error) => {
-            let more = out_of(&error).map(|(_, option)| format!("; if it needs more, raise {option}"));
-            return bad(Kind::Description, format!("its description failed: {error}{}", more.unwrap_or_default()));
+            let (kind, more) = match out_of(&error) {
+                Some((_, option)) => (Kind::Limit, format!("; if it needs more, raise {option}")),
+                None => (Kind::Description, String::new()),
+            };
+            return bad(kind, format!("its description failed: {error}{more}"));
         }
         Answer::Tried(tried) => *tried,
     };
@@ -263,7 +266,7 @@ mod tests {
             ),
             (
                 Ended::Answered(Answer::Description("open: Too many open files".to_owned())),
-                Kind::Description,
+                Kind::Limit,
                 "its description failed: open: Too many open files; if it needs more, raise plugins.vet.files",
             ),
             (

@@ -48,9 +48,6 @@ pub trait Vet: Send + Sync {
     /// Tries it, or says what is known of its bytes already.
     fn vet<'a>(&'a self, subject: Subject<'a>) -> BoxFuture<'a, Verdict>;
 
-    /// Whether it would be tried now: nothing is known of these bytes, or it is time to try them again.
-    fn would_try(&self, sha256: &str) -> bool;
-
-    /// Forgets what is known of these bytes, for an operator who wants them tried again.
+    /// Forgets what is known of these bytes, for an operator who wants them tried again. May wait for the disk.
     fn forget(&self, sha256: &str);
 }

@@ -151,10 +151,6 @@ impl Vet for ChildVetter {
         Box::pin(self.verdict(subject))
     }
 
-    fn would_try(&self, sha256: &str) -> bool {
-        self.known(sha256).is_none()
-    }
-
     fn forget(&self, sha256: &str) {
         if self.memory.forget(sha256) {
             self.memory.save();
