@@ -111,7 +111,12 @@ fn inv02_what_kills_its_process_kills_no_host() {
         for (name, statements, _) in &animals {
             Animal::constructed(&format!("animal-{name}"), statements).put(&bed.plugin(&format!("{name}.so")));
         }
+        // A copy that never stops talking.
+        Animal::constructed("animal-flood", "if (fork()) _exit(3); for (;;) write(2, \"me \", 3);")
+            .put(&bed.plugin("flood.so"));
     });
+    let text = format!("tried in a child process, it ended the process with code 3 {CONSTRUCTORS}, without an answer");
+    assert_eq!(reason(&host, "flood.so").split("; its last words: ").next(), Some(text.as_str()));
     for (name, _, text) in &animals {
         assert_eq!(reason(&host, &format!("{name}.so")), *text, "{name}");
     }

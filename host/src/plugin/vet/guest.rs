@@ -19,7 +19,11 @@ const KEPT: [&str; 4] = ["LD_LIBRARY_PATH", "PATH", "TZ", "LANG"];
 /// One that closed its channel gets so long to end.
 const ENDING: Duration = Duration::from_secs(1);
 
-/// How a child ended.
+/// So much noise is read at once, and so much a pipe holds.
+const NOISE: usize = 4096;
+const PIPE: usize = 1 << 16;
+
+/// What came of a child.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Trial {
     pub(super) ended: Ended,
@@ -142,12 +146,11 @@ impl Guest {
             if left.is_zero() {
                 break if channel_open { Why::Overdue } else { Why::Mute };
             }
-            let watched = |open| if open { PollFlags::IN } else { PollFlags::empty() };
-            let mut fds = [
-                PollFd::new(&self.process, PollFlags::IN),
-                PollFd::new(&self.channel, watched(channel_open)),
-                PollFd::new(&self.noise, watched(noise_open)),
-            ];
+            // What is closed would be reported for ever.
+            let process = self.process.as_fd();
+            let channel = if channel_open { self.channel.as_fd() } else { process };
+            let noise = if noise_open { self.noise.as_fd() } else { process };
+            let mut fds = [process, channel, noise].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
             match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
                 Err(rustix::io::Errno::INTR) => continue,
                 done => done?,
@@ -165,9 +168,10 @@ impl Guest {
                     end = end.min(Instant::now() + ENDING);
                 }
             } else if gone {
-                // Nothing more of its own is on the way in the channel; of its noise, what is there by now.
-                while noise_open && ready(&self.noise)? {
-                    noise_open = self.hear_noise()?;
+                // Nothing more of its own is on the way in the channel; of its noise, what fits into a pipe. Copies of it may
+                // go on.
+                for _ in 0..PIPE / NOISE {
+                    noise_open = noise_open && ready(&self.noise)? && self.hear_noise()?;
                 }
                 break Why::Gone;
             }
@@ -177,7 +181,7 @@ impl Guest {
 
     /// Reads what is there; false at its end.
     fn hear_noise(&mut self) -> io::Result<bool> {
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; NOISE];
         let read = self.noise.read(&mut buffer)?;
         self.last_words.hear(&buffer[..read]);
         Ok(read > 0)
