@@ -27,3 +27,4 @@ mod sessions;
 mod stream;
 mod views;
 mod written;
+mod zoo;

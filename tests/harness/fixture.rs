@@ -37,7 +37,8 @@ impl Fixture {
         self.replace("revision=0001", &format!("revision={revision:04}"))
     }
 
-    /// With a fault (`panic`, `error`, `hang`, `rules`) in `describe`, `open` or `poll`.
+    /// With a fault (`panic`, `error`, `hang`, `rules`) in `describe`, `open` or `poll`; `load` has others, see the
+    /// driver.
     #[must_use]
     pub fn fault(self, at: &str, fault: &str) -> Self {
         self.replace(&format!("{at}=good."), &format!("{at}={fault:.<5}"))

@@ -1,6 +1,6 @@
 //! Where drivers come from, and how they are taken up.
 
-use super::duration;
+use super::{Vet, duration};
 use crate::plugin::Settings;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -36,6 +36,8 @@ pub struct Plugins {
     pub retired_budget: u64,
     /// Which bytes may be loaded.
     pub trust: TrustPolicy,
+    /// How they are tried in a child process before they are mapped.
+    pub vet: Vet,
 }
 
 impl Default for Plugins {
@@ -53,6 +55,7 @@ impl Default for Plugins {
             cold_start,
             retired_budget: budget,
             trust: TrustPolicy::default(),
+            vet: Vet::default(),
         }
     }
 }

@@ -15,7 +15,9 @@ use crate::datasource::secret::{KeyError, Keyring};
 use crate::datasource::store::{OpenError, SqliteStore, StoreError};
 use crate::datasource::{Datasources, Refusal};
 use crate::http::{Server, ServerError};
-use crate::plugin::{Catalog, Control, Executor, FileState, Stage, StageError, TRUST_LIST, Trust, Watch};
+use crate::plugin::{
+    Catalog, ChildVetter, Control, Executor, FileState, Stage, StageError, TRUST_LIST, Trust, VetterError, Watch,
+};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,6 +43,9 @@ pub enum NodeError {
     /// No copies of plugins can be made.
     #[error("staging plugins: {0}")]
     Stage(#[from] StageError),
+    /// No plugin can be tried before it is loaded.
+    #[error(transparent)]
+    Vetter(#[from] VetterError),
     /// A port or socket can't be had.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -88,6 +93,9 @@ impl Node {
     /// Starts a host: takes the state directory, opens the doors, loads what lies in the plugin directories, and begins
     /// to run the datasources. Returns when the plugins that were there are loaded or refused.
     ///
+    /// Plugins are tried in child processes first, for which [`child_main_if_asked`](crate::child_main_if_asked) must have
+    /// been called, or another program named in the configuration.
+    ///
     /// # Errors
     ///
     /// What kept it from starting; nothing is left running.
@@ -105,6 +113,7 @@ impl Node {
         let state = config.state_dir();
         let lock = Lock::take(&state)?;
         let stage = Stage::new(state.join("staged"))?;
+        let vetter = Arc::new(ChildVetter::new(&config.plugins.vet, &state.join("vet"))?);
         let server = Server::bind(config, socket)?;
         let bus = Bus::new(&config.node_name());
         let catalog = Arc::new(Catalog::new(&config.log.filter));
@@ -112,7 +121,7 @@ impl Node {
         let datasources = Datasources::start(&bus, &catalog, store, keyring, state.join("tables")).await?;
         datasources.follow_file(&config.datasource).await?;
         let tenants = datasources.clone();
-        let executor = Executor::new(config.plugins.settings(), stage, &state, Arc::clone(&catalog), tenants);
+        let executor = Executor::new(config.plugins.settings(), stage, &state, vetter, Arc::clone(&catalog), tenants);
         let mut executor = executor.trusting(trust(config)).writing_down(&state);
         let control = executor.control();
         let mut watch = Watch::new(config.plugins.scan_interval);

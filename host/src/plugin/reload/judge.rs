@@ -1,9 +1,10 @@
 //! What is known of each file since it last changed: whether anybody still writes it, and what its bytes are.
 
-use super::super::bytes::{self, FRESH, Libraries, Note};
+use super::super::bytes::{self, FRESH, Libraries};
 use super::super::plan::{Claim, Unclear};
 use super::super::scan::{Found, ScanError, look};
 use super::super::stage::Stage;
+use super::workshop::Staged;
 use futures_util::{StreamExt as _, stream};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -39,12 +40,12 @@ pub(super) struct Seen {
 #[derive(Debug, Default)]
 pub(super) struct Judge {
     pub(super) seen: BTreeMap<PathBuf, Seen>,
-    /// Private copies of what was read in this pass, by file.
-    pub(super) staged: HashMap<PathBuf, PathBuf>,
+    /// Private copies of what was read in this pass, by file, and what their notes say.
+    pub(super) staged: HashMap<PathBuf, Staged>,
 }
 
 /// A verdict, and the private copy of what it is about.
-type Examined = (Verdict, Option<PathBuf>);
+type Examined = (Verdict, Option<Staged>);
 
 impl Judge {
     /// Reads what has settled since it last changed. Answers when to look again at the latest, if files are still changing;
@@ -137,7 +138,7 @@ impl Judge {
     /// Copies of files that were not to be loaded.
     pub(super) fn sweep(&mut self) {
         for (_, copy) in self.staged.drain() {
-            let _ = std::fs::remove_file(copy);
+            let _ = std::fs::remove_file(copy.path);
         }
     }
 }
@@ -169,9 +170,9 @@ fn examine(path: &Path, before: &Found, stage: &Stage, libraries: &Libraries) ->
             // One that changed meanwhile, or can't be copied now, is read anew if it is to be loaded.
             let unchanged = matches!(look(path), Some(Ok(now)) if now == *before);
             let copy = if unchanged { stage.put(&bytes).ok() } else { None };
-            let Note { id, version, .. } = facts.note;
+            let (id, version) = (facts.note.id.clone(), facts.note.version.clone());
             let claim = Claim { path: path.to_owned(), id, version, sha256: bytes.sha256 };
-            (Verdict::Claims(claim), copy)
+            (Verdict::Claims(claim), copy.map(|path| Staged { path, note: facts.note }))
         }
         Err(error) if error.may_be_incomplete() => (Verdict::Incomplete(error.to_string()), None),
         // What the system lacks may be installed, what could not be read may be read.

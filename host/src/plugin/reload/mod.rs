@@ -17,9 +17,10 @@ use super::bytes::Trust;
 use super::catalog::Catalog;
 use super::marker::{self, Death};
 use super::plan::{Inputs, Plan, Serving, Step, Unclear, explain, plan};
-use super::record::{By, Copies, Event, Good, Journal, Quarantined, Record};
+use super::record::{By, Copies, Event, Journal, KeptCopy, Quarantined, Record};
 use super::scan::{Found, ScanError, scan};
 use super::stage::Stage;
+use super::vet::Vet;
 use super::watch::Watch;
 use judge::Judge;
 use order::{Order, Waiter};
@@ -132,11 +133,18 @@ pub struct Executor<T> {
 
 impl<T: Tenants> Executor<T> {
     /// Nothing is loaded before the first [`pass`](Self::pass). In the folder `state` is remembered what happened.
-    pub fn new(settings: Settings, stage: Stage, state: &Path, catalog: Arc<Catalog>, tenants: T) -> Self {
+    pub fn new(
+        settings: Settings,
+        stage: Stage,
+        state: &Path,
+        vetter: Arc<dyn Vet>,
+        catalog: Arc<Catalog>,
+        tenants: T,
+    ) -> Self {
         let copies = Copies::new(state.join("good"));
         Self {
             settings,
-            workshop: Arc::new(Workshop::new(stage, copies, catalog)),
+            workshop: Arc::new(Workshop::new(stage, copies, vetter, catalog)),
             tenants: Arc::new(tenants),
             trust: Trust::any(),
             judge: Judge::default(),
@@ -432,14 +440,14 @@ impl<T: Tenants> Executor<T> {
     }
 
     fn conclude(&mut self, over: Over) {
-        let Over { claim, report, code_fault, changed, made, kept } = over;
+        let Over { claim, report, code_fault, changed, again, made, kept } = over;
         self.busy.remove(&claim.id);
         self.lenient.remove(&claim.id);
         if report.outcome.is_good() {
             tracing::info!(driver = claim.id, file = %claim.path.display(), generation = report.to, "driver serves: {report}");
             self.bars.remove(&claim.sha256);
             if kept {
-                let good = Good { sha256: claim.sha256.clone(), version: claim.version.clone() };
+                let good = KeptCopy { sha256: claim.sha256.clone(), version: claim.version.clone() };
                 self.record.change(|now| now.serve(&claim.id, &claim.path, good));
                 let kept = self.record.now().good().map(str::to_owned).collect();
                 self.workshop.copies.retain(&kept);
@@ -468,6 +476,7 @@ impl<T: Tenants> Executor<T> {
                 let bar = self.bars.entry(claim.sha256.clone()).or_default();
                 bar.tries += 1;
                 let pause = AGAIN.saturating_mul(1 << (bar.tries - 1).min(16)).min(LATEST);
+                let pause = again.unwrap_or(pause);
                 (bar.reason, bar.made) = (reason, made);
                 bar.again = (!code_fault).then(|| Instant::now() + pause);
             }
@@ -538,6 +547,7 @@ impl<T: Tenants> Executor<T> {
             // What is put off is tried now.
             if let Some(bar) = self.bars.get_mut(&claim.sha256).filter(|bar| bar.again.is_some()) {
                 bar.again = Some(Instant::now());
+                self.workshop.vetter.forget(&claim.sha256);
             }
         }
         self.judge.forget_refusals();
@@ -551,7 +561,7 @@ impl<T: Tenants> Executor<T> {
         };
         let record = self.record.now();
         let kept = record.served.get(&driver).map_or(&[][..], |served| &served.good);
-        let may = |good: &&Good| good.sha256 != serving.sha256 && !record.quarantine.contains_key(&good.sha256);
+        let may = |good: &&KeptCopy| good.sha256 != serving.sha256 && !record.quarantine.contains_key(&good.sha256);
         let probation = self.busy.contains_key(&driver);
         // On probation what was there before is still open.
         if !probation && !kept.iter().filter(may).any(|good| self.workshop.copies.has(&good.sha256)) {
@@ -590,6 +600,7 @@ impl<T: Tenants> Executor<T> {
             now.deaths.remove(&hash);
         });
         self.bars.remove(&hash);
+        self.workshop.vetter.forget(&hash);
         self.journal.write(Event::Released { sha256: hash, driver: why.driver.clone() });
         Ok(why)
     }
