@@ -237,7 +237,7 @@ fn check_of_a_configuration_that_can_t_be_read() {
     fails(
         &bed.run(&["check"]),
         5,
-        &format!("error: the configuration busway.toml, line 10: unknown field `pool`, expected one of {keys}\n"),
+        &format!("error: the configuration busway.toml, line 11: unknown field `pool`, expected one of {keys}\n"),
     );
 }
 

@@ -98,6 +98,8 @@ pub(super) fn start(
     let service = bus.register(HOST)?;
     let bus = bus.clone();
     let (mut plugins, mut sources, mut tables) = (catalog.changed(), datasources.changed(), bus.changed());
+    // The second time, its own tables are there to be listed.
+    publish(&service, &bus, &catalog, &datasources);
     publish(&service, &bus, &catalog, &datasources);
     Ok(tokio::spawn(async move {
         loop {

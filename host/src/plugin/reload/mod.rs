@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use transaction::{Job, News, Over};
 use workshop::Workshop;
 
@@ -121,6 +122,8 @@ pub struct Executor<T> {
     bars: HashMap<String, Bar>,
     /// Drivers that something is being done with, and how that is ended early.
     busy: BTreeMap<String, Option<oneshot::Sender<String>>>,
+    /// What is being done: it ends when this does.
+    jobs: JoinSet<()>,
     /// Drivers whose next reload passes over plain errors.
     lenient: BTreeSet<String>,
     /// The inputs of the last plan.
@@ -153,6 +156,7 @@ impl<T: Tenants> Executor<T> {
             journal: Arc::new(Journal::closed(&state.join("history.jsonl"))),
             bars: HashMap::new(),
             busy: BTreeMap::new(),
+            jobs: JoinSet::new(),
             lenient: BTreeSet::new(),
             inputs: Inputs::default(),
             news: mpsc::unbounded_channel(),
@@ -291,6 +295,7 @@ impl<T: Tenants> Executor<T> {
         while let Ok(news) = self.news.1.try_recv() {
             self.heed(news);
         }
+        while self.jobs.try_join_next().is_some() {}
         let Sight { files, unreadable, troubles, again } = self.look().await;
         self.trust.refresh();
         self.inputs = self.inputs(&files, &unreadable);
@@ -411,7 +416,7 @@ impl<T: Tenants> Executor<T> {
             self.busy.insert(job.claim.id.clone(), Some(abort));
             let (workshop, tenants, news) =
                 (Arc::clone(&self.workshop), Arc::clone(&self.tenants), self.news.0.clone());
-            tokio::spawn(transaction::run(workshop, tenants, job, news));
+            self.jobs.spawn(transaction::run(workshop, tenants, job, news));
         }
     }
 
