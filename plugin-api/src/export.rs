@@ -111,6 +111,13 @@ pub const fn header<E: Export>() -> LibHeader {
     abi::header::<Entry<E>>()
 }
 
+/// The entry points, for who puts others around them: a driver that tests what hosts make of broken ones, say.
+#[doc(hidden)]
+#[must_use]
+pub fn module<E: Export>() -> Module {
+    <Entry<E> as Root>::module()
+}
+
 /// The note's keys and values.
 #[doc(hidden)]
 #[must_use]

@@ -28,3 +28,4 @@ mod stream;
 mod views;
 mod written;
 mod zoo;
+mod zoo_running;

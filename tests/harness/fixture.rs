@@ -37,11 +37,24 @@ impl Fixture {
         self.replace("revision=0001", &format!("revision={revision:04}"))
     }
 
-    /// With a fault (`panic`, `error`, `hang`, `rules`) in `describe`, `open` or `poll`; `load` has others, see the
-    /// driver.
+    /// With a fault (`panic`, `error`, `hang`) at a step: `describe` (`rules` and `junk`, too), `attach` (`error` alone),
+    /// `open`, `tables`, `pause`, `export`, `import`, `poll`, `later` (all polls but a source's first), `activate`, `close`;
+    /// or with a batch of table `texts` that contradicts itself: `batch` with `count`, `over`, `miss`, `fall`, `utf8`. `load` has others, see the driver.
     #[must_use]
     pub fn fault(self, at: &str, fault: &str) -> Self {
         self.replace(&format!("{at}=good."), &format!("{at}={fault:.<5}"))
+    }
+
+    /// Whose sources hand over and read state of that version.
+    #[must_use]
+    pub fn state(self, version: u32) -> Self {
+        self.replace("state=0001;reads=0001", &format!("state={version:04};reads={version:04}"))
+    }
+
+    /// Of whose sources only one can be open.
+    #[must_use]
+    pub fn exclusive(self) -> Self {
+        self.replace("overlap=beside...", "overlap=exclusive")
     }
 
     /// With every occurrence of a text replaced by one of the same length.

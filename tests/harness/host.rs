@@ -13,6 +13,7 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct Host {
     folder: TempDir,
+    plugins: String,
     child: Child,
     url: String,
 }
@@ -21,6 +22,7 @@ pub struct Host {
 #[derive(Debug)]
 pub struct Bed {
     folder: TempDir,
+    plugins: String,
 }
 
 impl Default for Bed {
@@ -35,7 +37,13 @@ impl Bed {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::create_dir(folder.path().join("plugins")).expect("a temporary folder is writable");
-        Self { folder }
+        Self { folder, plugins: "probation = '100ms'\n".to_owned() }
+    }
+
+    /// With these keys of `[plugins]`, beside what every test has, instead of a short probation.
+    #[must_use]
+    pub fn plugins(self, keys: &str) -> Self {
+        Self { plugins: format!("{keys}\n"), ..self }
     }
 
     /// A path within.
@@ -52,8 +60,11 @@ impl Bed {
 
     /// Writes the configuration: `datasources` behind the part that every test has.
     pub fn configure(&self, datasources: &str) {
-        let head = "state_dir = 'state'\n[plugins]\ndirectories = ['plugins']\nscan_interval = '500ms'\nprobation = '100ms'\n[listen]\ntcp = \
-                    '127.0.0.1:0'\nsocket = 'bus.sock'\n";
+        let head = format!(
+            "state_dir = 'state'\n[plugins]\ndirectories = ['plugins']\nscan_interval = '500ms'\n{}[listen]\ntcp = \
+             '127.0.0.1:0'\nsocket = 'bus.sock'\n",
+            self.plugins
+        );
         std::fs::write(self.path("busway.toml"), format!("{head}{datasources}")).expect("writable");
     }
 
@@ -70,7 +81,7 @@ impl Bed {
         change(&self);
         let log = File::create(self.path("log")).expect("writable");
         let child = self.command(&["run", "--log-format", "json"]).stderr(log).spawn().expect("the program starts");
-        let mut host = Host { folder: self.folder, child, url: String::new() };
+        let mut host = Host { folder: self.folder, plugins: self.plugins, child, url: String::new() };
         host.url = wait_for("the host to serve", || {
             let text = host.log_text();
             let serves = text.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
@@ -314,6 +325,23 @@ impl Host {
         self.child.try_wait().expect("a child can be asked").is_none()
     }
 
+    /// Waits until it has ended by itself.
+    pub fn wait_end(&mut self) -> ExitStatus {
+        wait_for("the host to end", || match self.child.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            _ => Err("it runs on".to_owned()),
+        })
+    }
+
+    /// What happened to plugins: entries of one kind, the oldest first.
+    #[must_use]
+    pub fn history(&self, event: &str) -> Vec<Value> {
+        let (status, history) = self.get("/v1/plugins/history");
+        assert_eq!(status, 200, "{history}");
+        let entries = history["results"].as_array().cloned().unwrap_or_default();
+        entries.into_iter().filter(|entry| entry["event"] == event).collect()
+    }
+
     /// Tells it to stop, unless it has ended, and waits for its end.
     pub fn terminate(&mut self) -> ExitStatus {
         if self.is_alive() {
@@ -337,8 +365,9 @@ impl Host {
     fn again(mut self, datasources: &str) -> Self {
         let spare = tempfile::tempdir().expect("a temporary folder");
         let folder = std::mem::replace(&mut self.folder, spare);
+        let plugins = std::mem::take(&mut self.plugins);
         drop(self);
-        Bed { folder }.start(datasources)
+        Bed { folder, plugins }.start(datasources)
     }
 
     /// Sends a DELETE over the unix socket; answers status and body.

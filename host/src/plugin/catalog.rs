@@ -1,7 +1,7 @@
 //! Who serves which driver id, and what became of every file.
 
 use super::generation::{Generation, GenerationState, Happening};
-use super::reload::Report;
+use super::reload::{Report, Terms};
 use crate::hiding::Finder;
 use busway_plugin_api::options::nearest;
 use jiff::Timestamp;
@@ -105,6 +105,7 @@ struct State {
     /// What the last load or reload of each driver came to.
     reports: BTreeMap<String, Report>,
     log_filter: String,
+    terms: Terms,
 }
 
 /// A driver has so long to change its filter.
@@ -116,6 +117,16 @@ impl Catalog {
     pub fn new(log_filter: &str) -> Self {
         let state = State { log_filter: log_filter.to_owned(), ..State::default() };
         Self { state: Mutex::new(state), changed: watch::Sender::new(0) }
+    }
+
+    /// On what terms sources move by themselves, to a generation that came to serve while they were being opened.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        self.state().terms
+    }
+
+    pub(super) fn set_terms(&self, terms: Terms) {
+        self.state().terms = terms;
     }
 
     /// Rung whenever something changed.

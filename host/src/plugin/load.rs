@@ -17,7 +17,7 @@ use busway_plugin_api::message::{
     PollRequest, SelfTestRequest, StateBody, StatusRequest, SubscribedRequest, UpdateHeader, WebhookRequest, decode,
     encode, failure, success,
 };
-use busway_plugin_api::table::{Change, Update};
+use busway_plugin_api::table::{CONTRADICTION, Change, Update};
 use libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, c_int, c_void};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use serde::Serialize;
@@ -254,9 +254,17 @@ fn import(update: TableUpdate) -> Update {
     let table = decode::<UpdateHeader>(&update.header).map(|header| header.table).unwrap_or_default();
     // Counts that contradict each other are refused; should one slip through to an assertion of Arrow's library, that
     // is the batch's fault all the same.
-    let imported = catch_unwind(AssertUnwindSafe(|| Update::import(update)))
-        .unwrap_or_else(|_| Err(ErrorBody::new(format!("table {table:?}: a batch that contradicts itself"))));
-    imported.unwrap_or_else(|error| Update::bare(table, Change::Failed(error)))
+    let imported = catch_unwind(AssertUnwindSafe(|| Update::import(update))).unwrap_or_else(|_| {
+        let error = ErrorBody::new("a batch that contradicts itself");
+        Err(ErrorBody { code: Some(CONTRADICTION.to_owned()), ..error })
+    });
+    imported.unwrap_or_else(|mut error| {
+        // Of which table it is told is added where it is.
+        if let Some(rest) = error.message.strip_prefix(&format!("table {table:?}: ")) {
+            error.message = rest.to_owned();
+        }
+        Update::bare(table, Change::Failed(error))
+    })
 }
 
 fn answer<T: DeserializeOwned>(reply: &Reply) -> Result<T, CallError> {

@@ -323,6 +323,13 @@ pub enum Change {
     },
 }
 
+/// The [code](ErrorBody::code) of an update that breaks the contract's rules: whoever made it is at fault, not its data.
+pub const CONTRADICTION: &str = "contradiction";
+
+fn contradiction(message: String) -> ErrorBody {
+    ErrorBody { code: Some(CONTRADICTION.to_owned()), ..ErrorBody::new(message) }
+}
+
 impl Update {
     /// A result that carries no rows.
     pub fn bare(table: impl Into<String>, change: Change) -> Self {
@@ -375,12 +382,10 @@ impl Update {
         };
         if update.parts.len() != expected {
             let found = update.parts.len();
-            return Err(ErrorBody::new(format!(
-                "table {:?}: a {kind} has {expected} parts, not {found}",
-                header.table
-            )));
+            let message = format!("table {:?}: a {kind} has {expected} parts, not {found}", header.table);
+            return Err(contradiction(message));
         }
-        let refused = |e: ArrowError| ErrorBody::new(format!("table {:?}: {e}", header.table));
+        let refused = |e: ArrowError| contradiction(format!("table {:?}: {e}", header.table));
         let parts: Vec<Batches> = update.parts.into_iter().map(import).collect::<Result<_, _>>().map_err(refused)?;
         let mut parts = parts.into_iter();
         let change = match (kind, parts.next(), parts.next()) {
@@ -397,7 +402,7 @@ impl Update {
             problems if problems.is_empty() => Ok(update),
             problems => {
                 let message = format!("table {:?}: its header contradicts its columns", update.table);
-                Err(ErrorBody { problems, ..ErrorBody::new(message) })
+                Err(ErrorBody { problems, ..contradiction(message) })
             }
         }
     }

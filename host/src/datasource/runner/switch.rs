@@ -12,7 +12,7 @@ use crate::table::Shape;
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::info::Overlap;
 use busway_plugin_api::message::{ErrorBody, PollRequest};
-use busway_plugin_api::table::{Change, Update};
+use busway_plugin_api::table::{CONTRADICTION, Change, Update};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,7 +161,7 @@ impl Runner {
         let newer = self.newer(&old);
         let moves = newer.is_some();
         let generation = newer.unwrap_or_else(|| Arc::clone(&old.generation));
-        match self.beside(&old, generation, Arc::clone(&self.record), moves.then(Terms::default)).await {
+        match self.beside(&old, generation, Arc::clone(&self.record), moves.then(|| self.catalog.terms())).await {
             Ok(beside) => {
                 self.behind = None;
                 self.changing.worked();
@@ -356,8 +356,17 @@ impl Runner {
         }
         self.due = None;
         self.schedule.worked();
+        let driver = &self.record.spec.driver;
+        let error = match self.catalog.serving(driver) {
+            Some(_) => String::new(),
+            // Nobody comes: what was there last stays, and says that it is old.
+            None => self.catalog.why_not(driver),
+        };
+        for table in self.service.tables().into_iter().filter(|_| !error.is_empty()) {
+            self.service.fail(&table, error.clone());
+        }
         self.shared.change(|s| {
-            s.on(Event::NoSource, "");
+            s.on(Event::NoSource, error);
             s.generation = None;
         });
     }
@@ -368,6 +377,9 @@ pub(super) fn weigh(service: &Service, updates: &[Update]) -> Result<(), CallErr
     for update in updates {
         let table = &update.table;
         match &update.change {
+            Change::Failed(error) if error.code.as_deref() == Some(CONTRADICTION) => {
+                return Err(CallError::broken(&format!("table {table:?}: {error}")));
+            }
             Change::Failed(error) if service.is_well(table) => {
                 return Err(CallError::of(Code::FAILED, ErrorBody::new(format!("table {table:?}: {error}"))));
             }

@@ -14,7 +14,7 @@ pub use report::{Ledger, Outcome, Phases, Report};
 pub use tenants::{Moved, SwitchError, Tenants, Terms};
 
 use super::bytes::Trust;
-use super::catalog::Catalog;
+use super::catalog::{Catalog, FileView};
 use super::marker::{self, Death};
 use super::plan::{Inputs, Plan, Serving, Step, Unclear, explain, plan};
 use super::record::{By, Copies, Event, Journal, KeptCopy, Quarantined, Record};
@@ -78,6 +78,13 @@ impl Default for Settings {
             cold_start: false,
             budget: 1 << 30,
         }
+    }
+}
+
+impl Settings {
+    /// On what terms sources move unless somebody wants it otherwise.
+    pub(super) fn terms(&self) -> Terms {
+        Terms { accept_errors: false, most_state: self.most_state, cold_start: self.cold_start }
     }
 }
 
@@ -145,6 +152,7 @@ impl<T: Tenants> Executor<T> {
         tenants: T,
     ) -> Self {
         let copies = Copies::new(state.join("good"));
+        catalog.set_terms(settings.terms());
         Self {
             settings,
             workshop: Arc::new(Workshop::new(stage, copies, vetter, catalog)),
@@ -300,16 +308,16 @@ impl<T: Tenants> Executor<T> {
         self.trust.refresh();
         self.inputs = self.inputs(&files, &unreadable);
         let planned = plan(&self.inputs);
-        self.act(&planned);
+        let stopped = self.act(&planned);
         self.judge.sweep();
         let views = self.views(&planned, &files);
         self.workshop.catalog.set_files(views.clone(), troubles);
+        // Now that it is to be seen why.
+        for id in stopped {
+            self.workshop.catalog.unserve(&id);
+        }
         if again.is_none() && planned.steps().is_empty() {
-            let busy: BTreeSet<&String> = self.busy.keys().collect();
-            let over = |waiter: &mut Waiter| !busy.iter().any(|id| waiter.minds(id));
-            for waiter in self.waiting.extract_if(.., over) {
-                waiter.answer(views.clone());
-            }
+            self.answer_waiting(&views);
         }
         again
     }
@@ -380,9 +388,24 @@ impl<T: Tenants> Executor<T> {
         }
     }
 
-    /// Begins what is to be done.
-    fn act(&mut self, planned: &Plan) {
-        let steps = planned.steps();
+    /// Answers those who wait for nothing that is under way.
+    fn answer_waiting(&mut self, views: &[FileView]) {
+        let busy: BTreeSet<String> = self.busy.keys().cloned().collect();
+        // What is not under way by now was not wanted for later.
+        self.lenient.retain(|id| busy.contains(id));
+        let over = |waiter: &mut Waiter| !busy.iter().any(|id| waiter.minds(id));
+        let answered: Vec<Waiter> = self.waiting.extract_if(.., over).collect();
+        for waiter in answered {
+            match waiter.driver.clone().filter(|id| waiter.reports.is_empty() && !self.claims(id)) {
+                Some(id) => drop(waiter.reply.send(Err(OrderError::NoDriver(id)))),
+                None => waiter.answer(views.to_vec()),
+            }
+        }
+    }
+
+    /// Begins what is to be done; answers the drivers that end.
+    fn act(&mut self, planned: &Plan) -> Vec<String> {
+        let (steps, mut stopped) = (planned.steps(), Vec::new());
         if !steps.is_empty() {
             let inputs = Box::new(self.inputs.clone());
             self.journal.write(Event::Planned { inputs, steps: steps.clone() });
@@ -393,16 +416,13 @@ impl<T: Tenants> Executor<T> {
                 Step::Restore { claim } => (claim, true),
                 Step::Stop { id } => {
                     self.stop(&id);
+                    stopped.push(id);
                     continue;
                 }
             };
             let (abort, aborted) = oneshot::channel();
             let settings = &self.settings;
-            let terms = Terms {
-                accept_errors: self.lenient.contains(&claim.id),
-                most_state: settings.most_state,
-                cold_start: settings.cold_start,
-            };
+            let terms = Terms { accept_errors: self.lenient.contains(&claim.id), ..settings.terms() };
             let job = Job {
                 restore,
                 staged: if restore { None } else { self.judge.staged.remove(&claim.path) },
@@ -418,13 +438,13 @@ impl<T: Tenants> Executor<T> {
                 (Arc::clone(&self.workshop), Arc::clone(&self.tenants), self.news.0.clone());
             self.jobs.spawn(transaction::run(workshop, tenants, job, news));
         }
+        stopped
     }
 
     /// Its file is gone, and the configuration says that it ends then.
     fn stop(&mut self, id: &str) {
         tracing::info!(driver = id, "the driver's file is gone: it serves no more");
         self.serving.remove(id);
-        self.workshop.catalog.unserve(id);
         self.journal.write(Event::Stopped { driver: id.to_owned() });
     }
 
@@ -454,8 +474,11 @@ impl<T: Tenants> Executor<T> {
             if kept {
                 let good = KeptCopy { sha256: claim.sha256.clone(), version: claim.version.clone() };
                 self.record.change(|now| now.serve(&claim.id, &claim.path, good));
-                let kept = self.record.now().good().map(str::to_owned).collect();
-                self.workshop.copies.retain(&kept);
+                // Not while another job is under way: the copy that it has just kept is not remembered yet.
+                if self.busy.is_empty() {
+                    let kept = self.record.now().good().map(str::to_owned).collect();
+                    self.workshop.copies.retain(&kept);
+                }
             }
         } else if changed {
             // The next scan sees what it has become.
@@ -539,9 +562,9 @@ impl<T: Tenants> Executor<T> {
         accept_errors: bool,
         reply: oneshot::Sender<Result<Answer, OrderError>>,
     ) {
-        if let Some(id) = driver.as_ref().filter(|id| !self.claims(id)) {
-            drop(reply.send(Err(OrderError::NoDriver(id.clone()))));
-            return;
+        // Whether anybody claims the id is seen when all files are: one may have come a moment ago.
+        if accept_errors {
+            self.lenient.extend(driver.clone());
         }
         let waiter = Waiter { driver, reports: Vec::new(), reply };
         let claims: Vec<_> = self.inputs.claims.iter().filter(|claim| waiter.minds(&claim.id)).cloned().collect();

@@ -1,12 +1,13 @@
 //! Those who have sources of a driver open, as a reload sees them.
 
 use super::super::generation::Generation;
+use super::Settings;
 use super::report::Ledger;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// On what terms sources are moved.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
     /// Whether a plain error of a source that was well is no reason not to move: only faults of the code are.
     pub accept_errors: bool,
@@ -14,6 +15,12 @@ pub struct Terms {
     pub most_state: usize,
     /// Whether a source whose state the new code can't read begins without.
     pub cold_start: bool,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Settings::default().terms()
+    }
 }
 
 /// Sources were moved. Those that were in charge before wait, paused.

@@ -1,0 +1,84 @@
+//! A driver that takes the host with it.
+
+use super::{FILE, datasources, runs_on};
+use busway_tests::fixture::{Fixture, ID};
+use busway_tests::host::{Bed, Host};
+use serde_json::Value;
+use std::os::unix::process::ExitStatusExt;
+
+const OTHER: &str = "fixture-driver-bb";
+
+/// Beside another driver's datasource.
+fn with_other(options: &str) -> String {
+    format!("{}[datasource.other]\ndriver = '{OTHER}'\npoll = '50ms'\n", datasources(options))
+}
+
+fn dies(host: &mut Host) {
+    assert_eq!(host.wait_end().signal(), Some(6));
+}
+
+/// What the log says of a death.
+fn told(host: &Host) -> Value {
+    let said = "an earlier host died in a driver: the host died in its poll of datasource \"one\", by SIGABRT";
+    let line = host.log().into_iter().find(|line| line["message"] == said);
+    line.unwrap_or_else(|| panic!("no {said:?}"))
+}
+
+#[test]
+fn inv08_a_death_is_named_at_the_next_start_and_the_second_keeps_its_bytes_out() {
+    let bed = Bed::new();
+    Fixture::new().rename_into(&bed.plugin(FILE));
+    Fixture::new().id(OTHER).rename_into(&bed.plugin("libother.so"));
+    let deadly = with_other("fault = 'poll_abort'\nafter = 10");
+    let mut host = bed.start(&deadly);
+    dies(&mut host);
+    // Once may be chance.
+    let host = host.kill_and_start(&with_other(""));
+    let death = told(&host);
+    assert_eq!((&death["driver"], &death["version"], &death["deaths"]), (&ID.into(), &"0.1.0".into(), &1.into()));
+    let hash = host.wait_plugin(FILE, "serving")["sha256"].as_str().unwrap().to_owned();
+    assert_eq!(death["sha256"], *hash);
+    runs_on(&host, 1);
+    let history = host.run(&["plugin", "history", ID]);
+    let said = format!("the host died in {ID} 0.1.0: in its poll of datasource \"one\", by SIGABRT");
+    assert_eq!(history.out.lines().filter(|line| line.ends_with(&said)).count(), 1, "{history:?}");
+    // Who is told to stop accuses nobody.
+    let mut host = host.restart(&deadly);
+    assert!(!host.log_text().contains("an earlier host died"));
+    dies(&mut host);
+    let host = host.kill_and_start(&deadly);
+    assert_eq!(told(&host)["deaths"], 2);
+    let held = host.wait_plugin(FILE, "refused");
+    let reason = "the host died in its poll of datasource \"one\", by SIGABRT, for the 2. time";
+    assert_eq!((&held["sha256"], &held["reason"]), (&hash.as_str().into(), &reason.into()));
+    let waits = host.wait_datasource("one", "waiting for driver");
+    assert_eq!(waits["error"], format!("no driver {ID:?} is loaded: plugins/{FILE} is refused: {reason}"));
+    let (_, quarantine) = host.get("/v1/plugins/quarantine");
+    assert_eq!((&quarantine["results"][0]["by"], &quarantine["results"][0]["sha256"]), (&"crash".into(), &hash.into()));
+    // The other driver serves, and a good build is let in.
+    host.wait_datasource("other", "running");
+    let host = host.restart(&with_other(""));
+    Fixture::new().revision(2).rename_into(&host.plugin(FILE));
+    runs_on(&host, 2);
+}
+
+#[test]
+fn inv08_after_two_deaths_in_a_new_build_the_kept_copy_of_the_one_before_serves() {
+    let bed = Bed::new();
+    Fixture::new().rename_into(&bed.plugin(FILE));
+    Fixture::new().id(OTHER).rename_into(&bed.plugin("libother.so"));
+    let deadly = with_other("fault = 'poll_abort'\nfault_of = 2\nafter = 10");
+    let mut host = bed.start(&deadly);
+    runs_on(&host, 1);
+    // It serves well, until it does not.
+    Fixture::new().revision(2).rename_into(&host.plugin(FILE));
+    dies(&mut host);
+    let mut host = host.kill_and_start(&deadly);
+    dies(&mut host);
+    let host = host.kill_and_start(&deadly);
+    runs_on(&host, 1);
+    host.wait_plugin(FILE, "held back");
+    host.wait_datasource("other", "running");
+    let (_, quarantine) = host.get("/v1/plugins/quarantine");
+    assert_eq!(quarantine["results"][0]["by"], "crash");
+}
