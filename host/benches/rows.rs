@@ -79,6 +79,7 @@ fn measured(door: SocketAddr, what: &str, path: &str, accept: &str, most: Option
 }
 
 fn main() {
+    busway::child_main_if_asked();
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config { state_dir: Some(folder.path().join("state")), ..Config::default() };
     config.plugins.directories = vec![folder.path().join("plugins")];

@@ -9,8 +9,13 @@ use busway::node::Node;
 use busway::table::rows_json;
 use std::time::Duration;
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Before there is a thread: drivers are tried in a child process, which is this program once more.
+    busway::child_main_if_asked();
+    tokio::runtime::Runtime::new()?.block_on(host())
+}
+
+async fn host() -> Result<(), Box<dyn std::error::Error>> {
     let plugins = std::env::args().nth(1).unwrap_or_else(|| "target/debug".to_owned());
     let state = std::env::temp_dir().join(format!("busway-embed-{}", std::process::id()));
     let system = Datasource::new("system").poll(Duration::from_secs(1));

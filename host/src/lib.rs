@@ -73,6 +73,8 @@ pub mod node;
 pub mod plugin;
 pub mod table;
 
+pub use plugin::vet::child_main_if_asked;
+
 /// What a table is declared by, here as in a driver.
 pub use busway_plugin_api::TableSpec;
 /// What rows and columns are made of, in the version that the bus hands out.

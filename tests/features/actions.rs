@@ -33,6 +33,7 @@ impl Hosted {
         fixture.rename_into(&plugins.join("libfixture.so"));
         fixture.clone().id(OTHER).rename_into(&plugins.join("libother.so"));
         let mut config = Config { state_dir: Some(folder.path().join("state")), ..Config::default() };
+        config.plugins.vet.program = Some(busway_tests::workspace::program());
         config.plugins.directories = vec![plugins];
         config.plugins.scan_interval = Duration::from_millis(500);
         config.listen.socket = Some(folder.path().join("bus.sock"));

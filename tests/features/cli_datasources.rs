@@ -235,7 +235,7 @@ fn the_configuration_says_where_each_value_comes_from() {
     let of = |key: &str| all.iter().find(|one| one["key"] == key).unwrap_or_else(|| panic!("{key} in {text}")).clone();
     assert_eq!(
         of("listen.socket"),
-        json!({"key": "listen.socket", "value": "bus.sock", "origin": {"kind": "file", "path": "busway.toml", "line": 7}})
+        json!({"key": "listen.socket", "value": "bus.sock", "origin": {"kind": "file", "path": "busway.toml", "line": 8}})
     );
     assert_eq!(of("state_dir")["origin"], json!({"kind": "environment", "variable": "BUSWAY_STATE_DIR"}));
     assert_eq!(of("log.filter")["origin"], json!({"kind": "flag", "flag": "--log"}));

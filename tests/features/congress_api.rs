@@ -457,6 +457,7 @@ async fn follows() {
     std::fs::create_dir(&plugins).unwrap();
     Fixture::new().rename_into(&plugins.join("libfixture.so"));
     let mut config = Config { state_dir: Some(folder.path().join("state")), ..Config::default() };
+    config.plugins.vet.program = Some(busway_tests::workspace::program());
     config.plugins.directories = vec![plugins];
     config.listen.socket = Some(folder.path().join("bus.sock"));
     config.listen.tcp = Some("127.0.0.1:0".parse().unwrap());

@@ -43,7 +43,7 @@ fn a_configuration_that_is_wrong_is_said_with_its_line() {
     assert_eq!(said.code, Some(5));
     assert_eq!(
         said.err,
-        "error: the configuration busway.toml, line 10: unknown field `pool`, expected one of `driver`, `description`, \
+        "error: the configuration busway.toml, line 11: unknown field `pool`, expected one of `driver`, `description`, \
          `enabled`, `addresses`, `poll`, `deadline`, `max_rows`, `max_bytes`, `persist_data`, `options`\n"
     );
     let said = bed.run(&["run", "--config", "nowhere.toml"]);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 fn config(folder: &std::path::Path) -> Config {
     let mut config = Config { state_dir: Some(folder.join("state")), ..Config::default() };
+    config.plugins.vet.program = Some(busway_tests::workspace::program());
     config.plugins.directories = vec![folder.join("plugins")];
     config.listen.socket = Some(folder.join("bus.sock"));
     let one = Datasource::new("fixture-driver-aa").poll(Duration::from_millis(50)).option("rows", 2);

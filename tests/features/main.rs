@@ -3,6 +3,7 @@
 
 mod actions;
 mod api;
+mod bytes;
 mod calls;
 mod cli;
 mod cli_bus;
@@ -26,4 +27,5 @@ mod sessions;
 mod stream;
 mod views;
 mod written;
+mod zoo;
 mod zoo_running;

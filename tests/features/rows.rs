@@ -421,6 +421,7 @@ fn what_a_publisher_hides_can_t_be_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("plugins")).unwrap();
     let mut config = Config { state_dir: Some(folder.path().join("state")), ..Config::default() };
+    config.plugins.vet.program = Some(busway_tests::workspace::program());
     config.plugins.directories = vec![folder.path().join("plugins")];
     config.listen.tcp = Some("127.0.0.1:0".parse().unwrap());
     let node = runtime.block_on(Node::start(&config)).unwrap();

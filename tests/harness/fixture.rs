@@ -39,7 +39,7 @@ impl Fixture {
 
     /// With a fault (`panic`, `error`, `hang`) at a step: `describe` (`rules` and `junk`, too), `attach` (`error` alone),
     /// `open`, `tables`, `pause`, `export`, `import`, `poll`, `later` (all polls but a source's first), `activate`, `close`;
-    /// or with a batch of table `texts` that contradicts itself: `batch` with `count`, `over`, `miss`, `fall`, `utf8`.
+    /// or with a batch of table `texts` that contradicts itself: `batch` with `count`, `over`, `miss`, `fall`, `utf8`. `load` has others, see the driver.
     #[must_use]
     pub fn fault(self, at: &str, fault: &str) -> Self {
         self.replace(&format!("{at}=good."), &format!("{at}={fault:.<5}"))

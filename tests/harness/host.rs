@@ -71,7 +71,14 @@ impl Bed {
     /// Starts the program on it, and waits until it serves.
     #[must_use]
     pub fn start(self, datasources: &str) -> Host {
+        self.start_with(|_| {}, datasources)
+    }
+
+    /// As [`start`](Self::start), with the configuration changed before.
+    #[must_use]
+    pub fn start_with(self, change: impl FnOnce(&Self), datasources: &str) -> Host {
         self.configure(datasources);
+        change(&self);
         let log = File::create(self.path("log")).expect("writable");
         let child = self.command(&["run", "--log-format", "json"]).stderr(log).spawn().expect("the program starts");
         let mut host = Host { folder: self.folder, plugins: self.plugins, child, url: String::new() };

@@ -1,6 +1,7 @@
 //! What the feature tests share: the built program and drivers, hosts to drive from outside, and clients of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod animal;
 pub mod fixture;
 pub mod host;
 pub mod openstack;

@@ -10,6 +10,7 @@ use crate::bus::BadSelector;
 use crate::config::ConfigError;
 use crate::datasource::store::RestoreError;
 use crate::node::NodeError;
+use crate::plugin::TrustError;
 
 use super::address::Attempt;
 use super::exit;
@@ -172,6 +173,9 @@ pub(crate) enum Failure {
         /// Why not.
         why: String,
     },
+    /// The list of trusted plugins can't be read or written.
+    #[error("{0}")]
+    Trust(#[from] TrustError),
     /// A driver that the demonstration needs is not there.
     #[error("the driver {name} is not in {}", plugins.display())]
     NoDriver {
@@ -201,7 +205,7 @@ impl Failure {
             Self::NoService { .. } | Self::NoMethod { .. } | Self::Unknown { .. } => exit::NOT_FOUND,
             Self::Usage { .. } | Self::NeedsYes(_) => exit::USAGE,
             Self::Declined | Self::InTheWay(_) | Self::File { .. } => exit::FAILED,
-            Self::Restore(_) | Self::Poll { .. } | Self::Waited(_) => exit::FAILED,
+            Self::Trust(_) | Self::Restore(_) | Self::Poll { .. } | Self::Waited(_) => exit::FAILED,
             Self::Refused { status: 404, .. } => exit::NOT_FOUND,
             Self::Refused { .. } | Self::Unreadable(_) | Self::NoDriver { .. } => exit::FAILED,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::OK,

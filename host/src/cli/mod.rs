@@ -40,6 +40,7 @@ mod tables;
 #[cfg(all(test, unix))]
 mod told;
 mod top;
+mod trust;
 mod view;
 mod watch;
 
@@ -173,6 +174,7 @@ async fn ask(
         Command::Man(arguments) => return man::run(arguments, Program::command(), output),
         Command::Restore(arguments) => return restore::run(arguments, output),
         Command::Plugin(plugin::PluginCommand::Inspect(arguments)) => return plugin::inspect(arguments, output),
+        Command::Plugin(plugin::PluginCommand::Trust(arguments)) => return trust::run(arguments, output),
         _ => {}
     }
     let configured = if named.is_none() { host_arguments::configured_socket()? } else { None };

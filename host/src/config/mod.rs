@@ -3,10 +3,12 @@
 mod datasource;
 mod duration;
 mod plugins;
+mod vet;
 
 pub use datasource::{Datasource, NameError, check_name};
 pub(crate) use duration::read_duration;
-pub use plugins::{OnConflict, OnRemove, Plugins};
+pub use plugins::{OnConflict, OnRemove, Plugins, TrustPolicy};
+pub use vet::Vet;
 
 use crate::bus::is_service_name;
 use crate::logging::{Format, parse_filter};
@@ -130,7 +132,8 @@ impl Config {
         config.plugins.directories.iter_mut().for_each(absolute);
         config.plugins.files.values_mut().for_each(absolute);
         let Listen { socket, token_file, .. } = &mut config.listen;
-        [&mut config.state_dir, socket, token_file].into_iter().flatten().for_each(absolute);
+        let program = &mut config.plugins.vet.program;
+        [&mut config.state_dir, program, socket, token_file].into_iter().flatten().for_each(absolute);
         Ok(config)
     }
 
@@ -147,6 +150,9 @@ impl Config {
         parse_filter(&self.log.filter).map_err(ConfigError::Value)?;
         if self.plugins.scan_interval < Duration::from_millis(100) {
             return refuse("plugins.scan_interval is less than 100 ms".to_owned());
+        }
+        if let Some(problem) = self.plugins.vet.problem() {
+            return refuse(problem);
         }
         if let Some(address) = self.listen.tcp.filter(|a| !a.ip().is_loopback() && self.listen.token_file.is_none()) {
             return refuse(format!(
@@ -258,7 +264,7 @@ mod tests {
             error("[plugins]\ndirectorys = []\n"),
             "the configuration /etc/busway/busway.toml, line 2: unknown field `directorys`, expected one of `directories`, \
              `scan_interval`, `on_conflict`, `on_remove`, `files`, `probation`, `drain`, `most_state`, `cold_start`, \
-             `retired_budget`"
+             `retired_budget`, `trust`, `vet`"
         );
         assert_eq!(
             error("[datasource.web]\ndriver = 'files'\npoll = 'often'\n"),
@@ -283,6 +289,10 @@ mod tests {
             error("[listen]\ntcp = '127.0.0.1:1789'\ntoken_file = 't'\nopen_writes = true\n"),
             "the configuration: listen.open_writes makes a token meaningless, and listen.token_file names one: leave one of \
              them out"
+        );
+        assert_eq!(
+            error("[plugins.vet]\nmemory = 1000\n"),
+            "the configuration: plugins.vet: a child process itself needs 64 MiB of memory, 32 files and 16 processes"
         );
         let text = error("[log]\nfilter = 'a=b=c'\n");
         // What exactly is wrong is the filter's library's to say.

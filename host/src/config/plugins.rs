@@ -1,6 +1,6 @@
 //! Where drivers come from, and how they are taken up.
 
-use super::duration;
+use super::{Vet, duration};
 use crate::plugin::Settings;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -34,6 +34,10 @@ pub struct Plugins {
     pub cold_start: bool,
     /// Retired generations whose files are larger than this together, in bytes, are warned of.
     pub retired_budget: u64,
+    /// Which bytes may be loaded.
+    pub trust: TrustPolicy,
+    /// How they are tried in a child process before they are mapped.
+    pub vet: Vet,
 }
 
 impl Default for Plugins {
@@ -50,6 +54,8 @@ impl Default for Plugins {
             most_state,
             cold_start,
             retired_budget: budget,
+            trust: TrustPolicy::default(),
+            vet: Vet::default(),
         }
     }
 }
@@ -91,4 +97,15 @@ pub enum OnRemove {
     Keep,
     /// Its datasources wait until a file of it is there again.
     Stop,
+}
+
+/// Which plugins' bytes may be loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrustPolicy {
+    /// Whatever lies in the directories, which only root and the host's user can write to.
+    #[default]
+    Any,
+    /// What is on the list that `busway plugin trust` keeps, `plugins.lock` in the state directory.
+    Listed,
 }

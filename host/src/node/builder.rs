@@ -8,6 +8,8 @@ use std::path::PathBuf;
 /// A host that is about to be started within another program. It listens nowhere unless told to.
 ///
 /// ```
+/// // First of all in `main`: plugins are tried in a child process, which is this program once more.
+/// busway::child_main_if_asked();
 /// # let folder = tempfile::tempdir()?;
 /// # tokio::runtime::Runtime::new()?.block_on(async {
 /// use busway::node::Node;
@@ -47,6 +49,14 @@ impl Builder {
     /// One more directory of drivers.
     pub fn plugins(mut self, folder: impl Into<PathBuf>) -> Self {
         self.config.plugins.directories.push(folder.into());
+        self
+    }
+
+    /// The program whose child process tries plugins before they are loaded: one that calls
+    /// [`child_main_if_asked`](crate::child_main_if_asked), such as `busway` of the same build. Else this one, which must
+    /// call it then.
+    pub fn vet_program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.config.plugins.vet.program = Some(program.into());
         self
     }
 

@@ -1,11 +1,11 @@
 //! All that a start would do, without serving: for operators who want to know before.
 
-use super::NodeError;
 use super::lock::{Lock, LockError};
+use super::{NodeError, PATIENCE, trust};
 use crate::config::Config;
 use crate::http::Server;
 use crate::plugin::{
-    Catalog, Executor, FileState, Generation, Ledger, Moved, Settings, Stage, SwitchError, Tenants, Terms,
+    Catalog, ChildVetter, Executor, FileState, Generation, Ledger, Moved, Settings, Stage, SwitchError, Tenants, Terms,
 };
 use busway_plugin_api::options::problems;
 use std::sync::Arc;
@@ -46,7 +46,8 @@ impl Tenants for Nobody {
 }
 
 /// Looks at everything: the state directory and the addresses (when no host runs on them), each plugin file, each
-/// datasource against what its driver declares. Drivers are loaded into this process.
+/// datasource against what its driver declares. Drivers are loaded into this process
+/// if they were good in a child process.
 ///
 /// # Errors
 ///
@@ -79,11 +80,14 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, NodeError> {
     let scratch = tempfile::tempdir()
         .map_err(|source| crate::plugin::StageError::Write { path: std::env::temp_dir(), source })?;
     let stage = Stage::new(scratch.path().join("staged"))?;
+    // What a host found out on this state directory holds here, too; nothing is written to it.
+    let vetter = ChildVetter::forgetful(&config.plugins.vet, &state.join("vet"), scratch.path())?;
     let catalog = Arc::new(Catalog::new("off"));
     // What is remembered of who served decides here as it would at a start; nothing is written to it.
     let settings = Settings { probation: Duration::ZERO, ..config.plugins.settings() };
-    let mut executor = Executor::new(settings, stage, &state, Arc::clone(&catalog), Nobody).forgetful();
-    executor.finish().await;
+    let executor = Executor::new(settings, stage, &state, Arc::new(vetter), Arc::clone(&catalog), Nobody);
+    let mut executor = executor.forgetful().trusting(trust(config));
+    executor.finish(PATIENCE).await;
     for (directory, trouble) in catalog.troubles() {
         found("directory", directory.display().to_string(), Some(trouble), "");
     }

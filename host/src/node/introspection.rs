@@ -98,7 +98,10 @@ pub(super) fn start(
     let service = bus.register(HOST)?;
     let bus = bus.clone();
     let (mut plugins, mut sources, mut tables) = (catalog.changed(), datasources.changed(), bus.changed());
-    publish(&service, &bus, &catalog, &datasources);
+    // The second time its own tables are there to be listed, the third time the list of them to be counted.
+    for _ in 0..3 {
+        publish(&service, &bus, &catalog, &datasources);
+    }
     Ok(tokio::spawn(async move {
         loop {
             // Its own publications ring too; the settling time and unchanged tables keep that from going round.

@@ -10,20 +10,25 @@ pub use check::{Finding, check};
 pub use lock::{Lock, LockError};
 
 use crate::bus::{Bus, RegisterError};
-use crate::config::{Config, ConfigError, OnConflict};
+use crate::config::{Config, ConfigError, OnConflict, TrustPolicy};
 use crate::datasource::secret::{KeyError, Keyring};
 use crate::datasource::store::{OpenError, SqliteStore, StoreError};
 use crate::datasource::{Datasources, Refusal};
 use crate::http::{Server, ServerError};
-use crate::plugin::{Catalog, Control, Executor, FileState, Stage, StageError, Watch};
+use crate::plugin::{
+    Catalog, ChildVetter, Control, Executor, FileState, Stage, StageError, TRUST_LIST, Trust, VetterError, Watch,
+};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 /// Graceful stop takes no longer.
 pub const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Files that are still being copied are not waited for longer, where something depends on all.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why a node did not start. What was begun is undone.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +43,9 @@ pub enum NodeError {
     /// No copies of plugins can be made.
     #[error("staging plugins: {0}")]
     Stage(#[from] StageError),
+    /// No plugin can be tried before it is loaded.
+    #[error(transparent)]
+    Vetter(#[from] VetterError),
     /// A port or socket can't be had.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -85,6 +93,9 @@ impl Node {
     /// Starts a host: takes the state directory, opens the doors, loads what lies in the plugin directories, and begins
     /// to run the datasources. Returns when the plugins that were there are loaded or refused.
     ///
+    /// Plugins are tried in child processes first, for which [`child_main_if_asked`](crate::child_main_if_asked) must have
+    /// been called, or another program named in the configuration.
+    ///
     /// # Errors
     ///
     /// What kept it from starting; nothing is left running.
@@ -102,6 +113,7 @@ impl Node {
         let state = config.state_dir();
         let lock = Lock::take(&state)?;
         let stage = Stage::new(state.join("staged"))?;
+        let vetter = Arc::new(ChildVetter::new(&config.plugins.vet, &state.join("vet"))?);
         let server = Server::bind(config, socket)?;
         let bus = Bus::new(&config.node_name());
         let catalog = Arc::new(Catalog::new(&config.log.filter));
@@ -109,8 +121,8 @@ impl Node {
         let datasources = Datasources::start(&bus, &catalog, store, keyring, state.join("tables")).await?;
         datasources.follow_file(&config.datasource).await?;
         let tenants = datasources.clone();
-        let mut executor =
-            Executor::new(config.plugins.settings(), stage, &state, Arc::clone(&catalog), tenants).writing_down(&state);
+        let executor = Executor::new(config.plugins.settings(), stage, &state, vetter, Arc::clone(&catalog), tenants);
+        let mut executor = executor.trusting(trust(config)).writing_down(&state);
         let control = executor.control();
         let mut watch = Watch::new(config.plugins.scan_interval);
         let directories = config.plugins.directories.clone();
@@ -119,7 +131,8 @@ impl Node {
         let mut first = executor.settle().await;
         if config.plugins.on_conflict == OnConflict::Fail {
             // Files that came a moment ago are looked at again before it is known what they are.
-            while let Some(pause) = first {
+            let begun = Instant::now();
+            while let Some(pause) = first.filter(|_| begun.elapsed() < PATIENCE) {
                 tokio::time::sleep(pause).await;
                 first = executor.settle().await;
             }
@@ -191,6 +204,14 @@ impl Node {
         self.server.stop().await;
         self.datasources.stop(STOP_LIMIT.saturating_sub(begun.elapsed())).await;
         self.introspection.abort();
+    }
+}
+
+/// Whom the configuration trusts.
+fn trust(config: &Config) -> Trust {
+    match config.plugins.trust {
+        TrustPolicy::Any => Trust::any(),
+        TrustPolicy::Listed => Trust::listed(config.state_dir().join(TRUST_LIST)),
     }
 }
 

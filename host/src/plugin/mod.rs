@@ -1,37 +1,42 @@
 //! A file on disk becomes a serving generation, or is refused with a reason.
 //!
-//! note (what the bytes say) -> stage (a private copy) -> load (mapped, checked, described) -> catalog (who serves which
-//! driver id). `scan` and `watch` tell what lies in the directories, `plan` decides, `reload` acts, `record` remembers. Knows no datasource:
-//! sources are moved through the trait [`Tenants`].
+//! bytes (what they say, unrun) -> stage (a private copy) -> vet (tried in a child process) -> load (mapped, checked, described) -> catalog (who serves which
+//! driver id). `scan` and `watch` tell what lies in the directories, `plan` decides, `reload` acts, `record`
+//! remembers, `marker` notes which calls are open. Knows no datasource: sources are moved through the trait [`Tenants`].
 
+mod bytes;
 mod catalog;
 mod driver;
 mod generation;
 mod load;
 mod marker;
-mod note;
 mod plan;
 mod pool;
 mod record;
 mod reload;
 mod scan;
 mod stage;
+pub(crate) mod vet;
 mod watch;
 
+pub use bytes::{
+    BytesError, ChecksumError, Examined, Facts, Libraries, Needs, Note, OwnershipError, Refusal, TRUST_LIST, Trust,
+    TrustError, TrustList, Trusted, Version, examine, facts, inspect,
+};
 pub use catalog::{Catalog, FileState, FileView, GenerationView};
 pub use driver::{Call, CallError, Driver, HostCalls, Source};
 pub use generation::{Generation, GenerationState};
 pub use load::{LoadError, load};
 pub use marker::Death;
-pub use note::{InspectError, Needs, Note, NoteError, inspect_file, read as read_note};
 pub use plan::{Claim, Decision, Inputs, Plan, Serving, Step, Unclear, explain, plan};
 pub(crate) use pool::REPLACED;
 pub use pool::{Pool, PoolError};
-pub use record::{By, Entry, Event, Good, Journal, Quarantined, Recorded, Served};
+pub use record::{By, Entry, Event, Journal, KeptCopy, Quarantined, Recorded, Served};
 pub use reload::{
     Answer, Control, Executor, Ledger, Moved, OrderError, Outcome, Phases, Report, Settings, SwitchError, Tenants,
     Terms,
 };
 pub use scan::{Found, ScanError, is_plugin_name, scan};
 pub use stage::{Bytes, Stage, StageError};
+pub use vet::{Bad, ChildVetter, Good, Kind, ProgramError, Subject, Verdict, Vet, VetterError};
 pub use watch::Watch;

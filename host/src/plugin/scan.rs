@@ -1,5 +1,6 @@
 //! What lies in the plugin directories.
 
+use super::bytes::Surroundings;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
@@ -17,6 +18,8 @@ pub struct Found {
     pub modified: i128,
     /// When anything about it last changed.
     pub changed: i128,
+    /// What else decides about it.
+    pub(crate) surroundings: Surroundings,
 }
 
 /// What is wrong with a directory, or an entry of one.
@@ -113,6 +116,7 @@ pub(super) fn look(path: &Path) -> Option<Result<Found, ScanError>> {
         size: metadata.size(),
         modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
         changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        surroundings: Surroundings::of(path),
     }))
 }
 

@@ -17,8 +17,8 @@ Examples:
   busway config check --config /etc/busway/busway.toml
   busway config check --plugins target/release --output json
 
-The drivers are loaded and asked to describe themselves, so their code runs in this process. Datasources are checked
-against what their drivers declare; they are not opened.
+The drivers are tried in child processes, then loaded and asked to describe themselves, so their code runs in this
+process. Datasources are checked against what their drivers declare; they are not opened.
 
 JSON: {\"schema_version\":1,\"findings\":[{\"what\",\"name\",\"ok\",\"detail\"}]}")]
 pub(crate) struct CheckArguments {

@@ -92,11 +92,28 @@ fn held(config: &Config, given: &Given, file: Option<&PathBuf>, lines: &BTreeMap
         all.push(Held { key, value, origin });
     };
     let time = |time| Value::from(humantime::format_duration(time).to_string());
+    let word = |name: String| json!(name.to_lowercase());
     for (key, value) in [
         ("node", json!(config.node_name())),
         ("state_dir", json!(config.state_dir())),
         ("plugins.directories", json!(config.plugins.directories)),
         ("plugins.scan_interval", time(config.plugins.scan_interval)),
+        ("plugins.on_conflict", word(format!("{:?}", config.plugins.on_conflict))),
+        ("plugins.on_remove", word(format!("{:?}", config.plugins.on_remove))),
+        ("plugins.files", json!(config.plugins.files)),
+        ("plugins.trust", word(format!("{:?}", config.plugins.trust))),
+        ("plugins.probation", time(config.plugins.probation)),
+        ("plugins.drain", time(config.plugins.drain)),
+        ("plugins.most_state", json!(config.plugins.most_state)),
+        ("plugins.cold_start", json!(config.plugins.cold_start)),
+        ("plugins.retired_budget", json!(config.plugins.retired_budget)),
+        ("plugins.vet.timeout", time(config.plugins.vet.timeout)),
+        ("plugins.vet.cpu", time(config.plugins.vet.cpu)),
+        ("plugins.vet.memory", json!(config.plugins.vet.memory)),
+        ("plugins.vet.file_size", json!(config.plugins.vet.file_size)),
+        ("plugins.vet.files", json!(config.plugins.vet.files)),
+        ("plugins.vet.processes", json!(config.plugins.vet.processes)),
+        ("plugins.vet.program", json!(config.plugins.vet.program)),
         ("listen.tcp", json!(config.listen.tcp)),
         ("listen.socket", json!(config.socket())),
         ("listen.hosts", json!(config.listen.hosts)),
@@ -173,6 +190,10 @@ mod tests {
             ("state_dir", "\"/state\"", at(2)),
             ("plugins.directories", "[\"/drivers\"]", at(4)),
             ("plugins.scan_interval", "\"5s\"", "default".to_owned()),
+            ("plugins.on_conflict", "\"keep\"", "default".to_owned()),
+            ("plugins.trust", "\"any\"", "default".to_owned()),
+            ("plugins.vet.timeout", "\"10s\"", "default".to_owned()),
+            ("plugins.vet.program", "none", "default".to_owned()),
             ("listen.tcp", "\"127.0.0.1:2\"", "--listen".to_owned()),
             ("listen.socket", "\"/a.sock\"", at(6)),
             ("listen.hosts", "[]", "default".to_owned()),
@@ -188,6 +209,6 @@ mod tests {
             assert_eq!(line[1..], [value, origin.as_str()], "{key}");
         }
         assert!(!text.contains("hunter2"), "{text}");
-        assert_eq!(said.len(), 1 + 11 + 9 + 1);
+        assert_eq!(said.len(), 1 + 27 + 9 + 1);
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::plugin::{InspectError, inspect_file};
+use crate::plugin::{Examined, Facts, Libraries, Refusal, inspect as look_into};
 
 use super::cell::{printable, shown};
 use super::client::Client;
@@ -16,6 +16,7 @@ use super::grid::Grid;
 use super::output::{Format, GREEN, Output, RED, YELLOW};
 use super::snapshot::{Row, Snapshot};
 use super::table_name::TableName;
+use super::trust::{self, TrustArguments};
 
 /// The plugins of a host
 #[derive(Debug, Subcommand)]
@@ -38,6 +39,7 @@ JSON lines: one plugin's object a line")]
     Release(orders::ReleaseArguments),
     Explain(orders::ExplainArguments),
     History(orders::HistoryArguments),
+    Trust(TrustArguments),
 }
 
 /// Say what a file is, from its bytes alone: none of its code runs, and no host is needed
@@ -46,7 +48,7 @@ JSON lines: one plugin's object a line")]
 Examples:
   busway plugin inspect target/release/libbusway_system.so
 
-JSON: {\"schema_version\":1,\"file\",\"sha256\",\"size_bytes\",\"note\":{\"id\",\"version\",\"contract\",…}}")]
+JSON: {\"schema_version\":1,\"file\",\"sha256\",\"size_bytes\",\"note\":{\"id\",\"version\",…},\"needs\":[{\"library\",…}],…}")]
 pub(crate) struct InspectArguments {
     /// The file
     file: PathBuf,
@@ -55,26 +57,53 @@ pub(crate) struct InspectArguments {
 /// Reads a file's note.
 pub(crate) fn inspect(arguments: &InspectArguments, output: &mut Output) -> Result<(), Failure> {
     let path = &arguments.file;
-    let refuse = |why: InspectError| Failure::NoPlugin { path: path.clone(), why: why.to_string() };
-    let (bytes, note) = inspect_file(path).map_err(refuse)?;
+    let refuse = |why: Refusal| Failure::NoPlugin { path: path.clone(), why: why.to_string() };
+    let libraries = Libraries::of_system();
+    let Examined { bytes, facts, checksum } = look_into(path, &libraries).map_err(refuse)?;
     let size = bytes.bytes.len();
-    let whole = json!({"file": path, "sha256": bytes.sha256, "size_bytes": size, "note": note});
+    let needs: Vec<Value> = facts.needs.libraries.iter().map(|name| need(&facts, &libraries, name)).collect();
+    let whole = json!({
+        "file": path,
+        "sha256": bytes.sha256,
+        "checksum_file": checksum,
+        "size_bytes": size,
+        "note": facts.note,
+        "needs": needs,
+        "run_paths": facts.needs.run_paths,
+        "glibc": facts.needs.glibc(),
+        "go": facts.go,
+        "build_id": facts.build_id,
+    });
     match output.format() {
         Format::Json => output.json_document(&whole),
         Format::Jsonl => output.json_line(&whole),
         Format::Table => {
+            let glibc = facts.needs.glibc().map(|version| format!("glibc {version} or newer"));
+            let checked = if checksum { " (as its checksum file says)" } else { "" };
             let lines = [
-                ("driver", note.id),
-                ("version", note.version),
-                ("contract", note.contract),
-                ("built with", note.sdk),
-                ("for", note.target),
-                ("sha256", bytes.sha256),
-                ("size", shown("size_bytes", &json!(size))),
+                ("driver", Some(facts.note.id)),
+                ("version", Some(facts.note.version)),
+                ("contract", Some(facts.note.contract)),
+                ("built with", Some(facts.note.sdk)),
+                ("for", Some([Some(facts.note.target), glibc].into_iter().flatten().collect::<Vec<_>>().join(", "))),
+                ("needs", Some(facts.needs.libraries.join(", ")).filter(|names| !names.is_empty())),
+                ("looks in", Some(facts.needs.run_paths.join(", ")).filter(|paths| !paths.is_empty())),
+                ("Go runtime", facts.go.map(|version| format!("{version}; two in one process are at odds"))),
+                ("build id", facts.build_id),
+                ("sha256", Some(format!("{}{checked}", bytes.sha256))),
+                ("size", Some(shown("size_bytes", &json!(size)))),
             ];
-            lines.iter().try_for_each(|(what, is)| output.line(&format!("{what:<12}{}", printable(is))))
+            let said = lines.iter().filter_map(|(what, is)| Some((what, is.as_ref()?)));
+            said.into_iter().try_for_each(|(what, is)| output.line(&format!("{what:<12}{}", printable(is))))
         }
     }
+}
+
+/// A library that a plugin needs: where this system has it, and what of it is needed.
+fn need(facts: &Facts, libraries: &Libraries, name: &str) -> Value {
+    let versions = facts.needs.versions.iter().filter(|version| version.library == name);
+    let versions: Vec<&str> = versions.map(|version| version.version.as_str()).collect();
+    json!({"library": name, "path": libraries.find(name), "versions": versions})
 }
 
 /// Does what the command says.
@@ -88,6 +117,7 @@ pub(crate) async fn run(client: &Client, command: &PluginCommand, output: &mut O
         PluginCommand::Release(arguments) => orders::release(client, arguments, output).await,
         PluginCommand::Explain(arguments) => orders::explain(client, arguments, output).await,
         PluginCommand::History(arguments) => orders::history(client, arguments, output).await,
+        PluginCommand::Trust(arguments) => trust::run(arguments, output),
     }
 }
 

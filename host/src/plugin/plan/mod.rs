@@ -4,7 +4,7 @@ mod explain;
 
 pub use explain::explain;
 
-use super::record::{Good, Served};
+use super::record::{KeptCopy, Served};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -197,7 +197,7 @@ impl<'a> Choice<'a> {
 
     /// A kept copy that may be loaded, but not of these bytes.
     fn copy(&self, path: &Path, but: &str) -> Option<Claim> {
-        let kept: &[Good] = self.inputs.served.get(self.id).map_or(&[], |served| &served.good);
+        let kept: &[KeptCopy] = self.inputs.served.get(self.id).map_or(&[], |served| &served.good);
         let good = kept.iter().find(|good| good.sha256 != but && self.may(&good.sha256))?;
         Some(Claim {
             path: path.to_owned(),

@@ -18,7 +18,7 @@ impl Inputs {
     }
 
     fn served(mut self, path: &str, good: &[&str]) -> Self {
-        let good = good.iter().map(|sha256| Good { sha256: (*sha256).into(), version: "1.0.0".into() }).collect();
+        let good = good.iter().map(|sha256| KeptCopy { sha256: (*sha256).into(), version: "1.0.0".into() }).collect();
         self.served.insert("x".into(), Served { path: path.into(), good });
         self
     }
@@ -215,7 +215,7 @@ fn done(mut inputs: Inputs, step: &Step) -> Inputs {
                 inputs.served.entry(claim.id.clone()).or_insert(Served { path: claim.path.clone(), good: vec![] });
             served.path.clone_from(&claim.path);
             served.good.retain(|good| good.sha256 != claim.sha256);
-            served.good.insert(0, Good { sha256: claim.sha256.clone(), version: claim.version.clone() });
+            served.good.insert(0, KeptCopy { sha256: claim.sha256.clone(), version: claim.version.clone() });
             served.good.truncate(2);
         }
         Step::Stop { id } => {

@@ -24,12 +24,12 @@ pub struct Served {
     pub path: PathBuf,
     /// Bytes of it that served well and of which a copy is kept, the latest first.
     #[serde(default)]
-    pub good: Vec<Good>,
+    pub good: Vec<KeptCopy>,
 }
 
 /// Bytes that served well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Good {
+pub struct KeptCopy {
     /// Their SHA-256.
     pub sha256: String,
     /// The driver's version.
@@ -97,7 +97,7 @@ impl Recorded {
     }
 
     /// These bytes serve well.
-    pub(super) fn serve(&mut self, id: &str, path: &Path, good: Good) {
+    pub(super) fn serve(&mut self, id: &str, path: &Path, good: KeptCopy) {
         self.remember(id, path);
         let Some(served) = self.served.get_mut(id) else { return };
         served.good.retain(|kept| kept.sha256 != good.sha256);
@@ -171,8 +171,8 @@ impl Record {
 mod tests {
     use super::*;
 
-    fn good(sha256: &str) -> Good {
-        Good { sha256: sha256.to_owned(), version: "1.0.0".to_owned() }
+    fn good(sha256: &str) -> KeptCopy {
+        KeptCopy { sha256: sha256.to_owned(), version: "1.0.0".to_owned() }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What is known of each file since it last changed: whether anybody still writes it, and what its bytes are.
 
-use super::super::note::{Note, inspect_file};
+use super::super::bytes::{self, FRESH, Libraries};
 use super::super::plan::{Claim, Unclear};
 use super::super::scan::{Found, ScanError, look};
 use super::super::stage::Stage;
+use super::workshop::Staged;
 use futures_util::{StreamExt as _, stream};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -12,8 +13,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Nobody wrote to a file for so long: it is read.
 const SETTLED: Duration = Duration::from_millis(150);
-/// A file that was changed so recently and is no whole library is taken for one still being copied.
-const FRESH: Duration = Duration::from_secs(2);
 /// What could not be read, or lacks something of the system's, is looked at again so often.
 const AGAIN: Duration = Duration::from_secs(30);
 
@@ -41,12 +40,12 @@ pub(super) struct Seen {
 #[derive(Debug, Default)]
 pub(super) struct Judge {
     pub(super) seen: BTreeMap<PathBuf, Seen>,
-    /// Private copies of what was read in this pass, by file.
-    pub(super) staged: HashMap<PathBuf, PathBuf>,
+    /// Private copies of what was read in this pass, by file, and what their notes say.
+    pub(super) staged: HashMap<PathBuf, Staged>,
 }
 
 /// A verdict, and the private copy of what it is about.
-type Examined = (Verdict, Option<PathBuf>);
+type Examined = (Verdict, Option<Staged>);
 
 impl Judge {
     /// Reads what has settled since it last changed. Answers when to look again at the latest, if files are still changing;
@@ -65,13 +64,18 @@ impl Judge {
             if seen.found != *found {
                 *seen = fresh();
             }
-            match &seen.verdict {
-                None | Some(Verdict::Incomplete(_)) => {}
-                Some(Verdict::Refused(_, Some(again))) if Instant::now() >= *again => {}
-                Some(_) => continue,
-            }
             // A clock that is off must not make a file young for ever.
             let old = age(found) > FRESH || seen.since.elapsed() > FRESH;
+            match &seen.verdict {
+                None => {}
+                Some(Verdict::Refused(_, Some(again))) if Instant::now() >= *again => {}
+                Some(Verdict::Incomplete(_)) if old => {}
+                Some(Verdict::Incomplete(_)) => {
+                    again = Some(SETTLED);
+                    continue;
+                }
+                Some(_) => continue,
+            }
             if !old && seen.since.elapsed() < SETTLED {
                 again = Some(SETTLED);
                 continue;
@@ -81,16 +85,16 @@ impl Judge {
         for (path, old, (verdict, copy)) in read(settled, stage).await {
             let verdict = match verdict {
                 // A slow copy pauses longer than the settling time now and then.
-                Verdict::Refused(reason, _) if !old => {
+                Verdict::Incomplete(reason) if !old => {
                     again = Some(SETTLED);
                     Verdict::Incomplete(reason)
                 }
-                Verdict::Refused(reason, when) => {
-                    refused.push((path.clone(), reason.clone()));
-                    Verdict::Refused(reason, when)
-                }
+                Verdict::Incomplete(reason) => Verdict::Refused(reason, None),
                 verdict => verdict,
             };
+            if let Verdict::Refused(reason, _) = &verdict {
+                refused.push((path.clone(), reason.clone()));
+            }
             if let Some(copy) = copy {
                 self.staged.insert(path.clone(), copy);
             }
@@ -134,19 +138,24 @@ impl Judge {
     /// Copies of files that were not to be loaded.
     pub(super) fn sweep(&mut self) {
         for (_, copy) in self.staged.drain() {
-            let _ = std::fs::remove_file(copy);
+            let _ = std::fs::remove_file(copy.path);
         }
     }
 }
 
 /// Reads files, as many at a time as there are processors: hashing is what takes long.
 async fn read(files: Vec<(PathBuf, Found, bool)>, stage: &Arc<Stage>) -> Vec<(PathBuf, bool, Examined)> {
+    if files.is_empty() {
+        return Vec::new();
+    }
     let readers = std::thread::available_parallelism().map_or(1, usize::from);
+    let libraries = Arc::new(Libraries::of_system());
     let read = |(path, found, old): (PathBuf, Found, bool)| {
-        let stage = Arc::clone(stage);
+        let (stage, libraries) = (Arc::clone(stage), Arc::clone(&libraries));
         async move {
             let reading = path.clone();
-            let examined = tokio::task::spawn_blocking(move || examine(&reading, &found, &stage)).await;
+            let examine = move || examine(&reading, &found, &stage, &libraries);
+            let examined = tokio::task::spawn_blocking(examine).await;
             let panicked = |_| (Verdict::Refused("the host panicked reading it".to_owned(), None), None);
             (path, old, examined.unwrap_or_else(panicked))
         }
@@ -155,16 +164,17 @@ async fn read(files: Vec<(PathBuf, Found, bool)>, stage: &Arc<Stage>) -> Vec<(Pa
 }
 
 /// Reads a file. When it is a plugin, it is copied at once: what was hashed is what is loaded, and it is read once.
-fn examine(path: &Path, before: &Found, stage: &Stage) -> Examined {
-    match inspect_file(path) {
-        Ok((bytes, note)) => {
+fn examine(path: &Path, before: &Found, stage: &Stage, libraries: &Libraries) -> Examined {
+    match bytes::examine(path, libraries) {
+        Ok(bytes::Examined { bytes, facts, .. }) => {
             // One that changed meanwhile, or can't be copied now, is read anew if it is to be loaded.
             let unchanged = matches!(look(path), Some(Ok(now)) if now == *before);
             let copy = if unchanged { stage.put(&bytes).ok() } else { None };
-            let Note { id, version, .. } = note;
+            let (id, version) = (facts.note.id.clone(), facts.note.version.clone());
             let claim = Claim { path: path.to_owned(), id, version, sha256: bytes.sha256 };
-            (Verdict::Claims(claim), copy)
+            (Verdict::Claims(claim), copy.map(|path| Staged { path, note: facts.note }))
         }
+        Err(error) if error.may_be_incomplete() => (Verdict::Incomplete(error.to_string()), None),
         // What the system lacks may be installed, what could not be read may be read.
         Err(error) => {
             let again = error.may_pass().then(|| Instant::now() + AGAIN);

@@ -13,12 +13,14 @@ pub use order::{Answer, Control, OrderError};
 pub use report::{Ledger, Outcome, Phases, Report};
 pub use tenants::{Moved, SwitchError, Tenants, Terms};
 
+use super::bytes::Trust;
 use super::catalog::{Catalog, FileView};
 use super::marker::{self, Death};
 use super::plan::{Inputs, Plan, Serving, Step, Unclear, explain, plan};
-use super::record::{By, Copies, Event, Good, Journal, Quarantined, Record};
+use super::record::{By, Copies, Event, Journal, KeptCopy, Quarantined, Record};
 use super::scan::{Found, ScanError, scan};
 use super::stage::Stage;
+use super::vet::Vet;
 use super::watch::Watch;
 use judge::Judge;
 use order::{Order, Waiter};
@@ -27,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use transaction::{Job, News, Over};
 use workshop::Workshop;
 
@@ -117,6 +120,7 @@ pub struct Executor<T> {
     settings: Settings,
     workshop: Arc<Workshop>,
     tenants: Arc<T>,
+    trust: Trust,
     judge: Judge,
     serving: BTreeMap<String, Serving>,
     record: Record,
@@ -125,6 +129,8 @@ pub struct Executor<T> {
     bars: HashMap<String, Bar>,
     /// Drivers that something is being done with, and how that is ended early.
     busy: BTreeMap<String, Option<oneshot::Sender<String>>>,
+    /// What is being done: it ends when this does.
+    jobs: JoinSet<()>,
     /// Drivers whose next reload passes over plain errors.
     lenient: BTreeSet<String>,
     /// The inputs of the last plan.
@@ -137,19 +143,28 @@ pub struct Executor<T> {
 
 impl<T: Tenants> Executor<T> {
     /// Nothing is loaded before the first [`pass`](Self::pass). In the folder `state` is remembered what happened.
-    pub fn new(settings: Settings, stage: Stage, state: &Path, catalog: Arc<Catalog>, tenants: T) -> Self {
+    pub fn new(
+        settings: Settings,
+        stage: Stage,
+        state: &Path,
+        vetter: Arc<dyn Vet>,
+        catalog: Arc<Catalog>,
+        tenants: T,
+    ) -> Self {
         let copies = Copies::new(state.join("good"));
         catalog.set_terms(settings.terms());
         Self {
             settings,
-            workshop: Arc::new(Workshop::new(stage, copies, catalog)),
+            workshop: Arc::new(Workshop::new(stage, copies, vetter, catalog)),
             tenants: Arc::new(tenants),
+            trust: Trust::any(),
             judge: Judge::default(),
             serving: BTreeMap::new(),
             record: Record::read(&state.join("plugins.json")),
             journal: Arc::new(Journal::closed(&state.join("history.jsonl"))),
             bars: HashMap::new(),
             busy: BTreeMap::new(),
+            jobs: JoinSet::new(),
             lenient: BTreeSet::new(),
             inputs: Inputs::default(),
             news: mpsc::unbounded_channel(),
@@ -212,6 +227,13 @@ impl<T: Tenants> Executor<T> {
         self
     }
 
+    /// Only bytes that are trusted are loaded; what is loaded already stays.
+    #[must_use]
+    pub fn trusting(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
     /// The way to give it orders while it [runs](Self::run).
     #[must_use]
     pub fn control(&self) -> Control {
@@ -235,11 +257,12 @@ impl<T: Tenants> Executor<T> {
         if again.is_none() { self.pass().await } else { again }
     }
 
-    /// The same, until nothing is left to be done or being written.
-    pub async fn finish(&mut self) {
+    /// The same, until nothing is left to be done or, for so long, being written.
+    pub async fn finish(&mut self, patience: Duration) {
+        let until = Instant::now() + patience;
         loop {
             let again = self.pass().await;
-            match again {
+            match again.filter(|_| Instant::now() < until) {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None if self.busy.is_empty() => return,
                 None => self.idle().await,
@@ -280,7 +303,9 @@ impl<T: Tenants> Executor<T> {
         while let Ok(news) = self.news.1.try_recv() {
             self.heed(news);
         }
+        while self.jobs.try_join_next().is_some() {}
         let Sight { files, unreadable, troubles, again } = self.look().await;
+        self.trust.refresh();
         self.inputs = self.inputs(&files, &unreadable);
         let planned = plan(&self.inputs);
         let stopped = self.act(&planned);
@@ -343,12 +368,20 @@ impl<T: Tenants> Executor<T> {
         let quarantined = record.quarantine.iter().map(|(sha256, q)| (sha256.clone(), q.reason.clone()));
         let barred =
             self.bars.iter().filter(|(_, bar)| bar.holds()).map(|(sha256, b)| (sha256.clone(), b.reason.clone()));
+        let claims = self.judge.claims();
+        let distrusted = claims.iter().map(|claim| (&claim.id, &claim.path, &claim.sha256));
+        let kept =
+            served.iter().flat_map(|(id, served)| served.good.iter().map(move |g| (id, &served.path, &g.sha256)));
+        let distrusted: BTreeMap<String, String> = (distrusted.chain(kept))
+            .filter(|(id, _, sha256)| self.serving.get(*id).is_none_or(|serving| serving.sha256 != **sha256))
+            .filter_map(|(_, path, sha256)| Some((sha256.clone(), self.trust.refusal(path, sha256)?.to_string())))
+            .collect();
         Inputs {
-            claims: self.judge.claims(),
+            claims,
             unclear,
             serving: self.serving.clone(),
             served,
-            barred: barred.chain(quarantined).collect(),
+            barred: distrusted.into_iter().chain(barred).chain(quarantined).collect(),
             busy: self.busy.keys().cloned().collect(),
             named: self.settings.named.clone(),
             stop_missing: self.settings.stop_missing,
@@ -403,7 +436,7 @@ impl<T: Tenants> Executor<T> {
             self.busy.insert(job.claim.id.clone(), Some(abort));
             let (workshop, tenants, news) =
                 (Arc::clone(&self.workshop), Arc::clone(&self.tenants), self.news.0.clone());
-            tokio::spawn(transaction::run(workshop, tenants, job, news));
+            self.jobs.spawn(transaction::run(workshop, tenants, job, news));
         }
         stopped
     }
@@ -432,14 +465,14 @@ impl<T: Tenants> Executor<T> {
     }
 
     fn conclude(&mut self, over: Over) {
-        let Over { claim, report, code_fault, changed, made, kept } = over;
+        let Over { claim, report, code_fault, changed, again, made, kept } = over;
         self.busy.remove(&claim.id);
         self.lenient.remove(&claim.id);
         if report.outcome.is_good() {
             tracing::info!(driver = claim.id, file = %claim.path.display(), generation = report.to, "driver serves: {report}");
             self.bars.remove(&claim.sha256);
             if kept {
-                let good = Good { sha256: claim.sha256.clone(), version: claim.version.clone() };
+                let good = KeptCopy { sha256: claim.sha256.clone(), version: claim.version.clone() };
                 self.record.change(|now| now.serve(&claim.id, &claim.path, good));
                 // Not while another job is under way: the copy that it has just kept is not remembered yet.
                 if self.busy.is_empty() {
@@ -471,6 +504,7 @@ impl<T: Tenants> Executor<T> {
                 let bar = self.bars.entry(claim.sha256.clone()).or_default();
                 bar.tries += 1;
                 let pause = AGAIN.saturating_mul(1 << (bar.tries - 1).min(16)).min(LATEST);
+                let pause = again.unwrap_or(pause);
                 (bar.reason, bar.made) = (reason, made);
                 bar.again = (!code_fault).then(|| Instant::now() + pause);
             }
@@ -541,6 +575,7 @@ impl<T: Tenants> Executor<T> {
             // What is put off is tried now.
             if let Some(bar) = self.bars.get_mut(&claim.sha256).filter(|bar| bar.again.is_some()) {
                 bar.again = Some(Instant::now());
+                self.workshop.vetter.forget(&claim.sha256);
             }
         }
         self.judge.forget_refusals();
@@ -554,7 +589,7 @@ impl<T: Tenants> Executor<T> {
         };
         let record = self.record.now();
         let kept = record.served.get(&driver).map_or(&[][..], |served| &served.good);
-        let may = |good: &&Good| good.sha256 != serving.sha256 && !record.quarantine.contains_key(&good.sha256);
+        let may = |good: &&KeptCopy| good.sha256 != serving.sha256 && !record.quarantine.contains_key(&good.sha256);
         let probation = self.busy.contains_key(&driver);
         // On probation what was there before is still open.
         if !probation && !kept.iter().filter(may).any(|good| self.workshop.copies.has(&good.sha256)) {
@@ -593,6 +628,7 @@ impl<T: Tenants> Executor<T> {
             now.deaths.remove(&hash);
         });
         self.bars.remove(&hash);
+        self.workshop.vetter.forget(&hash);
         self.journal.write(Event::Released { sha256: hash, driver: why.driver.clone() });
         Ok(why)
     }

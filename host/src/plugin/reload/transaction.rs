@@ -4,8 +4,7 @@ use super::super::generation::{Generation, Happening};
 use super::super::plan::Claim;
 use super::report::{Ledger, Outcome, Phases, Report};
 use super::tenants::{SwitchError, Tenants, Terms};
-use super::workshop::{Failure, Workshop};
-use std::path::PathBuf;
+use super::workshop::{Failure, Staged, Workshop};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -17,7 +16,7 @@ pub(super) struct Job {
     /// The kept copy is meant, not the file.
     pub(super) restore: bool,
     /// A private copy of the file, if one was made already.
-    pub(super) staged: Option<PathBuf>,
+    pub(super) staged: Option<Staged>,
     /// What was made of the bytes before, and did not come to serve for a reason that may pass.
     pub(super) made: Option<Arc<Generation>>,
     pub(super) terms: Terms,
@@ -47,6 +46,8 @@ pub(super) struct Over {
     pub(super) code_fault: bool,
     /// Whether the file changed meanwhile.
     pub(super) changed: bool,
+    /// When to try again, if that is known.
+    pub(super) again: Option<Duration>,
     /// What was made, if it did not come to serve for a reason that may pass.
     pub(super) made: Option<Arc<Generation>>,
     /// Whether a copy of the bytes is kept.
@@ -88,16 +89,23 @@ pub(super) async fn run<T: Tenants>(
         news: news.clone(),
     };
     let (claim, ended) = (job.claim.clone(), transaction.go(job).await);
-    let mut over =
-        Over { claim, report: transaction.report, code_fault: false, changed: false, made: None, kept: false };
+    let mut over = Over {
+        claim,
+        report: transaction.report,
+        code_fault: false,
+        changed: false,
+        again: None,
+        made: None,
+        kept: false,
+    };
     match ended {
         Ok(kept) => over.kept = kept,
-        Err(Ended { reason, code_fault, changed, made }) => {
+        Err(Ended { reason, code_fault, changed, again, made }) => {
             over.report.reason = Some(reason);
             if over.report.outcome != Outcome::RolledBack {
                 over.report.outcome = if code_fault { Outcome::Refused } else { Outcome::Inconclusive };
             }
-            (over.code_fault, over.changed, over.made) = (code_fault, changed, made);
+            (over.code_fault, over.changed, over.again, over.made) = (code_fault, changed, again, made);
         }
     }
     let _ = news.send(News::Over(Box::new(over)));
@@ -108,13 +116,15 @@ struct Ended {
     reason: String,
     code_fault: bool,
     changed: bool,
+    again: Option<Duration>,
     made: Option<Arc<Generation>>,
 }
 
 impl From<Failure> for Ended {
     fn from(failure: Failure) -> Self {
         let changed = matches!(failure, Failure::Changed);
-        Self { reason: failure.to_string(), code_fault: !failure.may_pass(), changed, made: None }
+        let (code_fault, again) = (!failure.may_pass(), failure.again());
+        Self { reason: failure.to_string(), code_fault, changed, again, made: None }
     }
 }
 
@@ -238,6 +248,7 @@ impl<T: Tenants> Transaction<T> {
             reason: error.to_string(),
             code_fault: error.code_fault,
             changed: false,
+            again: None,
             made: (!error.code_fault && !made.is_withdrawn()).then_some(made),
         }
     }

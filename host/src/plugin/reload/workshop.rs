@@ -1,5 +1,6 @@
 //! Where bytes become generations: staged, mapped, described and attached.
 
+use super::super::bytes::{self, Note};
 use super::super::catalog::Catalog;
 use super::super::driver::{CallError, Driver, HostCalls};
 use super::super::generation::Generation;
@@ -9,6 +10,7 @@ use super::super::plan::Claim;
 use super::super::pool::{Pool, PoolError};
 use super::super::record::Copies;
 use super::super::stage::{Bytes, Stage, StageError};
+use super::super::vet::{self, Subject, Vet};
 use crate::hiding::{Finder, Finders};
 use crate::logging::DriverLog;
 use busway_plugin_api::info::DriverInfo;
@@ -44,19 +46,33 @@ pub(super) enum Failure {
     Lies(String, String),
     #[error("it refused to be attached: {0}")]
     Attach(CallError),
+    #[error(transparent)]
+    Vetted(#[from] vet::Bad),
 }
 
 impl Failure {
     /// Whether the host's own trouble is behind it, or the system's: not the bytes'.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::Stage(_)
-                | Self::Changed
-                | Self::Load(LoadError::Map(_))
-                | Self::Pool(PoolError::NoThread | PoolError::Busy)
-        )
+        match self {
+            Self::Vetted(bad) => bad.may_pass(),
+            Self::Stage(_) | Self::Changed | Self::Load(LoadError::Map(_)) => true,
+            Self::Pool(error) => matches!(error, PoolError::NoThread | PoolError::Busy),
+            _ => false,
+        }
     }
+
+    /// When to try again, if that is known.
+    pub(super) fn again(&self) -> Option<Duration> {
+        let Self::Vetted(bad) = self else { return None };
+        Duration::try_from(bad.again?.duration_since(Timestamp::now())).ok()
+    }
+}
+
+/// A private copy, and what its note says.
+#[derive(Debug, Clone)]
+pub(super) struct Staged {
+    pub(super) path: PathBuf,
+    pub(super) note: Note,
 }
 
 /// A mapped copy.
@@ -82,6 +98,8 @@ pub(super) struct Workshop {
     pub(super) stage: Arc<Stage>,
     pub(super) copies: Copies,
     pub(super) catalog: Arc<Catalog>,
+    /// Tries what is new before it is mapped.
+    pub(super) vetter: Arc<dyn Vet>,
     /// Mapped copies by their bytes: the same bytes are mapped once, unless that copy has failed.
     mapped: Mutex<HashMap<String, Mapped>>,
     generations: AtomicU64,
@@ -90,9 +108,9 @@ pub(super) struct Workshop {
 }
 
 impl Workshop {
-    pub(super) fn new(stage: Stage, copies: Copies, catalog: Arc<Catalog>) -> Self {
+    pub(super) fn new(stage: Stage, copies: Copies, vetter: Arc<dyn Vet>, catalog: Arc<Catalog>) -> Self {
         let (stage, generations) = (Arc::new(stage), AtomicU64::new(0));
-        Self { stage, copies, catalog, mapped: Mutex::default(), generations, marks: None }
+        Self { stage, copies, catalog, vetter, mapped: Mutex::default(), generations, marks: None }
     }
 
     /// Maps the claim's bytes, or takes the copy that is mapped already, and asks the driver who it is. `staged`: a private
@@ -100,7 +118,7 @@ impl Workshop {
     pub(super) async fn make(
         &self,
         claim: &Claim,
-        staged: Option<PathBuf>,
+        staged: Option<Staged>,
         restore: bool,
     ) -> Result<Arc<Generation>, Failure> {
         let pool = Pool::new(&claim.id);
@@ -112,6 +130,8 @@ impl Workshop {
                     Some(staged) => staged,
                     None => self.copy(claim, restore).await?,
                 };
+                self.vet(claim, &staged).await?;
+                let Staged { path: staged, .. } = staged;
                 let size = std::fs::metadata(&staged).map_or(0, |m| m.len());
                 let path = staged.clone();
                 let driver = pool.run(LOADING, || (), self.loading(claim, path)).await??;
@@ -146,6 +166,18 @@ impl Workshop {
             secrets,
             state: Mutex::default(),
         }))
+    }
+
+    /// Whether a private copy may be mapped: until now nothing of it has been run in this process.
+    async fn vet(&self, claim: &Claim, staged: &Staged) -> Result<(), Failure> {
+        let subject = Subject { file: &claim.path, staged: &staged.path, sha256: &claim.sha256, note: &staged.note };
+        match self.vetter.vet(subject).await {
+            vet::Verdict::Good(_) => Ok(()),
+            vet::Verdict::Bad(bad) => {
+                let _ = std::fs::remove_file(&staged.path);
+                Err(bad.into())
+            }
+        }
     }
 
     /// Maps a copy; calls of what comes of it are noted while they are open, and so is this.
@@ -186,14 +218,16 @@ impl Workshop {
     }
 
     /// A private copy of a file that was examined in an earlier pass, or changed while it was; or of the copy that is kept.
-    async fn copy(&self, claim: &Claim, restore: bool) -> Result<PathBuf, Failure> {
+    async fn copy(&self, claim: &Claim, restore: bool) -> Result<Staged, Failure> {
         let (claim, copies, stage) = (claim.clone(), self.copies.clone(), Arc::clone(&self.stage));
         let work = move || {
             let bytes = match restore {
                 true => copies.read(&claim.sha256).ok_or(Failure::NoCopy)?,
                 false => read(&claim.path, &claim.sha256)?,
             };
-            Ok(stage.put(&bytes)?)
+            // The file was examined, and so was what the copy was made of: the bytes are the same.
+            let note = bytes::facts(&bytes.bytes).map_err(|_| Failure::Changed)?.note;
+            Ok(Staged { path: stage.put(&bytes)?, note })
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| Failure::Changed)?
     }
