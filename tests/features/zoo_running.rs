@@ -56,7 +56,9 @@ impl Watcher {
     /// Follows until rows of that revision are there: at every moment all of them, of one revision, and in one epoch.
     fn until(&mut self, revision: u64) {
         let (seen, what) = (&mut self.seen, format!("revision {revision}"));
-        let note = |rows: Option<&[Value]>| drop(seen.insert(of(rows)));
+        let note = |rows: Option<&[Value]>| {
+            seen.insert(of(rows));
+        };
         self.stream.follow(&what, note, |rows| of(rows) == revision);
         assert_eq!(
             (self.stream.position().0, self.stream.snapshots()),
