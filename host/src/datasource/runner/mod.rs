@@ -78,6 +78,8 @@ pub(super) struct Runner {
     /// When the next attempt is due to apply a changed record, which the source that is open does not follow yet.
     behind: Option<Instant>,
     prepared: Option<Prepared>,
+    /// No source of an earlier generation is opened: the catalog is about to name this one, or a later.
+    awaited: u64,
     /// A new generation's source is in charge, and the former one waits.
     trial: Option<Box<Trial>>,
     keeping: Keeping,
@@ -107,6 +109,7 @@ impl Runner {
             due,
             behind,
             prepared,
+            awaited: 0,
             trial,
             keeping,
         }
@@ -191,6 +194,10 @@ impl Runner {
             let error = self.catalog.why_not(&self.record.spec.driver);
             return self.shared.change(|s| s.on(Event::NoSource, error));
         };
+        if generation.number < self.awaited {
+            self.due = None;
+            return;
+        }
         // A hung source waits for other code; a failed one for its time.
         let (hung, failed) = {
             let status = self.shared.status();

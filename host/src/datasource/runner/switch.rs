@@ -23,6 +23,8 @@ use tokio::time::Instant;
 pub(super) struct Prepared {
     /// None: there was no source that was well, so there is nothing to switch.
     pub(super) beside: Option<Beside>,
+    /// The number of the generation.
+    to: u64,
     /// Whether the former source was well.
     votes: bool,
     audit: Option<Audit>,
@@ -76,7 +78,8 @@ impl Runner {
     ///
     /// Plain errors of a source that was not well before are no news, so they are no veto: it will be opened anew.
     async fn prepare(&mut self, to: Arc<Generation>, terms: Terms) -> Result<Prepared, SwitchError> {
-        let nothing = Prepared { beside: None, votes: false, audit: None };
+        let number = to.number;
+        let nothing = Prepared { beside: None, to: number, votes: false, audit: None };
         let Some(old) = self.shared.open() else { return Ok(nothing) };
         // While a changed record can't be applied the former is in force, over a reload too.
         let behind = self.behind.is_some();
@@ -85,7 +88,7 @@ impl Runner {
         let lazy: BTreeSet<String> = old.tables().into_iter().filter(|t| t.lazy).map(|t| t.name).collect();
         let audit = Audit::open(&self.service, &old.ingest, |table| lazy.contains(table));
         match self.beside(&old, to, record, Some(terms)).await {
-            Ok(beside) => Ok(Prepared { beside: Some(beside), votes, audit: Some(audit) }),
+            Ok(beside) => Ok(Prepared { beside: Some(beside), to: number, votes, audit: Some(audit) }),
             Err((_, error)) if (!votes || terms.accept_errors) && !error.is_code_fault() => Ok(nothing),
             // It was cancelled, and has no say any more.
             Err(_) if self.shared.is_ended() => Ok(nothing),
@@ -95,8 +98,10 @@ impl Runner {
 
     /// Switches to what was prepared. The former source waits, paused.
     async fn switch(&mut self, probation: Probation) -> Option<Switched> {
-        let Prepared { beside, votes, audit } = self.prepared.take()?;
+        let Prepared { beside, to, votes, audit } = self.prepared.take()?;
         let Some(beside) = beside else {
+            // The catalog does not say so yet.
+            self.awaited = to;
             self.begin_anew().await;
             return None;
         };
@@ -254,13 +259,23 @@ impl Runner {
         }
         let everything = PollRequest { tables: None, snapshot: true };
         let everything = if new.has_lazy() { self.awake(new, everything) } else { everything };
-        let updates = new.poll(everything, self.record.spec.deadline).await.map_err(|e| ("be polled", e))?;
+        let lenient = state.is_some_and(|terms| terms.accept_errors);
+        let updates = match new.poll(everything, self.record.spec.deadline).await {
+            // Its tables stay as they are, and say why.
+            Err(error) if lenient && !error.is_code_fault() => {
+                let failed = Change::Failed(ErrorBody::new(error.to_string()));
+                let tables = self.service.tables().into_iter();
+                tables.map(|table| Update::bare(table, failed.clone())).collect()
+            }
+            polled => polled.map_err(|e| ("be polled", e))?,
+        };
         let weighed = tokio::task::spawn_blocking({
             let service = Arc::clone(&self.service);
-            move || weigh(&service, &updates).map(|()| updates)
+            move || (weigh(&service, &updates), updates)
         });
         match weighed.await {
-            Ok(updates) => updates.map_err(|e| ("be polled", e.into())),
+            Ok((Err(error), _)) if !lenient || error.is_code_fault() => Err(("be polled", error.into())),
+            Ok((_, updates)) => Ok(updates),
             Err(panic) => Err(("be polled", CallError::new(Code::FAILED, panic.to_string()).into())),
         }
     }

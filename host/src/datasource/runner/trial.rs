@@ -140,7 +140,14 @@ impl Runner {
 
     /// Puts the former source back in charge, and reads it at once: what the new one published is corrected by that.
     pub(super) async fn revert(&mut self) -> Ledger {
-        let Some(mut trial) = self.trial.take() else { return Ledger::default() };
+        self.awaited = 0;
+        let Some(mut trial) = self.trial.take() else {
+            // It had no former source: one is opened now.
+            if self.shared.open().is_none() {
+                self.start().await;
+            }
+            return Ledger::default();
+        };
         let former = Arc::clone(&trial.former);
         let new = self.shared.set(Standing::Standby(Arc::clone(&former)));
         if let Some(new) = new.as_ref() {
