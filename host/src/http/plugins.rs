@@ -2,9 +2,10 @@
 
 use super::State;
 use super::error::{Body, Error};
+use super::extract::{Path, Query};
 use crate::plugin::{Answer, FileView, OrderError};
 use axum::Json;
-use axum::extract::{Path, Query, State as Extract};
+use axum::extract::State as Extract;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -119,7 +119,11 @@ impl Stage {
         };
         match write() {
             Ok(()) => Ok(path),
-            Err(source) => Err(StageError::Write { path, source }),
+            Err(source) => {
+                // Half a copy would fill the disk a second time.
+                let _ = fs::remove_file(&path);
+                Err(StageError::Write { path, source })
+            }
         }
     }
 }

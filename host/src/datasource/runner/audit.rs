@@ -4,7 +4,7 @@
 use crate::bus::{Address, Message, Service, Subscription};
 use crate::datasource::ingest::Ingest;
 use crate::plugin::Ledger;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a table stands: its epoch and number.
 type Position = (u64, u64);
@@ -53,6 +53,8 @@ impl Given {
 #[derive(Debug)]
 pub(super) struct Audit {
     witness: Vec<Subscription>,
+    /// The tables that it follows.
+    wanted: BTreeSet<String>,
     given: BTreeMap<String, Given>,
 }
 
@@ -61,14 +63,16 @@ impl Audit {
     pub(super) fn open(service: &Service, in_charge: &Ingest, except: impl Fn(&str) -> bool) -> Self {
         let tables: Vec<String> = service.tables().into_iter().filter(|table| !except(table)).collect();
         let address = |table: &String| Address::new(service.name(), table).ok();
+        // Who follows a table that nobody follows would wake what is there only while somebody does.
+        let wanted: BTreeSet<String> = tables.iter().filter(|table| service.is_wanted(table)).cloned().collect();
         let mut witness: Vec<Subscription> =
-            tables.iter().filter_map(address).map(|address| service.bus().subscribe(address)).collect();
+            wanted.iter().filter_map(address).map(|address| service.bus().subscribe(address)).collect();
         // What is there already is no news.
         witness.iter_mut().for_each(|witness| drop(witness.try_next()));
         let at = in_charge.count_from_now(|| positions(service));
         let given =
             tables.into_iter().filter_map(|table| Some((table.clone(), Given::begin(*at.get(&table)?)))).collect();
-        Self { witness, given }
+        Self { witness, wanted, given }
     }
 
     /// Closes them: only tables count that were there all the time, with the same columns.
@@ -88,10 +92,14 @@ impl Audit {
             }
         }
         let mut ledger = Ledger::default();
-        for (table, given) in self.given {
+        for (table, mut given) in self.given {
             let (Some(now), Some(begun)) = (now.get(&table), begun.get(&table)) else { continue };
             if now.0 != begun.0 {
                 continue;
+            }
+            // There was nobody to give it to.
+            if !self.wanted.contains(&table) {
+                given.states = now.1 - begun.1;
             }
             let of = |made: &BTreeMap<String, u64>| made.get(&table).copied().unwrap_or_default();
             ledger = ledger.and(balance(of(&made) + of(&made_before), now.1 - begun.1, &given));

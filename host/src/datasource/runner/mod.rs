@@ -136,7 +136,6 @@ impl Runner {
                 // Not while a reload is under way: what it prepared is of the record as it was.
                 Ok(()) = self.records.changed(), if !busy => {
                     let record = Arc::clone(&self.records.borrow_and_update());
-                    self.leave_trial();
                     Box::pin(self.follow(record)).await;
                 }
                 // The node outlives its runners, so the catalog does too.
@@ -306,6 +305,10 @@ impl Runner {
                         s.round(error.to_string());
                     }
                 });
+                // It is not what the probation is about.
+                if let Some(trial) = &self.trial {
+                    trial.good();
+                }
                 for table in self.service.tables() {
                     self.service.fail(&table, error.to_string());
                 }

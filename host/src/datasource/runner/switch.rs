@@ -2,7 +2,7 @@
 
 use super::audit::Audit;
 use super::shared::Standing;
-use super::trial::Trial;
+use super::trial::{Trial, Waits};
 use super::{Command, Event, Open, Phase, Probation, Runner, SourceError, Switched, after, is_good, names};
 use crate::bus::Service;
 use crate::datasource::ingest::Door;
@@ -65,7 +65,19 @@ impl Runner {
                 }
                 let _ = reply.send(());
             }
-            Command::Retire(drain, reply) => drop(reply.send(self.retire(drain))),
+            Command::Retire(drain, reply) => {
+                let (ledger, failed) = self.retire(drain);
+                // It failed when nobody listened any more: from now on that is its own affair.
+                match failed {
+                    Some(error) if error.is_code_fault() => self.lose(&error).await,
+                    Some(error) => {
+                        self.shared.change(|s| s.on(Event::Unwell, error.to_string()));
+                        self.plan();
+                    }
+                    None => {}
+                }
+                let _ = reply.send(ledger);
+            }
             Command::Revert(reply) => {
                 let ledger = self.revert().await;
                 let _ = reply.send(ledger);
@@ -106,9 +118,11 @@ impl Runner {
             return None;
         };
         let new = Arc::clone(&beside.new);
+        let well = self.service.tables().into_iter().filter(|table| self.service.is_well(table)).collect();
+        let written = self.written();
         let (former, pause) = self.commit(beside).await;
-        let former = former?;
-        self.trial = Some(Box::new(Trial::new(self.service.name(), former, votes, probation, audit)));
+        let waits = Waits { former: former?, well, written };
+        self.trial = Some(Box::new(Trial::new(self.service.name(), waits, votes, probation, audit)));
         self.activate(Arc::clone(&new)).await;
         // What it does in charge it has not done before: it is read once more, now.
         new.ingest.want(&PollRequest::default());
@@ -127,6 +141,7 @@ impl Runner {
         self.keep_or_not(kept).await;
         if self.shared.open().is_some() {
             if !same {
+                self.leave_trial();
                 self.catch_up().await;
             }
         } else {
@@ -165,8 +180,10 @@ impl Runner {
         let Some(old) = self.shared.open() else { return };
         let newer = self.newer(&old);
         let moves = newer.is_some();
+        // What bytes that failed know is not handed on.
+        let hands = moves && !old.generation.is_withdrawn();
         let generation = newer.unwrap_or_else(|| Arc::clone(&old.generation));
-        match self.beside(&old, generation, Arc::clone(&self.record), moves.then(|| self.catalog.terms())).await {
+        match self.beside(&old, generation, Arc::clone(&self.record), hands.then(|| self.catalog.terms())).await {
             Ok(beside) => {
                 self.behind = None;
                 self.changing.worked();

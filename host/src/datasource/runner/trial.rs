@@ -4,14 +4,15 @@ use super::audit::Audit;
 use super::shared::Standing;
 use super::switch::weigh;
 use super::{Event, Open, Runner, SourceError, after, is_good, names};
-use crate::bus::{Address, Service};
+use crate::bus::{Address, Service, TableView};
 use crate::datasource::ingest::Door;
 use crate::plugin::{CallError, Ledger, SwitchError};
 use crate::table::Shape;
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::info::Overlap;
 use busway_plugin_api::message::PollRequest;
-use busway_plugin_api::table::{Change, Update};
+use busway_plugin_api::table::{Batches, Change, Update};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -36,22 +37,35 @@ pub(in crate::datasource) struct Probation {
     pub(in crate::datasource) accept_errors: bool,
 }
 
+/// What waits to be in charge again.
+#[derive(Debug)]
+pub(super) struct Waits {
+    pub(super) former: Arc<Open>,
+    /// Its tables that were well.
+    pub(super) well: BTreeSet<String>,
+    /// Its tables that are not polled, as they were: nobody could read them again.
+    pub(super) written: Vec<Arc<TableView>>,
+}
+
 /// A probation.
 #[derive(Debug)]
 pub(super) struct Trial {
     name: String,
     former: Arc<Open>,
+    well: BTreeSet<String>,
+    written: Vec<Arc<TableView>>,
     /// Whether it was well before: only then does it say anything.
     votes: bool,
     probation: Probation,
-    /// It failed: nothing more is asked of it. Whether its call is still out.
-    pub(super) failed: Option<bool>,
+    /// It failed: nothing more is asked of it.
+    pub(super) failed: Option<SourceError>,
     audit: Option<Audit>,
 }
 
 impl Trial {
-    pub(super) fn new(name: &str, former: Arc<Open>, votes: bool, probation: Probation, audit: Option<Audit>) -> Self {
-        Self { name: name.to_owned(), former, votes, probation, failed: None, audit }
+    pub(super) fn new(name: &str, waits: Waits, votes: bool, probation: Probation, audit: Option<Audit>) -> Self {
+        let Waits { former, well, written } = waits;
+        Self { name: name.to_owned(), former, well, written, votes, probation, failed: None, audit }
     }
 
     pub(super) fn good(&self) {
@@ -64,7 +78,7 @@ impl Trial {
     }
 
     fn fail(&mut self, step: &'static str, error: &SourceError) {
-        self.failed = Some(error.is_hung());
+        self.failed = Some(error.clone());
         let fault = SwitchError::of(&self.name, step, error, error.is_code_fault());
         let _ = self.probation.said.send(Said::Fault(fault));
     }
@@ -100,7 +114,9 @@ impl Runner {
 
     /// A poll of all tables was applied, with these errors of some.
     pub(super) fn gave(&mut self, errors: &[(String, String)]) {
-        if let Some((table, error)) = errors.first() {
+        // One that never was well is no worse than before.
+        let well = |table: &String| self.trial.as_ref().is_some_and(|trial| trial.well.contains(table));
+        if let Some((table, error)) = errors.iter().find(|(table, _)| well(table)) {
             let error = CallError::new(Code::FAILED, format!("table {table:?}: {error}"));
             if self.object("be polled", &error.into()) {
                 return;
@@ -124,13 +140,38 @@ impl Runner {
     }
 
     /// The former source is needed no more.
-    pub(super) fn retire(&mut self, drain: Duration) -> Ledger {
-        let Some(mut trial) = self.trial.take() else { return Ledger::default() };
+    pub(super) fn retire(&mut self, drain: Duration) -> (Ledger, Option<SourceError>) {
+        let Some(mut trial) = self.trial.take() else { return (Ledger::default(), None) };
         let ledger = trial.balance(&self.service, self.shared.open().as_ref());
         let former = Arc::clone(&trial.former);
         // Nobody waits for the old one's end.
         tokio::spawn(async move { former.retire(drain).await });
-        ledger
+        (ledger, trial.failed.take())
+    }
+
+    /// The tables that the source in charge does not poll, as they are.
+    pub(super) fn written(&self) -> Vec<Arc<TableView>> {
+        let Some(open) = self.shared.open() else { return Vec::new() };
+        let declared = open.tables().into_iter().filter(|info| info.pushed).map(|info| info.name);
+        let tables: BTreeSet<String> = declared.chain(open.ingest.offered()).collect();
+        tables.iter().filter_map(|table| open.ingest.view(table)).collect()
+    }
+
+    /// Tables that only their publisher could give again are as they were, where the new source has left something else.
+    fn give_back(&self, written: &[Arc<TableView>]) {
+        for was in written {
+            let table = was.address.table();
+            let now =
+                Address::new(self.service.name(), table).ok().and_then(|address| self.service.bus().table(&address));
+            let fits = now.is_some_and(|now| now.epoch == was.epoch);
+            if fits {
+                continue;
+            }
+            let rows = Batches { schema: Arc::clone(&was.shape.schema), batches: was.rows.batches().collect() };
+            if let Err(error) = self.service.snapshot(table, Shape::clone(&was.shape), &rows, 0) {
+                tracing::warn!(datasource = self.service.name(), table, %error, "a table could not be put back as it was");
+            }
+        }
     }
 
     /// The probation is over since something else happened to the datasource.
@@ -154,7 +195,8 @@ impl Runner {
             new.ingest.turn(Door::Superseded);
         }
         let ledger = trial.balance(&self.service, new.as_ref());
-        let hung = trial.failed == Some(true);
+        let hung = trial.failed.as_ref().is_some_and(SourceError::is_hung);
+        let written = std::mem::take(&mut trial.written);
         if let Some(new) = new {
             let exclusive = [&former, &new].iter().any(|open| open.generation.info.overlap == Overlap::Exclusive);
             let wanted = new.ingest.take_wanted().request();
@@ -172,6 +214,7 @@ impl Runner {
             self.lose(&error).await;
             return ledger;
         }
+        self.give_back(&written);
         let number = Some(former.generation.number);
         self.shared.set(Standing::Active(Arc::clone(&former)));
         self.shared.change(|status| status.generation = number);

@@ -38,6 +38,9 @@ pub fn explain(inputs: &Inputs, id: &str) -> Vec<String> {
         Some(Decision::Do(Step::Reload { claim })) => {
             Some(format!("next: {} takes over ({})", claim.path.display(), brief(&claim.sha256)))
         }
+        Some(Decision::Do(Step::Adopt { claim })) => {
+            Some(format!("next: the bytes that serve lie in {} now", claim.path.display()))
+        }
         Some(Decision::Do(Step::Restore { claim })) => Some(format!(
             "next: the kept copy {} of {} serves, version {}",
             brief(&claim.sha256),

@@ -79,6 +79,11 @@ pub enum Step {
         /// Which.
         claim: Claim,
     },
+    /// The bytes that serve lie under another name: nothing is to be loaded.
+    Adopt {
+        /// Which.
+        claim: Claim,
+    },
     /// A kept copy, instead of what the file holds.
     Restore {
         /// Which; its path is the file's, its bytes are the copy's.
@@ -96,7 +101,9 @@ impl Step {
     #[must_use]
     pub fn id(&self) -> &str {
         match self {
-            Self::Load { claim } | Self::Reload { claim } | Self::Restore { claim } => &claim.id,
+            Self::Load { claim } | Self::Reload { claim } | Self::Adopt { claim } | Self::Restore { claim } => {
+                &claim.id
+            }
             Self::Stop { id } => id,
         }
     }
@@ -153,7 +160,9 @@ pub fn plan(inputs: &Inputs) -> Plan {
         let choice = Choice { inputs, id, claims };
         let decision = choice.decide();
         let served = match &decision {
-            Decision::Do(Step::Load { claim } | Step::Reload { claim } | Step::Restore { claim }) => Some(&claim.path),
+            Decision::Do(
+                Step::Load { claim } | Step::Reload { claim } | Step::Adopt { claim } | Step::Restore { claim },
+            ) => Some(&claim.path),
             _ => inputs.serving.get(id).map(|serving| &serving.path),
         };
         let rivals: Vec<&Claim> = choice.claims.iter().copied().filter(|c| choice.may(&c.sha256)).collect();
@@ -223,7 +232,7 @@ impl<'a> Choice<'a> {
         if let Some(claim) = named.filter(|path| **path != serving.path).and_then(|path| self.at(path))
             && self.may(&claim.sha256)
         {
-            return Decision::Do(Step::Reload { claim: claim.clone() });
+            return take(claim, serving);
         }
         let own = self.at(&serving.path);
         // What serves is to be replaced by something else, whatever that is.
@@ -244,7 +253,7 @@ impl<'a> Choice<'a> {
             None => {}
         }
         match &self.good()[..] {
-            [only] => Decision::Do(Step::Reload { claim: (*only).clone() }),
+            [only] => take(only, serving),
             [] if self.inputs.stop_missing => Decision::Do(Step::Stop { id: self.id.to_owned() }),
             _ => Decision::Missing,
         }
@@ -284,7 +293,15 @@ impl<'a> Choice<'a> {
                         return Decision::Wait;
                     }
                 }
-                (None, None) => {}
+                // Another file has taken its place: what was good opens first, here too.
+                (None, None) => {
+                    if let [only] = good[..]
+                        && served.good.iter().all(|kept| kept.sha256 != only.sha256)
+                        && let Some(claim) = self.copy(&served.path, &only.sha256)
+                    {
+                        return Decision::Do(Step::Restore { claim });
+                    }
+                }
             }
         }
         match &good[..] {
@@ -304,6 +321,12 @@ impl<'a> Choice<'a> {
             _ => Decision::HeldBack(barred.clone()),
         }
     }
+}
+
+/// From a file that is to serve from now on.
+fn take(claim: &Claim, serving: &Serving) -> Decision {
+    let claim = claim.clone();
+    Decision::Do(if claim.sha256 == serving.sha256 { Step::Adopt { claim } } else { Step::Reload { claim } })
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ fn decided(inputs: &Inputs) -> String {
     match &plan(inputs).decisions["x"] {
         Decision::Do(Step::Load { claim }) => format!("load {} {}", claim.path.display(), claim.sha256),
         Decision::Do(Step::Reload { claim }) => format!("reload {} {}", claim.path.display(), claim.sha256),
+        Decision::Do(Step::Adopt { claim }) => format!("adopt {} {}", claim.path.display(), claim.sha256),
         Decision::Do(Step::Restore { claim }) => format!("restore {} {}", claim.path.display(), claim.sha256),
         Decision::Do(Step::Stop { .. }) => "stop".to_owned(),
         Decision::Keep => "keep".to_owned(),
@@ -120,6 +121,13 @@ fn inv04_nobody_takes_the_place_of_a_file_that_is_being_written() {
 }
 
 #[test]
+fn a_file_that_was_renamed_is_no_reload() {
+    assert_eq!(decided(&of(&[claim("b.so", "x", "1")]).serving("a.so", "1")), "adopt b.so 1");
+    let two = of(&[claim("a.so", "x", "1"), claim("b.so", "x", "1")]).serving("a.so", "1");
+    assert_eq!(decided(&two.named("b.so")), "adopt b.so 1");
+}
+
+#[test]
 fn inv05_bytes_that_failed_are_held_back_and_what_was_there_serves() {
     let failed = of(&[claim("a.so", "x", "2")]).barred("2");
     assert_eq!(decided(&failed.clone().serving("a.so", "1")), "held back 2");
@@ -141,6 +149,10 @@ fn inv05_new_bytes_at_a_start_prove_themselves_beside_the_good_ones() {
     assert_eq!(decided(&new.serving("a.so", "1")), "reload a.so 2");
     assert_eq!(decided(&of(&[claim("a.so", "x", "2")]).served("a.so", &["1", "2"])), "load a.so 2", "known as good");
     assert_eq!(decided(&of(&[claim("a.so", "x", "2")]).served("a.so", &[])), "load a.so 2");
+    // Under another name, too.
+    let renamed = of(&[claim("b.so", "x", "2")]).served("a.so", &["1"]);
+    assert_eq!(decided(&renamed), "restore a.so 1");
+    assert_eq!(decided(&renamed.serving("a.so", "1")), "reload b.so 2");
 }
 
 #[test]
@@ -209,7 +221,7 @@ fn inputs() -> impl Strategy<Value = Inputs> {
 /// What follows when a step was done well.
 fn done(mut inputs: Inputs, step: &Step) -> Inputs {
     match step {
-        Step::Load { claim } | Step::Reload { claim } | Step::Restore { claim } => {
+        Step::Load { claim } | Step::Reload { claim } | Step::Adopt { claim } | Step::Restore { claim } => {
             inputs.serving.insert(claim.id.clone(), Serving { path: claim.path.clone(), sha256: claim.sha256.clone() });
             let served =
                 inputs.served.entry(claim.id.clone()).or_insert(Served { path: claim.path.clone(), good: vec![] });

@@ -29,9 +29,11 @@ impl Copies {
     /// When it can't be written.
     pub(in crate::plugin) fn keep(&self, staged: &Path, sha256: &str) -> io::Result<()> {
         let path = self.path(sha256);
-        if path.exists() {
+        // One that a dying machine left half is made anew.
+        if self.read(sha256).is_some() {
             return Ok(());
         }
+        self.remove(sha256);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         if fs::hard_link(staged, &path).is_ok() {
             return Ok(());
@@ -44,6 +46,11 @@ impl Copies {
     /// Reads a copy; `None`: it is not there, or is not what it was.
     pub(in crate::plugin) fn read(&self, sha256: &str) -> Option<Bytes> {
         Bytes::read(&self.path(sha256)).ok().filter(|bytes| bytes.sha256 == sha256)
+    }
+
+    /// Removes one that is of no use.
+    pub(in crate::plugin) fn remove(&self, sha256: &str) {
+        let _ = fs::remove_file(self.path(sha256));
     }
 
     pub(in crate::plugin) fn has(&self, sha256: &str) -> bool {

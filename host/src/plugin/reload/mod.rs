@@ -14,9 +14,9 @@ pub use report::{Ledger, Outcome, Phases, Report};
 pub use tenants::{Moved, SwitchError, Tenants, Terms};
 
 use super::bytes::Trust;
-use super::catalog::{Catalog, FileView};
+use super::catalog::Catalog;
 use super::marker::{self, Death};
-use super::plan::{Inputs, Plan, Serving, Step, Unclear, explain, plan};
+use super::plan::{Claim, Inputs, Plan, Serving, Step, Unclear, plan};
 use super::record::{By, Copies, Event, Journal, KeptCopy, Quarantined, Record};
 use super::scan::{Found, ScanError, scan};
 use super::stage::Stage;
@@ -105,6 +105,18 @@ impl Bar {
     }
 }
 
+/// Something that is being done.
+#[derive(Debug)]
+struct UnderWay {
+    /// With which bytes.
+    claim: Claim,
+    /// Whether they are in charge by now, on probation.
+    serves: bool,
+    /// Ends it early; it is told why.
+    abort: Option<oneshot::Sender<String>>,
+    task: tokio::task::Id,
+}
+
 /// What is to be seen in the directories.
 struct Sight {
     files: BTreeMap<PathBuf, Result<Found, ScanError>>,
@@ -127,8 +139,8 @@ pub struct Executor<T> {
     journal: Arc<Journal>,
     /// By their hash.
     bars: HashMap<String, Bar>,
-    /// Drivers that something is being done with, and how that is ended early.
-    busy: BTreeMap<String, Option<oneshot::Sender<String>>>,
+    /// Drivers that something is being done with.
+    busy: BTreeMap<String, UnderWay>,
     /// What is being done: it ends when this does.
     jobs: JoinSet<()>,
     /// Drivers whose next reload passes over plain errors.
@@ -282,12 +294,20 @@ impl<T: Tenants> Executor<T> {
     /// Goes on for ever: looks at the directories when they ring, now and then, and when it is told to.
     pub async fn run(mut self, mut watch: Watch, mut again: Option<Duration>) {
         loop {
-            let put_off = self.bars.values().filter_map(|bar| bar.again).min();
-            let put_off = put_off.map(|at| at.saturating_duration_since(Instant::now()).max(BURST));
+            // What is due already was begun, or waits for what is under way.
+            let now = Instant::now();
+            let put_off = self.bars.values().filter_map(|bar| bar.again).filter(|at| *at > now).min();
+            let put_off = put_off.map(|at| (at - now).max(BURST));
             let pause = again.into_iter().chain(put_off).min();
             tokio::select! {
                 Some(news) = self.news.1.recv() => self.heed(news),
-                Some(order) = self.orders.1.recv() => self.follow(order),
+                Some(order) = self.orders.1.recv() => {
+                    // What serves by now decides what an order means.
+                    while let Ok(news) = self.news.1.try_recv() {
+                        self.heed(news);
+                    }
+                    self.follow(order);
+                }
                 () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
                 // A burst of events is one reason to look.
                 () = watch.ring() => tokio::time::sleep(BURST).await,
@@ -303,9 +323,10 @@ impl<T: Tenants> Executor<T> {
         while let Ok(news) = self.news.1.try_recv() {
             self.heed(news);
         }
-        while self.jobs.try_join_next().is_some() {}
+        self.reap();
         let Sight { files, unreadable, troubles, again } = self.look().await;
         self.trust.refresh();
+        self.forget_bars();
         self.inputs = self.inputs(&files, &unreadable);
         let planned = plan(&self.inputs);
         let stopped = self.act(&planned);
@@ -320,6 +341,17 @@ impl<T: Tenants> Executor<T> {
             self.answer_waiting(&views);
         }
         again
+    }
+
+    /// What has ended otherwise than by saying so has panicked: that is logged where it happened.
+    fn reap(&mut self) {
+        while let Some(ended) = self.jobs.try_join_next_with_id() {
+            let Err(panic) = ended else { continue };
+            let lost = self.busy.values().find(|under_way| under_way.task == panic.id()).map(|u| u.claim.clone());
+            let Some(claim) = lost else { continue };
+            self.busy.remove(&claim.id);
+            self.put_off(&claim, "the host panicked loading it: its log says where".to_owned(), false, None, None);
+        }
     }
 
     /// Looks at the directories, and reads what has settled.
@@ -348,6 +380,13 @@ impl<T: Tenants> Executor<T> {
             self.journal.write(Event::Refused { path, sha256: None, driver: None, reason });
         }
         Sight { files, unreadable, troubles, again }
+    }
+
+    /// Of bytes that lie nowhere any more nothing is known.
+    fn forget_bars(&mut self) {
+        let claims = self.judge.claims();
+        let there: BTreeSet<&str> = claims.iter().map(|c| c.sha256.as_str()).chain(self.record.now().good()).collect();
+        self.bars.retain(|sha256, _| there.contains(sha256.as_str()));
     }
 
     /// All that a plan follows from.
@@ -388,21 +427,6 @@ impl<T: Tenants> Executor<T> {
         }
     }
 
-    /// Answers those who wait for nothing that is under way.
-    fn answer_waiting(&mut self, views: &[FileView]) {
-        let busy: BTreeSet<String> = self.busy.keys().cloned().collect();
-        // What is not under way by now was not wanted for later.
-        self.lenient.retain(|id| busy.contains(id));
-        let over = |waiter: &mut Waiter| !busy.iter().any(|id| waiter.minds(id));
-        let answered: Vec<Waiter> = self.waiting.extract_if(.., over).collect();
-        for waiter in answered {
-            match waiter.driver.clone().filter(|id| waiter.reports.is_empty() && !self.claims(id)) {
-                Some(id) => drop(waiter.reply.send(Err(OrderError::NoDriver(id)))),
-                None => waiter.answer(views.to_vec()),
-            }
-        }
-    }
-
     /// Begins what is to be done; answers the drivers that end.
     fn act(&mut self, planned: &Plan) -> Vec<String> {
         let (steps, mut stopped) = (planned.steps(), Vec::new());
@@ -414,6 +438,12 @@ impl<T: Tenants> Executor<T> {
             let (claim, restore) = match step {
                 Step::Load { claim } | Step::Reload { claim } => (claim, false),
                 Step::Restore { claim } => (claim, true),
+                Step::Adopt { claim } => {
+                    tracing::info!(driver = claim.id, file = %claim.path.display(), "the driver's file has another name now");
+                    self.record.change(|now| now.remember(&claim.id, &claim.path));
+                    self.serving.insert(claim.id, Serving { path: claim.path, sha256: claim.sha256 });
+                    continue;
+                }
                 Step::Stop { id } => {
                     self.stop(&id);
                     stopped.push(id);
@@ -433,10 +463,12 @@ impl<T: Tenants> Executor<T> {
                 aborted,
                 claim,
             };
-            self.busy.insert(job.claim.id.clone(), Some(abort));
+            let claim = job.claim.clone();
             let (workshop, tenants, news) =
                 (Arc::clone(&self.workshop), Arc::clone(&self.tenants), self.news.0.clone());
-            self.jobs.spawn(transaction::run(workshop, tenants, job, news));
+            let task = self.jobs.spawn(transaction::run(workshop, tenants, job, news)).id();
+            let under_way = UnderWay { claim, serves: false, abort: Some(abort), task };
+            self.busy.insert(under_way.claim.id.clone(), under_way);
         }
         stopped
     }
@@ -451,11 +483,17 @@ impl<T: Tenants> Executor<T> {
     fn heed(&mut self, news: News) {
         match news {
             News::Serves(claim) => {
+                if let Some(under_way) = self.busy.get_mut(&claim.id) {
+                    under_way.serves = true;
+                }
                 let serving = Serving { path: claim.path.clone(), sha256: claim.sha256 };
                 self.serving.insert(claim.id.clone(), serving);
                 self.record.change(|now| now.remember(&claim.id, &claim.path));
             }
             News::Back(claim) => {
+                if let Some(under_way) = self.busy.get_mut(&claim.id) {
+                    under_way.serves = false;
+                }
                 let serving = Serving { path: claim.path.clone(), sha256: claim.sha256 };
                 self.serving.insert(claim.id.clone(), serving);
                 self.record.change(|now| now.remember(&claim.id, &claim.path));
@@ -501,12 +539,7 @@ impl<T: Tenants> Executor<T> {
                     },
                 );
             } else if !known {
-                let bar = self.bars.entry(claim.sha256.clone()).or_default();
-                bar.tries += 1;
-                let pause = AGAIN.saturating_mul(1 << (bar.tries - 1).min(16)).min(LATEST);
-                let pause = again.unwrap_or(pause);
-                (bar.reason, bar.made) = (reason, made);
-                bar.again = (!code_fault).then(|| Instant::now() + pause);
+                self.put_off(&claim, reason, code_fault, again, made);
             }
         }
         self.weigh();
@@ -515,6 +548,24 @@ impl<T: Tenants> Executor<T> {
         }
         self.workshop.catalog.report(report.clone());
         self.journal.write(Event::Transaction(Box::new(report)));
+    }
+
+    /// Bytes that did not come to serve are not loaded for a while, or at all when they are at fault.
+    fn put_off(
+        &mut self,
+        claim: &Claim,
+        reason: String,
+        code_fault: bool,
+        again: Option<Duration>,
+        made: Option<Arc<super::Generation>>,
+    ) {
+        let bar = self.bars.entry(claim.sha256.clone()).or_default();
+        bar.tries += 1;
+        let pause = AGAIN.saturating_mul(1 << (bar.tries - 1).min(16)).min(LATEST);
+        // One who knows when says the least.
+        let pause = again.map_or(pause, |again| again.max(pause.min(again * bar.tries)));
+        (bar.reason, bar.made) = (reason, made);
+        bar.again = (!code_fault).then(|| Instant::now() + pause);
     }
 
     fn quarantine(&mut self, sha256: &str, why: Quarantined) {
@@ -537,99 +588,5 @@ impl<T: Tenants> Executor<T> {
             );
         }
         self.over_budget = over;
-    }
-
-    fn follow(&mut self, order: Order) {
-        match order {
-            Order::Reload { driver, accept_errors, reply } => self.begin_reload(driver, accept_errors, reply),
-            Order::Rollback { driver, reply } => self.begin_rollback(driver, reply),
-            Order::Release { sha256, reply } => drop(reply.send(self.release(&sha256))),
-            Order::Quarantine { reply } => {
-                let all = self.record.now().quarantine.iter().map(|(hash, why)| (hash.clone(), why.clone()));
-                let _ = reply.send(all.collect());
-            }
-            Order::Explain { driver, reply } => drop(reply.send(explain(&self.inputs, &driver))),
-        }
-    }
-
-    fn claims(&self, id: &str) -> bool {
-        self.serving.contains_key(id) || self.inputs.claims.iter().any(|claim| claim.id == id)
-    }
-
-    fn begin_reload(
-        &mut self,
-        driver: Option<String>,
-        accept_errors: bool,
-        reply: oneshot::Sender<Result<Answer, OrderError>>,
-    ) {
-        // Whether anybody claims the id is seen when all files are: one may have come a moment ago.
-        if accept_errors {
-            self.lenient.extend(driver.clone());
-        }
-        let waiter = Waiter { driver, reports: Vec::new(), reply };
-        let claims: Vec<_> = self.inputs.claims.iter().filter(|claim| waiter.minds(&claim.id)).cloned().collect();
-        for claim in claims {
-            if accept_errors {
-                self.lenient.insert(claim.id.clone());
-            }
-            // What is put off is tried now.
-            if let Some(bar) = self.bars.get_mut(&claim.sha256).filter(|bar| bar.again.is_some()) {
-                bar.again = Some(Instant::now());
-                self.workshop.vetter.forget(&claim.sha256);
-            }
-        }
-        self.judge.forget_refusals();
-        self.waiting.push(waiter);
-    }
-
-    fn begin_rollback(&mut self, driver: String, reply: oneshot::Sender<Result<Answer, OrderError>>) {
-        let Some(serving) = self.serving.get(&driver).cloned() else {
-            drop(reply.send(Err(OrderError::NoDriver(driver))));
-            return;
-        };
-        let record = self.record.now();
-        let kept = record.served.get(&driver).map_or(&[][..], |served| &served.good);
-        let may = |good: &&KeptCopy| good.sha256 != serving.sha256 && !record.quarantine.contains_key(&good.sha256);
-        let probation = self.busy.contains_key(&driver);
-        // On probation what was there before is still open.
-        if !probation && !kept.iter().filter(may).any(|good| self.workshop.copies.has(&good.sha256)) {
-            let file = serving.path.display().to_string();
-            drop(reply.send(Err(OrderError::NoCopy { driver, sha256: serving.sha256, file })));
-            return;
-        }
-        let generation = self.workshop.catalog.serving(&driver);
-        self.quarantine(
-            &serving.sha256,
-            Quarantined {
-                driver: driver.clone(),
-                version: generation.map(|g| g.info.version.clone()).unwrap_or_default(),
-                path: serving.path,
-                reason: "an operator rolled it back: busway plugin release lets it in again".to_owned(),
-                by: By::Operator,
-                since: jiff::Timestamp::now(),
-            },
-        );
-        if let Some(abort) = self.busy.get_mut(&driver).and_then(Option::take) {
-            let _ = abort.send("an operator rolled it back".to_owned());
-        }
-        self.waiting.push(Waiter { driver: Some(driver), reports: Vec::new(), reply });
-    }
-
-    fn release(&mut self, sha256: &str) -> Result<Quarantined, OrderError> {
-        let quarantine = &self.record.now().quarantine;
-        let mut meant = quarantine.iter().filter(|(hash, _)| !sha256.is_empty() && hash.starts_with(sha256));
-        let (hash, why) = match (meant.next(), meant.next()) {
-            (Some((hash, why)), None) => (hash.clone(), why.clone()),
-            (None, _) => return Err(OrderError::NotQuarantined(sha256.to_owned())),
-            (Some(_), Some(_)) => return Err(OrderError::Ambiguous(sha256.to_owned())),
-        };
-        self.record.change(|now| {
-            now.quarantine.remove(&hash);
-            now.deaths.remove(&hash);
-        });
-        self.bars.remove(&hash);
-        self.workshop.vetter.forget(&hash);
-        self.journal.write(Event::Released { sha256: hash, driver: why.driver.clone() });
-        Ok(why)
     }
 }

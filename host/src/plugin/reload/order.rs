@@ -1,9 +1,13 @@
-//! What operators ask of the executor, and what it answers.
+//! What operators ask of the executor, how it follows, and what it answers.
 
 use super::super::catalog::{FileState, FileView};
-use super::super::record::{Entry, Journal, Quarantined};
+use super::super::plan::explain;
+use super::super::record::{By, Entry, Event, Journal, KeptCopy, Quarantined};
 use super::report::Report;
+use super::{Executor, Tenants};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 /// Why an order was not followed.
@@ -160,5 +164,118 @@ impl Control {
         let mut entries = self.journal.read();
         entries.retain(|entry| driver.is_none_or(|id| entry.is_of(id)));
         entries
+    }
+}
+
+impl<T: Tenants> Executor<T> {
+    /// Answers those who wait for nothing that is under way.
+    pub(super) fn answer_waiting(&mut self, views: &[FileView]) {
+        let busy: BTreeSet<String> = self.busy.keys().cloned().collect();
+        // What is not under way by now was not wanted for later.
+        self.lenient.retain(|id| busy.contains(id));
+        let over = |waiter: &mut Waiter| !busy.iter().any(|id| waiter.minds(id));
+        let answered: Vec<Waiter> = self.waiting.extract_if(.., over).collect();
+        for waiter in answered {
+            match waiter.driver.clone().filter(|id| waiter.reports.is_empty() && !self.claims(id)) {
+                Some(id) => drop(waiter.reply.send(Err(OrderError::NoDriver(id)))),
+                None => waiter.answer(views.to_vec()),
+            }
+        }
+    }
+
+    pub(super) fn follow(&mut self, order: Order) {
+        match order {
+            Order::Reload { driver, accept_errors, reply } => self.begin_reload(driver, accept_errors, reply),
+            Order::Rollback { driver, reply } => self.begin_rollback(driver, reply),
+            Order::Release { sha256, reply } => drop(reply.send(self.release(&sha256))),
+            Order::Quarantine { reply } => {
+                let all = self.record.now().quarantine.iter().map(|(hash, why)| (hash.clone(), why.clone()));
+                let _ = reply.send(all.collect());
+            }
+            Order::Explain { driver, reply } => drop(reply.send(explain(&self.inputs, &driver))),
+        }
+    }
+
+    fn claims(&self, id: &str) -> bool {
+        self.serving.contains_key(id) || self.inputs.claims.iter().any(|claim| claim.id == id)
+    }
+
+    fn begin_reload(
+        &mut self,
+        driver: Option<String>,
+        accept_errors: bool,
+        reply: oneshot::Sender<Result<Answer, OrderError>>,
+    ) {
+        // Whether anybody claims the id is seen when all files are: one may have come a moment ago.
+        if accept_errors {
+            self.lenient.extend(driver.clone());
+        }
+        let waiter = Waiter { driver, reports: Vec::new(), reply };
+        let claims: Vec<_> = self.inputs.claims.iter().filter(|claim| waiter.minds(&claim.id)).cloned().collect();
+        for claim in claims {
+            if accept_errors {
+                self.lenient.insert(claim.id.clone());
+            }
+            // What is put off, or was refused as it was loaded, is tried now.
+            if let Some(bar) = self.bars.get_mut(&claim.sha256) {
+                bar.again = Some(Instant::now());
+                self.workshop.vetter.forget(&claim.sha256);
+            }
+        }
+        self.judge.forget_refusals();
+        self.waiting.push(waiter);
+    }
+
+    fn begin_rollback(&mut self, driver: String, reply: oneshot::Sender<Result<Answer, OrderError>>) {
+        let Some(serving) = self.serving.get(&driver).cloned() else {
+            drop(reply.send(Err(OrderError::NoDriver(driver))));
+            return;
+        };
+        // Before the new bytes are in charge they are what is meant; on probation, what was there before is still open.
+        let under_way = self.busy.get(&driver);
+        let meant = under_way.filter(|u| !u.serves).map(|u| (u.claim.sha256.clone(), u.claim.path.clone()));
+        let (sha256, path) = meant.unwrap_or((serving.sha256, serving.path));
+        let record = self.record.now();
+        let kept = record.served.get(&driver).map_or(&[][..], |served| &served.good);
+        let may = |good: &&KeptCopy| good.sha256 != sha256 && !record.quarantine.contains_key(&good.sha256);
+        if under_way.is_none() && !kept.iter().filter(may).any(|good| self.workshop.copies.has(&good.sha256)) {
+            let file = path.display().to_string();
+            drop(reply.send(Err(OrderError::NoCopy { driver, sha256, file })));
+            return;
+        }
+        let claim = self.inputs.claims.iter().find(|claim| claim.sha256 == sha256);
+        let version = claim.map(|claim| claim.version.clone());
+        let version = version.or_else(|| Some(self.workshop.catalog.serving(&driver)?.info.version.clone()));
+        let why = Quarantined {
+            driver: driver.clone(),
+            version: version.unwrap_or_default(),
+            path,
+            reason: "an operator rolled it back: busway plugin release lets it in again".to_owned(),
+            by: By::Operator,
+            since: jiff::Timestamp::now(),
+        };
+        self.quarantine(&sha256, why);
+        if let Some(abort) = self.busy.get_mut(&driver).and_then(|under_way| under_way.abort.take()) {
+            let _ = abort.send("an operator rolled it back".to_owned());
+        }
+        self.waiting.push(Waiter { driver: Some(driver), reports: Vec::new(), reply });
+    }
+
+    fn release(&mut self, sha256: &str) -> Result<Quarantined, OrderError> {
+        let quarantine = &self.record.now().quarantine;
+        let mut meant = quarantine.iter().filter(|(hash, _)| !sha256.is_empty() && hash.starts_with(sha256));
+        let (hash, why) = match (meant.next(), meant.next()) {
+            (Some((hash, why)), None) => (hash.clone(), why.clone()),
+            (None, _) => return Err(OrderError::NotQuarantined(sha256.to_owned())),
+            (Some(_), Some(_)) => return Err(OrderError::Ambiguous(sha256.to_owned())),
+        };
+        self.record.change(|now| {
+            now.quarantine.remove(&hash);
+            now.deaths.remove(&hash);
+        });
+        self.bars.remove(&hash);
+        self.workshop.vetter.forget(&hash);
+        self.journal.write(Event::Released { sha256: hash, driver: why.driver.clone() });
+        Ok(why)
     }
 }

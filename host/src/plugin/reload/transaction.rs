@@ -122,7 +122,7 @@ struct Ended {
 
 impl From<Failure> for Ended {
     fn from(failure: Failure) -> Self {
-        let changed = matches!(failure, Failure::Changed);
+        let changed = matches!(failure, Failure::Changed | Failure::NoCopy);
         let (code_fault, again) = (!failure.may_pass(), failure.again());
         Self { reason: failure.to_string(), code_fault, changed, again, made: None }
     }
@@ -138,10 +138,15 @@ struct Transaction<T> {
 
 impl<T: Tenants> Transaction<T> {
     /// Answers whether a copy of the bytes is kept.
-    async fn go(&mut self, job: Job) -> Result<bool, Ended> {
+    async fn go(&mut self, mut job: Job) -> Result<bool, Ended> {
         let begun = Instant::now();
         let made = match job.made {
-            Some(made) => made,
+            Some(made) => {
+                if let Some(unused) = job.staged {
+                    let _ = std::fs::remove_file(unused.path);
+                }
+                made
+            }
             None => self.workshop.make(&job.claim, job.staged, job.restore).await?,
         };
         self.report.phases.load_us = micros(begun);
@@ -152,10 +157,15 @@ impl<T: Tenants> Transaction<T> {
             self.report.outcome = Outcome::Loaded;
             return Ok(self.workshop.keep(&job.claim.sha256).await);
         };
+        if let Ok(why) = job.aborted.try_recv() {
+            self.workshop.catalog.count(Arc::clone(&made));
+            return Err(self.failed(SwitchError::ordered(why), made));
+        }
         self.switch(&job.claim, &made, &former, job.terms).await?;
-        let proven = match job.probation {
-            Duration::ZERO => Ok(()),
-            least => self.probe(least, job.aborted).await,
+        let proven = match (job.aborted.try_recv(), job.probation) {
+            (Ok(why), _) => Err(SwitchError::ordered(why)),
+            (Err(_), Duration::ZERO) => Ok(()),
+            (Err(_), least) => self.probe(least, job.aborted).await,
         };
         let begun = Instant::now();
         let driver = self.report.driver.clone();

@@ -1,12 +1,14 @@
 //! What operators see of each file.
 
 use super::super::catalog::{FileState, FileView};
+use super::super::generation::Generation;
 use super::super::plan::{Claim, Plan};
 use super::super::scan::{Found, ScanError};
 use super::judge::Verdict;
 use super::{Executor, Tenants};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn view(path: &Path, state: FileState, reason: String, size: u64) -> FileView {
     FileView { path: path.to_owned(), driver: None, version: None, state, reason, generation: None, sha256: None, size }
@@ -48,7 +50,7 @@ impl<T: Tenants> Executor<T> {
             }
             // It is changing: until it has settled, what was loaded of it serves.
             None => {
-                let generation = self.workshop.catalog.drivers().into_iter().find(|g| g.path == path)?;
+                let generation = self.of(path)?;
                 Some(FileView {
                     driver: Some(generation.info.id.clone()),
                     version: Some(generation.info.version.clone()),
@@ -60,10 +62,15 @@ impl<T: Tenants> Executor<T> {
         }
     }
 
+    /// The generation that serves from a file, whatever that holds now.
+    fn of(&self, path: &Path) -> Option<Arc<Generation>> {
+        let (id, _) = self.serving.iter().find(|(_, serving)| serving.path == path)?;
+        self.workshop.catalog.serving(id)
+    }
+
     /// A file that is no plugin now; what was loaded of it may serve, or a kept copy.
     fn instead(&self, path: &Path, reason: String, size: u64, state: FileState) -> FileView {
-        let generation = self.workshop.catalog.drivers().into_iter().find(|g| g.path == path);
-        let Some(generation) = generation else { return view(path, state, reason, size) };
+        let Some(generation) = self.of(path) else { return view(path, state, reason, size) };
         FileView {
             driver: Some(generation.info.id.clone()),
             generation: Some(generation.number),
@@ -88,7 +95,7 @@ impl<T: Tenants> Executor<T> {
             (None, None) if !current && self.busy.contains_key(&claim.id) => (FileState::Loading, String::new()),
             _ => (FileState::Serving, String::new()),
         };
-        let generation = self.workshop.catalog.serving(&claim.id).filter(|g| serves.is_some() && g.path == path);
+        let generation = self.workshop.catalog.serving(&claim.id).filter(|_| serves.is_some());
         FileView {
             driver: Some(claim.id.clone()),
             version: Some(claim.version.clone()),

@@ -1,6 +1,6 @@
 //! Where bytes become generations: staged, mapped, described and attached.
 
-use super::super::bytes::{self, Note};
+use super::super::bytes::{self, BytesError, Note};
 use super::super::catalog::Catalog;
 use super::super::driver::{CallError, Driver, HostCalls};
 use super::super::generation::Generation;
@@ -34,6 +34,8 @@ pub(super) enum Failure {
     Changed,
     #[error("the copy that was kept of it is not there any more, or is not what it was")]
     NoCopy,
+    #[error("the copy that was kept of it is no plugin for this host any more: {0}")]
+    OldCopy(BytesError),
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error("loading it: {0}")]
@@ -55,7 +57,7 @@ impl Failure {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Vetted(bad) => bad.may_pass(),
-            Self::Stage(_) | Self::Changed | Self::Load(LoadError::Map(_)) => true,
+            Self::Stage(_) | Self::Changed | Self::NoCopy | Self::Load(LoadError::Map(_)) => true,
             Self::Pool(error) => matches!(error, PoolError::NoThread | PoolError::Busy),
             _ => false,
         }
@@ -124,7 +126,12 @@ impl Workshop {
         let pool = Pool::new(&claim.id);
         let known = self.mapped().get(&claim.sha256).cloned();
         let mapped = match known {
-            Some(mapped) => mapped,
+            Some(mapped) => {
+                if let Some(unused) = staged {
+                    let _ = std::fs::remove_file(unused.path);
+                }
+                mapped
+            }
             None => {
                 let staged = match staged {
                     Some(staged) => staged,
@@ -134,7 +141,9 @@ impl Workshop {
                 let Staged { path: staged, .. } = staged;
                 let size = std::fs::metadata(&staged).map_or(0, |m| m.len());
                 let path = staged.clone();
-                let driver = pool.run(LOADING, || (), self.loading(claim, path)).await??;
+                let driver = pool.run(LOADING, || (), self.loading(claim, path)).await?.inspect_err(|_| {
+                    let _ = std::fs::remove_file(&staged);
+                })?;
                 let mapped = Mapped { driver, staged, size, secrets: Arc::default() };
                 self.mapped().insert(claim.sha256.clone(), mapped.clone());
                 mapped
@@ -222,11 +231,16 @@ impl Workshop {
         let (claim, copies, stage) = (claim.clone(), self.copies.clone(), Arc::clone(&self.stage));
         let work = move || {
             let bytes = match restore {
-                true => copies.read(&claim.sha256).ok_or(Failure::NoCopy)?,
+                true => copies.read(&claim.sha256).ok_or_else(|| {
+                    copies.remove(&claim.sha256);
+                    Failure::NoCopy
+                })?,
                 false => read(&claim.path, &claim.sha256)?,
             };
-            // The file was examined, and so was what the copy was made of: the bytes are the same.
-            let note = bytes::facts(&bytes.bytes).map_err(|_| Failure::Changed)?.note;
+            // A file was examined a moment ago; a copy, by another host perhaps.
+            let note = bytes::facts(&bytes.bytes)
+                .map_err(|e| if restore { Failure::OldCopy(e) } else { Failure::Changed })?
+                .note;
             Ok(Staged { path: stage.put(&bytes)?, note })
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| Failure::Changed)?
