@@ -253,3 +253,6 @@ impl<T: Tenants> Transaction<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
