@@ -38,30 +38,35 @@ pub(super) const GOOD: u32 = 6;
 pub(super) const PANICS: u32 = 950;
 
 /// Builds of a driver: those that may serve, and those of which nobody must see a row.
-pub(super) struct Builds(Vec<(&'static str, Vec<u8>)>);
+pub(super) struct Builds {
+    good: Vec<Fixture>,
+    bad: Vec<(&'static str, Fixture)>,
+    made: usize,
+}
 
 impl Builds {
     pub(super) fn of(id: &str) -> Self {
         let build = |revision: u32| Fixture::new().id(id).revision(revision);
-        let mut all: Vec<_> = (1..=GOOD).map(|revision| ("a good build", build(revision).bytes().to_vec())).collect();
-        for (what, fixture) in [
+        let bad = vec![
             ("one that panics in charge", build(PANICS)),
             ("one that panics in open", build(960).fault("open", "panic")),
             ("one that panics in poll", build(961).fault("poll", "panic")),
             ("one that fails to open", build(962).fault("open", "error")),
             ("one that panics in describe", build(963).fault("describe", "panic")),
-        ] {
-            all.push((what, fixture.bytes().to_vec()));
-        }
-        Self(all)
+        ];
+        Self { good: (1..=GOOD).map(build).collect(), bad, made: 0 }
     }
 
-    /// Good ones twice as often as others.
-    fn any(&self, dice: &mut Dice) -> (&'static str, &[u8]) {
-        let good = usize::try_from(GOOD).unwrap();
-        let at = dice.below(good + self.0.len());
-        let (what, bytes) = &self.0[if at < self.0.len() { at } else { at - self.0.len() }];
-        (what, bytes)
+    /// A good one twice as often as not. Good ones come again; no bad one has the bytes of another, which would be known.
+    fn any(&mut self, dice: &mut Dice) -> (&'static str, Vec<u8>) {
+        if dice.below(3) > 0 {
+            return ("a good build", self.good[dice.below(self.good.len())].bytes().to_vec());
+        }
+        self.made += 1;
+        // The one that is found out last is the hardest.
+        let (what, build) = &self.bad[dice.below(2 * self.bad.len()) * dice.below(2) % self.bad.len()];
+        let own = format!("fixture panics, build {:05}", self.made);
+        (what, build.clone().replace("fixture panics in an action", &own).bytes().to_vec())
     }
 }
 
@@ -81,6 +86,7 @@ impl Worker {
     pub(super) fn work(&mut self) -> (String, io::Result<()>) {
         self.done += 1;
         let (what, bytes) = self.builds.any(&mut self.dice);
+        let bytes = bytes.as_slice();
         let (file, dice) = (&self.file, &mut self.dice);
         let aside = self.store.join(format!("{}.so", self.done));
         let name = file.file_name().unwrap().to_str().unwrap();
