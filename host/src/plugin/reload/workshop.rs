@@ -236,7 +236,9 @@ impl Workshop {
 fn read(path: &Path, sha256: &str) -> Result<Bytes, Failure> {
     let bytes = match Bytes::read(path) {
         // It was there a moment ago, and may be again a moment later: its bytes are not to wait for that.
-        Err(StageError::Read { source }) if source.kind() == std::io::ErrorKind::NotFound => return Err(Failure::Changed),
+        Err(StageError::Read { source }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Failure::Changed);
+        }
         read => read?,
     };
     if bytes.sha256 == sha256 { Ok(bytes) } else { Err(Failure::Changed) }
