@@ -145,7 +145,7 @@ fn whatever_is_done_to_the_directory_the_host_lives_and_nobody_sees_a_wrong_row(
                 }
             }));
             while Instant::now() < until && tasks.iter().all(|task| !task.is_finished()) {
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::park_timeout(Duration::from_millis(50));
             }
             calm.store(true, Ordering::SeqCst);
             tasks.into_iter().for_each(|task| task.join().expect("mayhem goes on"));

@@ -28,7 +28,7 @@ impl Dice {
 
     pub(super) fn pause(&mut self, most_ms: usize) {
         let pause = self.below(most_ms + 1);
-        std::thread::sleep(Duration::from_millis(pause as u64));
+        std::thread::park_timeout(Duration::from_millis(pause as u64));
     }
 }
 
