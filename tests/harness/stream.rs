@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A followed table.
 #[derive(Debug)]
@@ -149,6 +149,20 @@ impl Stream {
             }
             each(self.rows());
         }
+    }
+
+    /// Applies the next event, if one comes within that time; answers whether one did.
+    ///
+    /// # Panics
+    ///
+    /// When it does not fit what is held, or the stream ended.
+    pub fn take(&mut self, within: Duration) -> bool {
+        match self.events.recv_timeout(within) {
+            Ok(event) => self.apply(&event),
+            Err(RecvTimeoutError::Timeout) => return false,
+            Err(RecvTimeoutError::Disconnected) => panic!("the stream ended; held: {:?}", self.rows),
+        }
+        true
     }
 
     fn apply(&mut self, Event { event, id, data: body }: &Event) {

@@ -173,6 +173,14 @@ pub(crate) enum Failure {
         /// Why not.
         why: String,
     },
+    /// Plans that come out otherwise than they were written down (`plugin replay`).
+    #[error("{} of {plans} plans come out otherwise: this version plans by other rules than the one that wrote them", plans - same)]
+    Replay {
+        /// How many there are.
+        plans: usize,
+        /// How many come out the same.
+        same: usize,
+    },
     /// The list of trusted plugins can't be read or written.
     #[error("{0}")]
     Trust(#[from] TrustError),
@@ -205,7 +213,9 @@ impl Failure {
             Self::NoService { .. } | Self::NoMethod { .. } | Self::Unknown { .. } => exit::NOT_FOUND,
             Self::Usage { .. } | Self::NeedsYes(_) => exit::USAGE,
             Self::Declined | Self::InTheWay(_) | Self::File { .. } => exit::FAILED,
-            Self::Trust(_) | Self::Restore(_) | Self::Poll { .. } | Self::Waited(_) => exit::FAILED,
+            Self::Replay { .. } | Self::Trust(_) | Self::Restore(_) | Self::Poll { .. } | Self::Waited(_) => {
+                exit::FAILED
+            }
             Self::Refused { status: 404, .. } => exit::NOT_FOUND,
             Self::Refused { .. } | Self::Unreadable(_) | Self::NoDriver { .. } => exit::FAILED,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::OK,

@@ -174,6 +174,7 @@ async fn ask(
         Command::Man(arguments) => return man::run(arguments, Program::command(), output),
         Command::Restore(arguments) => return restore::run(arguments, output),
         Command::Plugin(plugin::PluginCommand::Inspect(arguments)) => return plugin::inspect(arguments, output),
+        Command::Plugin(plugin::PluginCommand::Replay(arguments)) => return plugin::replay(arguments, output),
         Command::Plugin(plugin::PluginCommand::Trust(arguments)) => return trust::run(arguments, output),
         _ => {}
     }

@@ -65,6 +65,12 @@ impl Entry {
         self.state().running.is_some()
     }
 
+    /// Its service, as nobody else has it.
+    #[cfg(test)]
+    pub(super) fn service(&self) -> Arc<Service> {
+        self.state().running.as_ref().map(|running| Arc::clone(&running.service)).unwrap()
+    }
+
     /// Ends its runner as a panic would.
     #[cfg(test)]
     pub(super) async fn break_runner(&self) {

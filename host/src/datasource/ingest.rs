@@ -147,6 +147,12 @@ impl Ingest {
         }
     }
 
+    /// The source made a state, and it was lost.
+    #[cfg(test)]
+    pub(super) fn swallow(&self, table: &str) {
+        *lock(&self.made).as_mut().unwrap().entry(table.to_owned()).or_default() += 1;
+    }
+
     /// Turns the door; waits for an update that is being applied.
     pub(super) fn turn(&self, to: Door) {
         *lock(&self.door) = to;

@@ -31,7 +31,7 @@ pub use marker::Death;
 pub use plan::{Claim, Decision, Inputs, Plan, Serving, Step, Unclear, explain, plan};
 pub(crate) use pool::REPLACED;
 pub use pool::{Pool, PoolError};
-pub use record::{By, Entry, Event, Journal, KeptCopy, Quarantined, Recorded, Served};
+pub use record::{By, Difference, Entry, Event, Journal, KeptCopy, Quarantined, Recorded, Replay, Served, replay};
 pub use reload::{
     Answer, Control, Executor, Ledger, Moved, OrderError, Outcome, Phases, Report, Settings, SwitchError, Tenants,
     Terms,

@@ -1,6 +1,7 @@
 //! `busway plugin`: the files that drivers come from.
 
 mod orders;
+mod replay;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ use super::output::{Format, GREEN, Output, RED, YELLOW};
 use super::snapshot::{Row, Snapshot};
 use super::table_name::TableName;
 use super::trust::{self, TrustArguments};
+pub(crate) use replay::{ReplayArguments, replay};
 
 /// The plugins of a host
 #[derive(Debug, Subcommand)]
@@ -39,6 +41,7 @@ JSON lines: one plugin's object a line")]
     Release(orders::ReleaseArguments),
     Explain(orders::ExplainArguments),
     History(orders::HistoryArguments),
+    Replay(ReplayArguments),
     Trust(TrustArguments),
 }
 
@@ -117,6 +120,7 @@ pub(crate) async fn run(client: &Client, command: &PluginCommand, output: &mut O
         PluginCommand::Release(arguments) => orders::release(client, arguments, output).await,
         PluginCommand::Explain(arguments) => orders::explain(client, arguments, output).await,
         PluginCommand::History(arguments) => orders::history(client, arguments, output).await,
+        PluginCommand::Replay(arguments) => replay(arguments, output),
         PluginCommand::Trust(arguments) => trust::run(arguments, output),
     }
 }

@@ -3,6 +3,7 @@
 mod ends;
 mod fake;
 mod keeps;
+mod ledgers;
 mod races;
 
 use super::converge::live;

@@ -3,8 +3,10 @@
 
 mod copies;
 mod journal;
+mod replay;
 
 pub use journal::{Entry, Event, Journal};
+pub use replay::{Difference, Replay, replay};
 
 pub(super) use copies::Copies;
 

@@ -263,3 +263,6 @@ impl<T: Tenants> Transaction<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -248,7 +248,13 @@ impl Workshop {
 }
 
 fn read(path: &Path, sha256: &str) -> Result<Bytes, Failure> {
-    let bytes = Bytes::read(path)?;
+    let bytes = match Bytes::read(path) {
+        // It was there a moment ago, and may be again a moment later: its bytes are not to wait for that.
+        Err(StageError::Read { source }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Failure::Changed);
+        }
+        read => read?,
+    };
     if bytes.sha256 == sha256 { Ok(bytes) } else { Err(Failure::Changed) }
 }
 
@@ -262,4 +268,21 @@ fn check(claim: &Claim, info: &DriverInfo) -> Result<(), Failure> {
         return Err(Failure::Lies(says(&claim.id, &claim.version), says(&info.id, &info.version)));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_goes_before_it_is_copied_has_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.so");
+        assert!(matches!(read(&file, ""), Err(Failure::Changed)));
+        std::fs::write(&file, "a").unwrap();
+        assert!(matches!(read(&file, ""), Err(Failure::Changed)), "it holds other bytes");
+        assert!(matches!(read(folder.path(), ""), Err(Failure::Stage(_))));
+        let sha256 = Bytes::of(b"a".to_vec()).sha256;
+        assert_eq!(read(&file, &sha256).unwrap().bytes, b"a");
+    }
 }
