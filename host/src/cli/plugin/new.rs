@@ -83,13 +83,25 @@ fn misnamed(name: &str) -> Option<(String, String)> {
     }
     // Cargo refuses them as crates' names, as do its output folder and the language.
     const TAKEN: [&str; 14] = [
-        "build", "deps", "examples", "incremental", "test", "core", "std", "alloc", "proc_macro", "proc-macro", "serde",
-        "busway", "busway-plugin-api", "busway_plugin_api",
+        "build",
+        "deps",
+        "examples",
+        "incremental",
+        "test",
+        "core",
+        "std",
+        "alloc",
+        "proc_macro",
+        "proc-macro",
+        "serde",
+        "busway",
+        "busway-plugin-api",
+        "busway_plugin_api",
     ];
     const WORDS: [&str; 36] = [
-        "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
-        "enum", "extern", "false", "final", "fn", "for", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
-        "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static",
+        "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn",
+        "else", "enum", "extern", "false", "final", "fn", "for", "if", "impl", "in", "let", "loop", "macro", "match",
+        "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static",
     ];
     const MORE_WORDS: [&str; 15] = [
         "struct", "super", "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where",
@@ -107,7 +119,9 @@ fn sdk(folder: &Path) -> Result<String, Failure> {
     let folder = fs::canonicalize(folder).map_err(|error| refuse(reason(&error)))?;
     let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
     if !manifest.contains("name = \"busway-plugin-api\"") {
-        return Err(refuse("these are not the sources of busway-plugin-api: name its directory, plugin-api".to_owned()));
+        return Err(refuse(
+            "these are not the sources of busway-plugin-api: name its directory, plugin-api".to_owned(),
+        ));
     }
     folder.to_str().map(str::to_owned).ok_or_else(|| refuse("its path is not UTF-8".to_owned()))
 }
@@ -136,9 +150,32 @@ fn type_name(name: &str) -> String {
     let capital = |word: &str| word[..1].to_ascii_uppercase() + &word[1..];
     let joined: String = words.map(capital).collect();
     const TAKEN: [&str; 26] = [
-        "Options", "Greeting", "Driver", "Source", "Context", "Error", "PollSource", "TableSpec", "ActionInfo", "Args",
-        "Batches", "Change", "Overlap", "Retry", "Secret", "StateInfo", "Update", "JsonSchema", "Serialize",
-        "Deserialize", "Option", "Result", "String", "Vec", "Ok", "Err",
+        "Options",
+        "Greeting",
+        "Driver",
+        "Source",
+        "Context",
+        "Error",
+        "PollSource",
+        "TableSpec",
+        "ActionInfo",
+        "Args",
+        "Batches",
+        "Change",
+        "Overlap",
+        "Retry",
+        "Secret",
+        "StateInfo",
+        "Update",
+        "JsonSchema",
+        "Serialize",
+        "Deserialize",
+        "Option",
+        "Result",
+        "String",
+        "Vec",
+        "Ok",
+        "Err",
     ];
     if TAKEN.contains(&joined.as_str()) || ["Some", "None", "Box", "Self", "TestHost"].contains(&joined.as_str()) {
         return format!("{joined}Driver");

@@ -254,7 +254,10 @@ fn sound_poll(updates: &[Update]) -> Result<(), String> {
             return Err(format!("a poll answers table {:?} twice", update.table));
         }
         if matches!(update.change, Change::Delta { .. }) {
-            return Err(format!("a poll answers a delta for table {:?}: only what is published may be one", update.table));
+            return Err(format!(
+                "a poll answers a delta for table {:?}: only what is published may be one",
+                update.table
+            ));
         }
         sound(update)?;
     }

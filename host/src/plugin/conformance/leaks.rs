@@ -30,7 +30,10 @@ pub(super) fn drop_order(bench: &Bench<'_>) -> Checked {
     let begun = Instant::now();
     let seat: Arc<Seat> = session.drop_source();
     if begun.elapsed() > ENDING {
-        return Err(format!("to drop a closed source took {:?}: all that takes time is to be done in close", begun.elapsed()));
+        return Err(format!(
+            "to drop a closed source took {:?}: all that takes time is to be done in close",
+            begun.elapsed()
+        ));
     }
     let weak: Weak<Seat> = Arc::downgrade(&seat);
     bench.step("after it was dropped");
@@ -41,7 +44,8 @@ pub(super) fn drop_order(bench: &Bench<'_>) -> Checked {
         return Err(format!("it publishes after it was closed ({late} times): end what publishes in close"));
     }
     if !let_go {
-        return Err("something of it still holds its host 1 s after it was closed and dropped: a thread, or a static".to_owned());
+        return Err("something of it still holds its host 1 s after it was closed and dropped: a thread, or a static"
+            .to_owned());
     }
     // In standby: closed without ever having served.
     bench.open()?.end()?;
@@ -77,7 +81,9 @@ fn left(bench: &Bench<'_>, look: impl Fn(&Traces, &Traces) -> Vec<String>) -> Re
 pub(super) fn thread_leak(bench: &Bench<'_>) -> Checked {
     match left(bench, Traces::threads_since)? {
         None => Ok(Finding::passed()),
-        Some(left) => Err(format!("{ROUNDS} sources that were closed left threads: {left}; end and join them in close")),
+        Some(left) => {
+            Err(format!("{ROUNDS} sources that were closed left threads: {left}; end and join them in close"))
+        }
     }
 }
 

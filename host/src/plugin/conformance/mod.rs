@@ -13,7 +13,7 @@ mod report;
 mod running;
 mod suite;
 
-pub(crate) use report::{Finding, Outcome, Report};
+pub(crate) use report::{Finding, Report};
 pub(crate) use suite::{NAMES, SuiteError, run};
 
 use super::driver::Driver;

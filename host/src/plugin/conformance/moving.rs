@@ -18,7 +18,9 @@ pub(super) fn reload_in_poll(bench: &Bench<'_>) -> Checked {
     let state = if bench.info.state.is_some() { old.export_state()? } else { None };
     let new = match new.take() {
         Some(new) => new,
-        None => bench.open().map_err(|why| format!("when another source has given up what only one may hold, {why}"))?,
+        None => {
+            bench.open().map_err(|why| format!("when another source has given up what only one may hold, {why}"))?
+        }
     };
     if let Some(state) = &state {
         new.import_state(state).map_err(|error| told("it refuses the state that it handed over", &error))?;
@@ -111,7 +113,9 @@ pub(super) fn state_garbage(bench: &Bench<'_>) -> Checked {
                 Err(error) if error.is_code_fault() => {
                     return Err(told(&format!("it does not refuse the state {state} of version {version}"), &error));
                 }
-                Err(_) => session.poll().map(drop).map_err(|why| format!("after it refused the state {state}, {why}"))?,
+                Err(_) => {
+                    session.poll().map(drop).map_err(|why| format!("after it refused the state {state}, {why}"))?
+                }
                 // It reads more than its own: what it makes of that is its own affair.
                 Ok(()) => {}
             }

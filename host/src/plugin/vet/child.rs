@@ -51,10 +51,12 @@ fn run() -> io::Result<std::convert::Infallible> {
     // A thread like those that the host calls drivers on, with as small a stack.
     let trying = channel.clone()?;
     let thread = std::thread::Builder::new().name("drv-tried".to_owned());
-    let answer = thread.spawn(move || match task.check {
-        Some(assignment) => trying.check(&task.staged, assignment),
-        None => trying.put_through(&task.staged),
-    })?.join();
+    let answer = thread
+        .spawn(move || match task.check {
+            Some(assignment) => trying.check(&task.staged, assignment),
+            None => trying.put_through(&task.staged),
+        })?
+        .join();
     let answer = answer.map_err(|_| io::Error::other("its own code panicked"))??;
     channel.say(&Line::Answer(answer))?;
     // The host ends this process: no handler of the plugin's runs any more.

@@ -5,7 +5,7 @@ use super::super::conformance::{Assignment, Finding};
 use super::guest::{Ended, Trial, try_in_child};
 use super::judge::judge;
 use super::program::Program;
-use super::verdict::Verdict;
+use super::verdict::{Bad, Verdict};
 use super::vetter::VetterError;
 use super::wire::{Answer, Confines, Stage, Task};
 use crate::config;
@@ -45,6 +45,18 @@ impl<'a> Examiner<'a> {
         try_in_child(&self.program, &task, self.options.timeout, scratch.path())
     }
 
+    /// What a host would say, but for what gives it more time: here that is no configuration.
+    fn judge(&self, trial: Trial) -> Verdict {
+        match judge(trial, self.note, self.options) {
+            Verdict::Bad(bad) => {
+                let reason =
+                    bad.reason.replace("plugins.vet.timeout", "--timeout").replace("plugins.vet.cpu", "--timeout");
+                Verdict::Bad(Bad { reason, ..bad })
+            }
+            good => good,
+        }
+    }
+
     /// Tries it as a host would before it loads it.
     ///
     /// # Errors
@@ -53,7 +65,7 @@ impl<'a> Examiner<'a> {
     pub(crate) fn vet(&self) -> io::Result<Vetted> {
         let trial = self.start(None)?;
         let stage = trial.stage;
-        Ok(Vetted { verdict: judge(trial, self.note, self.options), stage })
+        Ok(Vetted { verdict: self.judge(trial), stage })
     }
 
     /// Has one check done.
@@ -70,7 +82,7 @@ impl<'a> Examiner<'a> {
         if trial.step.is_none() && trial.stage == Some(Stage::Check) {
             trial.stage = None;
         }
-        Ok(match judge(trial, self.note, self.options) {
+        Ok(match self.judge(trial) {
             Verdict::Bad(bad) => Finding::failed(bad.reason),
             Verdict::Good(_) => Finding::failed("the child did something else than this check"),
         })

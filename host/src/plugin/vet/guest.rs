@@ -52,12 +52,7 @@ pub(super) enum Ended {
 }
 
 /// Tries a plugin in a child process, and waits for its end; blocks that long. `scratch` is the child's own folder.
-pub(super) fn try_in_child(
-    program: &Program,
-    task: &Task,
-    timeout: Duration,
-    scratch: &Path,
-) -> io::Result<Trial> {
+pub(super) fn try_in_child(program: &Program, task: &Task, timeout: Duration, scratch: &Path) -> io::Result<Trial> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new(program.path());
     command.arg0("busway-vet").arg(MARKER).arg(&task.staged).env_clear().current_dir(scratch).process_group(0);

@@ -27,8 +27,8 @@ pub(crate) use examiner::{Examiner, Vetted};
 pub use program::{ProgramError, child_main_if_asked};
 pub(crate) use traces::Traces;
 pub use verdict::{Bad, Good, Kind, Verdict};
-pub(crate) use wire::Stage;
 pub use vetter::{ChildVetter, VetterError};
+pub(crate) use wire::Stage;
 
 use super::bytes::Note;
 use futures_util::future::BoxFuture;
