@@ -168,13 +168,21 @@ fn each_check_before_loading_is_seen_to_fail() {
         Fixture::new().replace("\"panic\":\"unwind\"", "\"panic\":\"abort\" ").rename_into(file)
     });
     stopped_at("process", |file| Fixture::new().fault("load", "chdir").rename_into(file));
-    stopped_at("describe_again", |file| {
-        let bytes = fs::read(driver("careless")).unwrap();
-        let marker = b"CARELESS;describe=good.";
-        let at = memchr::memmem::find(&bytes, marker).unwrap();
-        let again = [&bytes[..at], b"CARELESS;describe=again", &bytes[at + marker.len()..]].concat();
-        fs::write(file, again).unwrap();
-    });
+}
+
+#[test]
+fn a_description_that_changes_is_seen_to_fail() {
+    let bed = Bed::new();
+    let bytes = fs::read(driver("careless")).unwrap();
+    let marker = b"CARELESS;describe=good.";
+    let at = memchr::memmem::find(&bytes, marker).unwrap();
+    let again = [&bytes[..at], b"CARELESS;describe=again", &bytes[at + marker.len()..]].concat();
+    fs::write(bed.plugin("again.so"), again).unwrap();
+    let said = test(&bed, &bed.plugin("again.so"), &["--check", "describe_again"]);
+    let found = checks(&said);
+    let (outcome, reason) = outcome_of(&found, "describe_again");
+    assert_eq!((outcome, said.code), ("failed", Some(6)));
+    assert!(reason.starts_with("it describes itself otherwise when asked again: tables was [{"), "{reason}");
 }
 
 #[test]
