@@ -248,7 +248,7 @@ Exit codes:
   3    no host answered
   4    the host has no such service, method, table or column
   5    the configuration is invalid
-  6    a plugin was refused (check, plugin inspect, plugin reload)
+  6    a plugin was refused (check, plugin inspect, plugin reload, plugin test)
   7    a new build was taken back on probation (plugin reload)
   8    a new build is not in charge yet, and is tried again (plugin reload)
   130  interrupted

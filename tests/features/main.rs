@@ -3,6 +3,7 @@
 
 mod actions;
 mod api;
+mod authors;
 mod bytes;
 mod calls;
 mod chaos;

@@ -12,7 +12,7 @@ pub(crate) const NOT_REACHABLE: u8 = 3;
 pub(crate) const NOT_FOUND: u8 = 4;
 /// The configuration is invalid.
 pub(crate) const CONFIGURATION: u8 = 5;
-/// A plugin was refused (`check`, `plugin inspect`, `plugin reload`).
+/// A plugin was refused (`check`, `plugin inspect`, `plugin reload`), or failed a check of the suite (`plugin test`).
 pub(crate) const REFUSED: u8 = 6;
 /// A new build was taken back on probation (`plugin reload`).
 pub(crate) const TAKEN_BACK: u8 = 7;
@@ -30,7 +30,7 @@ Exit codes:
   3    no host answered
   4    the host has no such service, method, table or column
   5    the configuration is invalid
-  6    a plugin was refused (check, plugin inspect, plugin reload)
+  6    a plugin was refused (check, plugin inspect, plugin reload, plugin test)
   7    a new build was taken back on probation (plugin reload)
   8    a new build is not in charge yet, and is tried again (plugin reload)
   130  interrupted";

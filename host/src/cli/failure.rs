@@ -162,7 +162,8 @@ pub(crate) enum Failure {
     /// The host could not start.
     #[error("{0}")]
     Start(#[from] NodeError),
-    /// Some plugins or datasources would not run (`check`); each was named on stdout.
+    /// Some plugins or datasources would not run (`check`), or a driver failed checks (`plugin test`); each was named on
+    /// stdout.
     #[error("{0}")]
     Check(String),
     /// A file that is no plugin (`plugin inspect`).

@@ -175,6 +175,8 @@ async fn ask(
         Command::Restore(arguments) => return restore::run(arguments, output),
         Command::Plugin(plugin::PluginCommand::Inspect(arguments)) => return plugin::inspect(arguments, output),
         Command::Plugin(plugin::PluginCommand::Replay(arguments)) => return plugin::replay(arguments, output),
+        Command::Plugin(plugin::PluginCommand::New(arguments)) => return plugin::new(arguments, output),
+        Command::Plugin(plugin::PluginCommand::Test(arguments)) => return plugin::test(arguments, output),
         Command::Plugin(plugin::PluginCommand::Trust(arguments)) => return trust::run(arguments, output),
         _ => {}
     }

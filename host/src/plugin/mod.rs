@@ -6,6 +6,7 @@
 
 mod bytes;
 mod catalog;
+pub(crate) mod conformance;
 mod driver;
 mod generation;
 mod load;

@@ -1,7 +1,9 @@
 //! `busway plugin`: the files that drivers come from.
 
+mod new;
 mod orders;
 mod replay;
+mod test;
 
 use std::path::PathBuf;
 
@@ -18,7 +20,9 @@ use super::output::{Format, GREEN, Output, RED, YELLOW};
 use super::snapshot::{Row, Snapshot};
 use super::table_name::TableName;
 use super::trust::{self, TrustArguments};
+pub(crate) use new::new;
 pub(crate) use replay::{ReplayArguments, replay};
+pub(crate) use test::test;
 
 /// The plugins of a host
 #[derive(Debug, Subcommand)]
@@ -33,6 +37,8 @@ JSON: {\"schema_version\":1,\"plugins\":[{\"file\",\"driver\",\"version\",\"stat
 JSON lines: one plugin's object a line")]
     List,
     Inspect(InspectArguments),
+    New(new::NewArguments),
+    Test(test::TestArguments),
     /// Look at the plugin directories now, and say what came of it
     Reload(orders::ReloadArguments),
     Rollback(orders::RollbackArguments),
@@ -114,6 +120,8 @@ pub(crate) async fn run(client: &Client, command: &PluginCommand, output: &mut O
     match command {
         PluginCommand::List => list(client, output).await,
         PluginCommand::Inspect(arguments) => inspect(arguments, output),
+        PluginCommand::New(arguments) => new(arguments, output),
+        PluginCommand::Test(arguments) => test(arguments, output),
         PluginCommand::Reload(arguments) => orders::reload(client, arguments, output).await,
         PluginCommand::Rollback(arguments) => orders::rollback(client, arguments, output).await,
         PluginCommand::Quarantine => orders::quarantine(client, output).await,

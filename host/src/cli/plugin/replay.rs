@@ -55,6 +55,7 @@ fn sentence(steps: &[Step]) -> String {
     let step = |step: &Step| match step {
         Step::Load { claim } => format!("load {} from {} ({:.12})", claim.id, claim.path.display(), claim.sha256),
         Step::Reload { claim } => format!("reload {} from {} ({:.12})", claim.id, claim.path.display(), claim.sha256),
+        Step::Adopt { claim } => format!("adopt {} in {} ({:.12})", claim.id, claim.path.display(), claim.sha256),
         Step::Restore { claim } => format!("restore {} from its copy ({:.12})", claim.id, claim.sha256),
         Step::Stop { id } => format!("stop {id}"),
     };

@@ -1,5 +1,6 @@
 //! The child: limits itself, maps the plugin, puts it through what a host would, and says what came of it.
 
+use super::super::conformance::{self, Assignment};
 use super::super::load::load;
 use super::traces::{Left, Traces};
 use super::wire::{Answer, Line, PROTOCOL, Stage, Task, Tried};
@@ -50,7 +51,12 @@ fn run() -> io::Result<std::convert::Infallible> {
     // A thread like those that the host calls drivers on, with as small a stack.
     let trying = channel.clone()?;
     let thread = std::thread::Builder::new().name("drv-tried".to_owned());
-    let answer = thread.spawn(move || trying.put_through(&task.staged))?.join();
+    let answer = thread
+        .spawn(move || match task.check {
+            Some(assignment) => trying.check(&task.staged, assignment),
+            None => trying.put_through(&task.staged),
+        })?
+        .join();
     let answer = answer.map_err(|_| io::Error::other("its own code panicked"))??;
     channel.say(&Line::Answer(answer))?;
     // The host ends this process: no handler of the plugin's runs any more.
@@ -96,6 +102,22 @@ impl Channel {
         while getpid() != self.owner {
             let _ = kill_process(getpid(), Signal::KILL);
         }
+    }
+
+    /// Puts it through one check of the conformance suite.
+    fn check(&self, staged: &Path, assignment: Assignment) -> io::Result<Answer> {
+        self.begin(Stage::Map)?;
+        let driver = match load(staged) {
+            Ok(driver) => driver,
+            Err(error) => return Ok(error.into()),
+        };
+        self.begin(Stage::Check)?;
+        // Were the host gone, so would this process be.
+        let step = |when: &str| drop(self.say(&Line::Step(when.to_owned())));
+        let finding = conformance::perform(&driver, &assignment, &step);
+        self.only_the_original();
+        end_children();
+        Ok(Answer::Checked(finding))
     }
 
     fn put_through(&self, staged: &Path) -> io::Result<Answer> {

@@ -2,7 +2,7 @@
 
 use super::last_words::LastWords;
 use super::program::{MARKER, Program};
-use super::wire::{Answer, Confines, Line, MOST, PROTOCOL, Stage, Task};
+use super::wire::{Answer, Line, MOST, PROTOCOL, Stage, Task};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::io::{self, Read as _, Write as _};
@@ -29,6 +29,8 @@ pub(super) struct Trial {
     pub(super) ended: Ended,
     /// What it was at; none: it never came to the plugin.
     pub(super) stage: Option<Stage>,
+    /// Of a check: when the last thing happened, as the end of a sentence.
+    pub(super) step: Option<String>,
     pub(super) last_words: LastWords,
 }
 
@@ -50,16 +52,10 @@ pub(super) enum Ended {
 }
 
 /// Tries a plugin in a child process, and waits for its end; blocks that long. `scratch` is the child's own folder.
-pub(super) fn try_in_child(
-    program: &Program,
-    staged: &Path,
-    confines: Confines,
-    timeout: Duration,
-    scratch: &Path,
-) -> io::Result<Trial> {
+pub(super) fn try_in_child(program: &Program, task: &Task, timeout: Duration, scratch: &Path) -> io::Result<Trial> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new(program.path());
-    command.arg0("busway-vet").arg(MARKER).arg(staged).env_clear().current_dir(scratch).process_group(0);
+    command.arg0("busway-vet").arg(MARKER).arg(&task.staged).env_clear().current_dir(scratch).process_group(0);
     command.envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     command.env("HOME", scratch).env("TMPDIR", scratch);
     command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -67,7 +63,7 @@ pub(super) fn try_in_child(
     // It holds the child's end of the channel.
     drop(command);
     let heard = Guest::new(&mut child, ours).and_then(|guest| {
-        guest.tell(&Task { staged: std::path::absolute(staged)?, confines })?;
+        guest.tell(task)?;
         guest.hear_out(timeout)
     });
     end(&mut child, heard)
@@ -78,7 +74,7 @@ fn end(child: &mut Child, heard: io::Result<Heard>) -> io::Result<Trial> {
     // Before it is waited for: until then its number is nobody else's.
     let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
     let status = child.wait();
-    let Heard { why, stage, last_words } = heard?;
+    let Heard { why, stage, step, last_words } = heard?;
     let ended = match why {
         Why::Answer(answer) => Ended::Answered(answer),
         Why::Overdue => Ended::Overdue,
@@ -89,13 +85,14 @@ fn end(child: &mut Child, heard: io::Result<Heard>) -> io::Result<Trial> {
             status.signal().map_or(Ended::Left(status.code()), Ended::Killed)
         }
     };
-    Ok(Trial { ended, stage, last_words })
+    Ok(Trial { ended, stage, step, last_words })
 }
 
 /// What was heard of a child until there was no more to wait for.
 struct Heard {
     why: Why,
     stage: Option<Stage>,
+    step: Option<String>,
     last_words: LastWords,
 }
 
@@ -117,6 +114,7 @@ struct Guest {
     read: Vec<u8>,
     greeted: bool,
     stage: Option<Stage>,
+    step: Option<String>,
     last_words: LastWords,
 }
 
@@ -125,7 +123,7 @@ impl Guest {
         let noise = child.stderr.take().ok_or_else(|| io::Error::other("no pipe"))?;
         let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
         let (read, last_words) = (Vec::new(), LastWords::default());
-        Ok(Self { channel, noise, process, read, greeted: false, stage: None, last_words })
+        Ok(Self { channel, noise, process, read, greeted: false, stage: None, step: None, last_words })
     }
 
     fn tell(&self, task: &Task) -> io::Result<()> {
@@ -176,7 +174,7 @@ impl Guest {
                 break Why::Gone;
             }
         };
-        Ok(Heard { why, stage: self.stage, last_words: self.last_words })
+        Ok(Heard { why, stage: self.stage, step: self.step, last_words: self.last_words })
     }
 
     /// Reads what is there; false at its end.
@@ -210,6 +208,7 @@ impl Guest {
                     return Some(Why::Garbled(format!("it speaks protocol {other}, this host {PROTOCOL}")));
                 }
                 Ok(Line::Stage(stage)) => self.stage = Some(stage),
+                Ok(Line::Step(step)) => self.step = Some(step),
                 Ok(Line::Answer(answer)) if self.greeted => return Some(Why::Answer(answer)),
                 Ok(Line::Answer(_)) => return Some(Why::Garbled("it answers before it greets".to_owned())),
                 Err(error) => return Some(Why::Garbled(error.to_string())),

@@ -17,12 +17,12 @@ const KILL: i32 = 9;
 
 /// The verdict on a plugin whose note says this.
 pub(super) fn judge(trial: Trial, note: &Note, options: &config::Vet) -> Verdict {
-    let Trial { ended, stage, last_words } = trial;
+    let Trial { ended, stage, step, last_words } = trial;
     let Some(stage) = stage else {
         return Verdict::Bad(Bad::new(Kind::Host, no_child(&ended, &last_words, options)));
     };
     let bad = |kind, reason: String| Verdict::Bad(Bad::new(kind, reason));
-    let when = when(stage);
+    let when = step.as_deref().unwrap_or(when(stage));
     match ended {
         Ended::Answered(answer) => answered(answer, note, &last_words),
         Ended::Garbled(what) => {
@@ -67,6 +67,7 @@ fn when(stage: Stage) -> &'static str {
             "when it was asked to panic, which its panic guard must catch (built with panic = \"abort\"?)"
         }
         Stage::Leave => "when the thread that had called it ended",
+        Stage::Check => "while it was checked",
     }
 }
 
@@ -148,6 +149,7 @@ fn answered(answer: Answer, note: &Note, last_words: &LastWords) -> Verdict {
             return bad(kind, format!("its description failed: {error}{more}"));
         }
         Answer::Tried(tried) => *tried,
+        Answer::Checked(_) => return bad(Kind::Host, "it can't be tried: the child answers something else".to_owned()),
     };
     if let Err(reason) = agree(note, &info) {
         return bad(Kind::Rules, reason);
@@ -215,7 +217,7 @@ mod tests {
     fn trial(ended: Ended, stage: Option<Stage>, words: &str) -> Verdict {
         let mut last_words = LastWords::default();
         last_words.hear(words.as_bytes());
-        judge(Trial { ended, stage, last_words }, &note(), &config::Vet::default())
+        judge(Trial { ended, stage, step: None, last_words }, &note(), &config::Vet::default())
     }
 
     fn said(ended: Ended, stage: Option<Stage>, words: &str) -> (Kind, String) {

@@ -11,6 +11,7 @@
 mod build;
 mod child;
 mod confines;
+mod examiner;
 mod guest;
 mod judge;
 mod last_words;
@@ -22,9 +23,12 @@ mod verdict;
 mod vetter;
 mod wire;
 
+pub(crate) use examiner::{Examiner, Vetted};
 pub use program::{ProgramError, child_main_if_asked};
+pub(crate) use traces::Traces;
 pub use verdict::{Bad, Good, Kind, Verdict};
 pub use vetter::{ChildVetter, VetterError};
+pub(crate) use wire::Stage;
 
 use super::bytes::Note;
 use futures_util::future::BoxFuture;

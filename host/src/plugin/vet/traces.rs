@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// What a library may change, at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Traces {
+pub(crate) struct Traces {
     /// Names, by number.
     threads: BTreeMap<u32, String>,
     caught: u64,
@@ -31,11 +31,11 @@ pub(super) struct Traces {
 
 /// What is different afterwards; each a piece of a sentence that begins with "it".
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Left {
+pub(crate) struct Left {
     /// What a host can't bear.
-    pub(super) refused: Vec<String>,
+    pub(crate) refused: Vec<String>,
     /// What it can.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Signals 32 and 33 are the C library's own: it catches them when it first needs them.
@@ -43,7 +43,7 @@ const RESERVED: u64 = 0b11 << 31;
 
 impl Traces {
     /// Of this process and thread, now. What can't be read is the same before and after: nothing.
-    pub(super) fn look() -> Self {
+    pub(crate) fn look() -> Self {
         let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -74,8 +74,20 @@ impl Traces {
         self.threads.keys().any(|thread| !before.threads.contains_key(thread))
     }
 
+    /// The names of threads that `before` had not.
+    pub(crate) fn threads_since(&self, before: &Self) -> Vec<String> {
+        let new = self.threads.iter().filter(|(number, _)| !before.threads.contains_key(number));
+        new.map(|(_, name)| format!("{name:?}")).collect()
+    }
+
+    /// What is open under numbers that were free before.
+    pub(crate) fn descriptors_since(&self, before: &Self) -> Vec<String> {
+        let new = self.descriptors.iter().filter(|(number, _)| !before.descriptors.contains_key(number));
+        new.map(|(_, target)| target.clone()).collect()
+    }
+
     /// What is different now.
-    pub(super) fn since(&self, before: &Self) -> Left {
+    pub(crate) fn since(&self, before: &Self) -> Left {
         let mut left = Left::default();
         let changed = signals(self.caught ^ before.caught);
         if !changed.is_empty() {
@@ -104,13 +116,11 @@ impl Traces {
         if !taken.is_empty() {
             left.refused.push(format!("closes or replaces descriptors that are not its own ({})", shortened(&taken)));
         }
-        let opened = self.descriptors.iter().filter(|(number, _)| !before.descriptors.contains_key(number));
-        let opened: Vec<String> = opened.map(|(_, target)| target.clone()).collect();
+        let opened = self.descriptors_since(before);
         if !opened.is_empty() {
             left.warnings.push(format!("keeps {} open from the moment it is loaded", shortened(&opened)));
         }
-        let started = self.threads.iter().filter(|(number, _)| !before.threads.contains_key(number));
-        let started: Vec<String> = started.map(|(_, name)| format!("{name:?}")).collect();
+        let started = self.threads_since(before);
         if !started.is_empty() {
             left.warnings.push(format!("starts threads when it is loaded that stay: {}", shortened(&started)));
         }

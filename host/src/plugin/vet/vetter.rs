@@ -6,7 +6,7 @@ use super::memory::Memory;
 use super::patience::after;
 use super::program::{Program, ProgramError};
 use super::verdict::{Bad, Kind, Verdict};
-use super::wire::Confines;
+use super::wire::{Confines, Task};
 use super::{Subject, Vet, build};
 use crate::config;
 use crate::plugin::Bytes;
@@ -123,7 +123,8 @@ impl ChildVetter {
         let tried = tokio::task::spawn_blocking(move || {
             let scratch = tempfile::Builder::new().prefix("home-").tempdir_in(folder)?;
             let confines = Confines::from(&options);
-            let trial = try_in_child(&program, &staged, confines, options.timeout, scratch.path())?;
+            let task = Task { staged: std::path::absolute(&staged)?, confines, check: None };
+            let trial = try_in_child(&program, &task, options.timeout, scratch.path())?;
             Ok::<_, io::Error>(judge(trial, &note, &options))
         });
         let host = |why: String| Verdict::Bad(Bad::new(Kind::Host, format!("it can't be tried: {why}")));

@@ -1,5 +1,6 @@
 //! What host and child say to each other: lines of JSON.
 
+use super::super::conformance::{Assignment, Finding};
 use super::super::load::LoadError;
 use super::traces::Left;
 use busway_plugin_api::abi::Incompatible;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Grows when the lines change their form: the program that tries plugins may be another than the host's.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// An answer is no longer: descriptions and checkers' reports are kilobytes.
 pub(super) const MOST: usize = 16 << 20;
@@ -18,6 +19,9 @@ pub(super) const MOST: usize = 16 << 20;
 pub(super) struct Task {
     pub(super) staged: PathBuf,
     pub(super) confines: Confines,
+    /// One check of the conformance suite, instead of what every plugin is put through before it is loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) check: Option<Assignment>,
 }
 
 /// What the child may use up, as the system counts it.
@@ -39,6 +43,8 @@ pub(super) enum Line {
     Hello(u32),
     /// What it does next.
     Stage(Stage),
+    /// Of a check: when it is that something happens, as the end of a sentence.
+    Step(String),
     /// What came of it: the last line.
     Answer(Answer),
 }
@@ -46,12 +52,14 @@ pub(super) enum Line {
 /// What a plugin is put through, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     Map,
     Describe,
     SelfTest,
     /// The thread that called it ends: what it keeps for each thread is torn down.
     Leave,
+    /// One check of the conformance suite: the steps say more.
+    Check,
 }
 
 /// What came of it.
@@ -66,6 +74,8 @@ pub(super) enum Answer {
     Description(String),
     /// It was put through all of it.
     Tried(Box<Tried>),
+    /// It was put through one check.
+    Checked(Finding),
 }
 
 /// How a plugin that could describe itself behaved.
