@@ -76,8 +76,10 @@ impl Judge {
                 }
                 Some(_) => continue,
             }
-            if !old && seen.since.elapsed() < SETTLED {
-                again = Some(SETTLED);
+            let left = SETTLED.saturating_sub(seen.since.elapsed());
+            if !old && !left.is_zero() {
+                // Other events bring other looks meanwhile: they put nothing off.
+                again = Some(again.map_or(left, |sooner: Duration| sooner.min(left)));
                 continue;
             }
             settled.push((path.clone(), found.clone(), old));
