@@ -94,7 +94,12 @@ impl Judge {
                 Verdict::Incomplete(reason) => Verdict::Refused(reason, None),
                 verdict => verdict,
             };
-            if let Verdict::Refused(reason, _) = &verdict {
+            let before = self.seen.get(&path).and_then(|seen| seen.verdict.as_ref());
+            let known = |reason: &String| matches!(before, Some(Verdict::Refused(said, _)) if said == reason);
+            // What is looked at now and then is told once.
+            if let Verdict::Refused(reason, _) = &verdict
+                && !known(reason)
+            {
                 refused.push((path.clone(), reason.clone()));
             }
             if let Some(copy) = copy {
