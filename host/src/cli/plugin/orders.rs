@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use hyper::Method;
+use jiff::Timestamp;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::super::cell::printable;
@@ -10,6 +12,7 @@ use super::super::client::{Client, part};
 use super::super::exit;
 use super::super::failure::Failure;
 use super::super::output::{Format, GREEN, Output, RED, YELLOW};
+use crate::plugin::Report;
 
 /// Opening, polling, probation and going back, of the slowest source: longer than all deadlines together.
 const OVER: Duration = Duration::from_secs(600);
@@ -185,32 +188,13 @@ fn entry(entry: &Value) -> Option<String> {
         "transaction" => sentence(entry),
         _ => return None,
     };
-    Some(format!("{}  {what}", text("at")))
+    let at = text("at").parse::<Timestamp>().map_or_else(|_| text("at").to_owned(), |at| format!("{at:.0}"));
+    Some(format!("{at}  {what}"))
 }
 
-/// A report as a line.
+/// A report as a line. One of a host that says more than this program knows stands as it came.
 fn sentence(report: &Value) -> String {
-    let text = |key: &str| report[key].as_str().unwrap_or_default();
-    let mut line = format!("{} {} {}", text("driver"), text("version"), text("outcome").replace('_', " "));
-    if let Some(to) = report["to"].as_u64() {
-        line += &format!(", generation {to}");
-    }
-    if let Some(from) = report["from"].as_u64() {
-        line += &format!(" after {from}");
-    }
-    if report["restored"] == true {
-        line += ", from the kept copy";
-    }
-    if let (Some(gap), Some(dup)) = (report["ledger"]["gap"].as_u64(), report["ledger"]["dup"].as_u64()) {
-        line += &format!(", gap={gap} dup={dup}");
-    }
-    if let Some(pause) = report["phases"]["pause_us"].as_u64().filter(|_| report["exclusive"] == true) {
-        line += &format!(", paused for {:?} as it can't be open twice", Duration::from_micros(pause));
-    }
-    if let Some(reason) = report["reason"].as_str() {
-        line += &format!(": {reason}");
-    }
-    line
+    Report::deserialize(report).map_or_else(|_| report.to_string(), |report| report.to_string())
 }
 
 /// Says what a reload came to; ends with the code of the worst of it.
@@ -270,13 +254,14 @@ mod tests {
     use super::*;
 
     fn answer() -> Value {
+        let ledger = json!({"tables": 1, "produced": 2, "accepted": 2, "delivered": 2, "gap": 0, "dup": 0});
         json!({
             "good": false,
             "reports": [
-                {"driver": "files", "version": "1.1.0", "outcome": "committed", "from": 1, "to": 2,
-                 "ledger": {"gap": 0, "dup": 0}, "exclusive": true, "phases": {"pause_us": 12_000}},
-                {"driver": "sql", "version": "2.0.0", "outcome": "rolled_back", "from": 3, "to": 4,
-                 "ledger": {"gap": 0, "dup": 0}, "reason": "datasource \"db\" could not be polled with it: panicked"},
+                {"driver": "files", "version": "1.1.0", "path": "/p/libfiles.so", "sha256": "ab", "outcome": "committed", "from": 1, "to": 2,
+                 "ledger": ledger, "exclusive": true, "phases": {"pause_us": 12_000}},
+                {"driver": "sql", "version": "2.0.0", "path": "/p/libsql.so", "sha256": "cd", "outcome": "rolled_back", "from": 3, "to": 4,
+                 "ledger": ledger, "reason": "datasource \"db\" could not be polled with it: panicked"},
             ],
             "troubles": [{"file": "/p/libsql.so", "state": "held back", "reason": "it panicked; the bytes before serve on"}],
         })
@@ -303,7 +288,8 @@ mod tests {
         let history = json!({"results": [
             {"at": "2026-11-22T01:00:00Z", "event": "started", "version": "0.1.0"},
             {"at": "2026-11-22T01:00:01Z", "event": "planned", "inputs": {}, "steps": []},
-            {"at": "2026-11-22T01:00:02Z", "event": "transaction", "driver": "files", "version": "1.0.0",
+            {"at": "2026-11-22T01:00:02.25Z", "event": "transaction", "driver": "files", "version": "1.0.0",
+             "path": "/p/libfiles.so", "sha256": "ab",
              "outcome": "loaded", "to": 1},
             {"at": "2026-11-22T01:00:03Z", "event": "quarantined", "sha256": "0123456789abcdef", "driver": "files",
              "by": "operator", "reason": "rolled back"},

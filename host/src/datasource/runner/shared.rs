@@ -115,6 +115,11 @@ impl Shared {
         self.standing.subscribe()
     }
 
+    /// Whether there is a source that has effects.
+    pub(super) fn is_active(&self) -> bool {
+        matches!(&*self.standing.borrow(), Standing::Active(_))
+    }
+
     /// The active source; waits while there is one that will be. None: there is no source.
     pub(in crate::datasource) async fn settled(&self) -> Option<Arc<Open>> {
         let mut standing = self.standing();

@@ -69,7 +69,8 @@ impl Runner {
                 let (ledger, failed) = self.retire(drain);
                 // It failed when nobody listened any more: from now on that is its own affair.
                 match failed {
-                    Some(error) if error.is_code_fault() => self.lose(&error).await,
+                    // One that could not even be activated is nothing to go on with.
+                    Some(error) if error.is_code_fault() || !self.shared.is_active() => self.lose(&error).await,
                     Some(error) => {
                         self.shared.change(|s| s.on(Event::Unwell, error.to_string()));
                         self.plan();

@@ -4,6 +4,7 @@
 mod judge;
 mod order;
 mod report;
+mod settings;
 mod tenants;
 mod transaction;
 mod view;
@@ -11,6 +12,7 @@ mod workshop;
 
 pub use order::{Answer, Control, OrderError};
 pub use report::{Ledger, Outcome, Phases, Report};
+pub use settings::Settings;
 pub use tenants::{Moved, SwitchError, Tenants, Terms};
 
 use super::bytes::Trust;
@@ -29,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use transaction::{Job, News, Over};
 use workshop::Workshop;
 
@@ -44,49 +46,6 @@ const BURST: Duration = Duration::from_millis(20);
 const MOST_DEATHS: u32 = 2;
 /// A start waits no longer for files that are being written.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How plugins are loaded and reloaded.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where they lie.
-    pub directories: Vec<PathBuf>,
-    /// The files that the configuration names, by driver id.
-    pub named: BTreeMap<String, PathBuf>,
-    /// Whether a driver whose file is gone ends.
-    pub stop_missing: bool,
-    /// How long what was replaced is kept ready to take over again.
-    pub probation: Duration,
-    /// How long calls that run in what is replaced have to end.
-    pub drain: Duration,
-    /// What sources hand over may be this large, in bytes.
-    pub most_state: usize,
-    /// Whether a source whose state the new code can't read begins without.
-    pub cold_start: bool,
-    /// What generations that serve no more may hold, in bytes of their files, before that is said.
-    pub budget: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            directories: Vec::new(),
-            named: BTreeMap::new(),
-            stop_missing: false,
-            probation: Duration::from_secs(10),
-            drain: Duration::from_secs(10),
-            most_state: 16 << 20,
-            cold_start: false,
-            budget: 1 << 30,
-        }
-    }
-}
-
-impl Settings {
-    /// On what terms sources move unless somebody wants it otherwise.
-    pub(super) fn terms(&self) -> Terms {
-        Terms { accept_errors: false, most_state: self.most_state, cold_start: self.cold_start }
-    }
-}
 
 /// Bytes that are not to be loaded now.
 #[derive(Debug, Default)]
@@ -112,6 +71,8 @@ struct UnderWay {
     claim: Claim,
     /// Whether they are in charge by now, on probation.
     serves: bool,
+    /// What serves if they fail: its file may have got another name since it was loaded.
+    before: Option<Serving>,
     /// Ends it early; it is told why.
     abort: Option<oneshot::Sender<String>>,
     task: tokio::task::Id,
@@ -285,8 +246,9 @@ impl<T: Tenants> Executor<T> {
     /// Waits until nothing is being done.
     async fn idle(&mut self) {
         while !self.busy.is_empty() {
-            if let Some(news) = self.news.1.recv().await {
-                self.heed(news);
+            tokio::select! {
+                Some(news) = self.news.1.recv() => self.heed(news),
+                Some(ended) = self.jobs.join_next_with_id() => self.bury(ended),
             }
         }
     }
@@ -346,12 +308,16 @@ impl<T: Tenants> Executor<T> {
     /// What has ended otherwise than by saying so has panicked: that is logged where it happened.
     fn reap(&mut self) {
         while let Some(ended) = self.jobs.try_join_next_with_id() {
-            let Err(panic) = ended else { continue };
-            let lost = self.busy.values().find(|under_way| under_way.task == panic.id()).map(|u| u.claim.clone());
-            let Some(claim) = lost else { continue };
-            self.busy.remove(&claim.id);
-            self.put_off(&claim, "the host panicked loading it: its log says where".to_owned(), false, None, None);
+            self.bury(ended);
         }
+    }
+
+    fn bury(&mut self, ended: Result<(tokio::task::Id, ()), JoinError>) {
+        let Err(panic) = ended else { return };
+        let lost = self.busy.values().find(|under_way| under_way.task == panic.id()).map(|u| u.claim.clone());
+        let Some(claim) = lost else { return };
+        self.busy.remove(&claim.id);
+        self.put_off(&claim, "the host panicked loading it: its log says where".to_owned(), false, None, None);
     }
 
     /// Looks at the directories, and reads what has settled.
@@ -405,8 +371,10 @@ impl<T: Tenants> Executor<T> {
             served.good.retain(|good| self.workshop.copies.has(&good.sha256));
         }
         let quarantined = record.quarantine.iter().map(|(sha256, q)| (sha256.clone(), q.reason.clone()));
-        let barred =
-            self.bars.iter().filter(|(_, bar)| bar.holds()).map(|(sha256, b)| (sha256.clone(), b.reason.clone()));
+        // What serves is not taken out for what kept it from moving.
+        let serves = |sha256: &String| self.serving.values().any(|serving| serving.sha256 == *sha256);
+        let barred = self.bars.iter().filter(|(sha256, bar)| bar.holds() && !serves(sha256));
+        let barred = barred.map(|(sha256, bar)| (sha256.clone(), bar.reason.clone()));
         let claims = self.judge.claims();
         let distrusted = claims.iter().map(|claim| (&claim.id, &claim.path, &claim.sha256));
         let kept =
@@ -440,8 +408,7 @@ impl<T: Tenants> Executor<T> {
                 Step::Restore { claim } => (claim, true),
                 Step::Adopt { claim } => {
                     tracing::info!(driver = claim.id, file = %claim.path.display(), "the driver's file has another name now");
-                    self.record.change(|now| now.remember(&claim.id, &claim.path));
-                    self.serving.insert(claim.id, Serving { path: claim.path, sha256: claim.sha256 });
+                    self.put_in_charge(claim.id, Serving { path: claim.path, sha256: claim.sha256 });
                     continue;
                 }
                 Step::Stop { id } => {
@@ -467,7 +434,8 @@ impl<T: Tenants> Executor<T> {
             let (workshop, tenants, news) =
                 (Arc::clone(&self.workshop), Arc::clone(&self.tenants), self.news.0.clone());
             let task = self.jobs.spawn(transaction::run(workshop, tenants, job, news)).id();
-            let under_way = UnderWay { claim, serves: false, abort: Some(abort), task };
+            let before = self.serving.get(&claim.id).cloned();
+            let under_way = UnderWay { claim, serves: false, before, abort: Some(abort), task };
             self.busy.insert(under_way.claim.id.clone(), under_way);
         }
         stopped
@@ -486,20 +454,22 @@ impl<T: Tenants> Executor<T> {
                 if let Some(under_way) = self.busy.get_mut(&claim.id) {
                     under_way.serves = true;
                 }
-                let serving = Serving { path: claim.path.clone(), sha256: claim.sha256 };
-                self.serving.insert(claim.id.clone(), serving);
-                self.record.change(|now| now.remember(&claim.id, &claim.path));
+                self.put_in_charge(claim.id, Serving { path: claim.path, sha256: claim.sha256 });
             }
-            News::Back(claim) => {
-                if let Some(under_way) = self.busy.get_mut(&claim.id) {
-                    under_way.serves = false;
+            News::Back(id) => {
+                let Some(under_way) = self.busy.get_mut(&id) else { return };
+                under_way.serves = false;
+                if let Some(before) = under_way.before.clone() {
+                    self.put_in_charge(id, before);
                 }
-                let serving = Serving { path: claim.path.clone(), sha256: claim.sha256 };
-                self.serving.insert(claim.id.clone(), serving);
-                self.record.change(|now| now.remember(&claim.id, &claim.path));
             }
             News::Over(over) => self.conclude(*over),
         }
+    }
+
+    fn put_in_charge(&mut self, id: String, serving: Serving) {
+        self.record.change(|now| now.remember(&id, &serving.path));
+        self.serving.insert(id, serving);
     }
 
     fn conclude(&mut self, over: Over) {

@@ -31,8 +31,8 @@ pub(super) struct Job {
 pub(super) enum News {
     /// These bytes serve the id, for now.
     Serves(Claim),
-    /// They do not, and those before do again.
-    Back(Claim),
+    /// They do not, and those before do again: of this id.
+    Back(String),
     /// It is over.
     Over(Box<Over>),
 }
@@ -185,12 +185,7 @@ impl<T: Tenants> Transaction<T> {
                 former.on(Happening::Resumed);
                 self.workshop.catalog.serve(Arc::clone(&former));
                 self.balance(self.tenants.revert(&driver).await);
-                let _ = self.news.send(News::Back(Claim {
-                    path: former.path.clone(),
-                    sha256: former.sha256.clone(),
-                    version: former.info.version.clone(),
-                    id: driver,
-                }));
+                let _ = self.news.send(News::Back(driver));
                 Err(self.failed(error, made))
             }
         };
