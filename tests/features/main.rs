@@ -21,6 +21,7 @@ mod host;
 mod http;
 mod library;
 mod loading;
+mod metrics;
 mod python;
 mod refreshes;
 mod reload;

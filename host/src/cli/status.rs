@@ -23,7 +23,8 @@ Examples:
   busway status
   busway status --output json | jq -e '.not_well == []'
 
-JSON: {\"schema_version\":1,\"node\",\"version\",\"started\",\"address\",\"drivers\":[{\"driver\",\"version\"}],
+JSON: {\"schema_version\":1,\"node\",\"version\",\"started\",\"address\",\"retired\":{\"generations\",\"bytes\",
+       \"budget\",\"advice\"},\"drivers\":[{\"driver\",\"version\"}],
        \"plugins\":{STATE:N},\"datasources\":{STATE:N},\"tables\",\"rows\",\"subscriptions\",
        \"not_well\":[{\"what\",\"name\",\"state\",\"why\",\"try\"}]}")]
 pub(crate) struct StatusArguments {}
@@ -54,12 +55,13 @@ pub(crate) async fn run(client: &Client, _: &StatusArguments, output: &mut Outpu
     let datasources = answer["results"].as_array().into_iter().flatten();
     let datasources: Vec<Row> = datasources.map(|one| joined(one, &conditions)).collect();
     let serving: Vec<&Row> = drivers.iter().filter(|row| of(row, "state") == "serving").collect();
-    let troubles = troubles(&plugins, &datasources, &tables, now);
+    let mut troubles = troubles(&plugins, &datasources, &tables, now);
+    troubles.extend(heavy(&node));
     let subscriptions = subscriptions["results"].as_array().map_or(0, Vec::len);
     let rows: u64 = tables.iter().filter_map(|row| of(row, "rows").as_u64()).sum();
     let whole = json!({
         "node": node["node"], "version": node["version"], "contract": node["contract"], "pid": node["pid"],
-        "started": node["started"], "address": client.address().to_string(),
+        "started": node["started"], "address": client.address().to_string(), "retired": node["retired"],
         "drivers": serving.iter().map(|row| json!({"driver": of(row, "driver"), "version": of(row, "version")})).collect::<Vec<_>>(),
         "plugins": counted(&plugins), "datasources": counted(&datasources),
         "tables": tables.len(), "rows": rows, "subscriptions": subscriptions,
@@ -117,6 +119,15 @@ fn troubles(plugins: &[Row], datasources: &[Row], tables: &[&Row], now: Timestam
         remedy: None,
     });
     plugins.chain(sources).chain(tables).collect()
+}
+
+/// Code that serves no more and holds too much; an older host does not say.
+fn heavy(node: &Value) -> Option<Trouble> {
+    let why = node["retired"]["advice"].as_str()?;
+    let (why, remedy) = why.split_once(": ").unwrap_or((why, ""));
+    let name = node["node"].as_str().unwrap_or_default().to_owned();
+    let (state, remedy) = ("over its budget".to_owned(), Some(remedy.to_owned()).filter(|text| !text.is_empty()));
+    Some(Trouble { what: "host", name, state, since: None, why: why.to_owned(), remedy })
 }
 
 impl Trouble {

@@ -11,6 +11,7 @@ mod extract;
 mod guard;
 mod json;
 mod log;
+mod metrics;
 mod outbox;
 mod overview;
 mod plugins;
@@ -91,6 +92,7 @@ fn router(state: State) -> Router {
         .route("/v1/drivers/{driver}/rollback", post(plugins::rollback))
         .route("/v1/drivers/{driver}/explanation", get(plugins::explain))
         .route(backup::PATH, get(backup::get))
+        .route("/metrics", get(metrics::get))
         .route("/v1/log-filter", get(log::get).put(log::put))
         .route("/v1/services", get(services::list))
         .route("/v1/services/{service}/tables", get(services::tables))

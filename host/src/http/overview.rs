@@ -11,12 +11,15 @@ use uuid::Uuid;
 
 /// The host that is asked.
 pub(super) async fn node(Extract(state): Extract<State>) -> Json<Value> {
+    let retired = state.catalog.retired();
     Json(json!({
         "node": state.bus.node(),
         "version": env!("CARGO_PKG_VERSION"),
         "contract": busway_plugin_api::abi::VERSION,
         "pid": std::process::id(),
         "started": format!("{:.0}", state.started),
+        "retired": {"generations": retired.generations, "bytes": retired.bytes, "budget": retired.budget,
+            "advice": retired.advice()},
     }))
 }
 

@@ -1,7 +1,7 @@
 //! Who serves which driver id, and what became of every file.
 
 use super::generation::{Generation, GenerationState, Happening};
-use super::reload::{Report, Terms};
+use super::reload::{Outcome, Report, Terms};
 use crate::hiding::Finder;
 use busway_plugin_api::options::nearest;
 use jiff::Timestamp;
@@ -89,6 +89,45 @@ pub struct GenerationView {
     pub size: u64,
 }
 
+/// Generations that are mapped and serve no more: their code is never unmapped, a restart gives the memory back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retired {
+    /// How many.
+    pub generations: usize,
+    /// The bytes of their files. The same bytes are counted once: they are mapped once, unless they failed.
+    pub bytes: u64,
+    /// How many of these are too many: `plugins.retired_budget`.
+    pub budget: u64,
+}
+
+impl Retired {
+    /// What is wrong with it and what helps, if they hold too much.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        (self.bytes > self.budget).then(|| {
+            let (noun, verb) = if self.generations == 1 { ("generation", "holds") } else { ("generations", "hold") };
+            format!(
+                "{} retired {noun} {verb} {} MiB, more than plugins.retired_budget ({} MiB): restart the host when that suits, \
+                 which gives it back",
+                self.generations,
+                self.bytes.div_ceil(1 << 20),
+                self.budget >> 20
+            )
+        })
+    }
+}
+
+/// What loads and reloads of a driver came to since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many ended how.
+    pub outcomes: BTreeMap<Outcome, u64>,
+    /// States of tables that were lost by them.
+    pub gap: u64,
+    /// States of tables that were doubled by them.
+    pub dup: u64,
+}
+
 /// What the plugin room tells the others.
 #[derive(Debug)]
 pub struct Catalog {
@@ -104,6 +143,8 @@ struct State {
     troubles: Vec<(PathBuf, String)>,
     /// What the last load or reload of each driver came to.
     reports: BTreeMap<String, Report>,
+    tallies: BTreeMap<String, Tally>,
+    budget: u64,
     log_filter: String,
     terms: Terms,
 }
@@ -127,6 +168,10 @@ impl Catalog {
 
     pub(super) fn set_terms(&self, terms: Terms) {
         self.state().terms = terms;
+    }
+
+    pub(super) fn set_budget(&self, bytes: u64) {
+        self.state().budget = bytes;
     }
 
     /// Rung whenever something changed.
@@ -221,8 +266,20 @@ impl Catalog {
         self.state().reports.clone()
     }
 
+    /// What loads and reloads came to since the start, by the driver's id.
+    #[must_use]
+    pub fn tallies(&self) -> BTreeMap<String, Tally> {
+        self.state().tallies.clone()
+    }
+
     pub(super) fn report(&self, report: Report) {
-        self.state().reports.insert(report.driver.clone(), report);
+        let mut state = self.state();
+        let tally = state.tallies.entry(report.driver.clone()).or_default();
+        *tally.outcomes.entry(report.outcome).or_default() += 1;
+        let ledger = report.ledger.unwrap_or_default();
+        (tally.gap, tally.dup) = (tally.gap + ledger.gap, tally.dup + ledger.dup);
+        state.reports.insert(report.driver.clone(), report);
+        drop(state);
         self.ring();
     }
 
@@ -235,9 +292,9 @@ impl Catalog {
         }
     }
 
-    /// How many generations are mapped that serve no more, and the bytes of their files. The same bytes are counted once: they
-    /// are mapped once, unless they failed.
-    pub(super) fn retired(&self) -> (usize, u64) {
+    /// What generations that serve no more hold.
+    #[must_use]
+    pub fn retired(&self) -> Retired {
         let state = self.state();
         let over = |state| matches!(state, GenerationState::Retired | GenerationState::Withdrawn);
         let alive: BTreeSet<&str> =
@@ -248,7 +305,7 @@ impl Catalog {
             .filter(|g| !alive.contains(g.sha256.as_str()))
             .map(|g| (g.sha256.as_str(), g.size))
             .collect();
-        (retired.len(), sizes.values().sum())
+        Retired { generations: retired.len(), bytes: sizes.values().sum(), budget: state.budget }
     }
 
     /// The generation from which on a driver id is served.

@@ -24,7 +24,7 @@ pub use bytes::{
     BytesError, ChecksumError, Examined, Facts, Libraries, Needs, Note, OwnershipError, Refusal, TRUST_LIST, Trust,
     TrustError, TrustList, Trusted, Version, examine, facts, inspect,
 };
-pub use catalog::{Catalog, FileState, FileView, GenerationView};
+pub use catalog::{Catalog, FileState, FileView, GenerationView, Retired, Tally};
 pub use driver::{Call, CallError, Driver, HostCalls, Source};
 pub use generation::{Generation, GenerationState};
 pub use load::{LoadError, load};

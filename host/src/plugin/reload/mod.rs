@@ -126,6 +126,7 @@ impl<T: Tenants> Executor<T> {
     ) -> Self {
         let copies = Copies::new(state.join("good"));
         catalog.set_terms(settings.terms());
+        catalog.set_budget(settings.budget);
         Self {
             settings,
             workshop: Arc::new(Workshop::new(stage, copies, vetter, catalog)),
@@ -546,16 +547,10 @@ impl<T: Tenants> Executor<T> {
 
     /// Says once that generations which serve no more hold much.
     fn weigh(&mut self) {
-        let (count, bytes) = self.workshop.catalog.retired();
-        let over = bytes > self.settings.budget;
-        if over && !self.over_budget {
-            tracing::warn!(
-                generations = count,
-                bytes,
-                budget = self.settings.budget,
-                "retired generations hold more than \
-                plugins.retired_budget: restart the host when that suits, which gives it back"
-            );
+        let advice = self.workshop.catalog.retired().advice();
+        let over = advice.is_some();
+        if let Some(advice) = advice.filter(|_| !self.over_budget) {
+            tracing::warn!("{advice}");
         }
         self.over_budget = over;
     }
