@@ -66,6 +66,7 @@ pub mod bus;
 pub mod cli;
 pub mod config;
 pub mod datasource;
+pub mod event;
 mod hiding;
 pub mod http;
 pub mod logging;

@@ -1,0 +1,190 @@
+//! What happened: typed events on topics, told to whoever listens; nobody has to.
+//!
+//! `catalogue` says what can happen, `envelope` how it is written for others (CloudEvents 1.0), `draft` makes one, `topic`
+//! says where it is told and who means it. A `publisher` tells, a `subscription` gets from a bounded `queue`, a `subscriber`
+//! hands what it gets to a handler; `history` keeps the last ones.
+//!
+//! All publications have one order: an event's position, its place in the history and its place in every queue agree, so
+//! that who reads the history and then listens misses nothing and gets nothing twice.
+
+mod catalogue;
+mod draft;
+mod envelope;
+mod filter;
+mod history;
+mod limiter;
+mod publisher;
+mod queue;
+mod subscriber;
+mod subscription;
+mod topic;
+
+pub use catalogue::*;
+pub use draft::Draft;
+pub use envelope::{Data, Event, EventError, MAX_DEPTH, MAX_EVENT};
+pub use filter::{BadFilter, Filter, Test};
+pub use history::{Kept, MAX_PAGE, Page, Query};
+pub use limiter::RateLimiter;
+pub use publisher::{How, PublishError, Publisher, Receipt};
+pub use queue::{ATTEMPTS, Bounds, Counters, Told};
+pub use subscriber::{Handler, Subscriber, SubscriberError, SubscriberFactory, SubscriberState};
+pub use subscription::{Delivery, Listening, Subscription, SubscriptionView, Taken};
+pub use topic::{BadOrigin, BadTopics, MAX_ORIGIN, Topics, check_origin};
+
+use history::History;
+use serde_json::Value;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use subscription::Listeners;
+use uuid::Uuid;
+
+/// How events are kept and told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// What sets this system apart from others on the same engine.
+    pub bus_id: String,
+    /// The host's name.
+    pub node: String,
+    /// What is kept of each type.
+    pub kept: Kept,
+    /// So many events in such a time each publisher may publish; none: as many as it has.
+    pub rate: Option<(usize, Duration)>,
+    /// Whether events of types that nobody described are refused.
+    pub strict: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let rate = Some((1000, Duration::from_secs(1)));
+        Self { bus_id: "busway".to_owned(), node: "node".to_owned(), kept: Kept::default(), rate, strict: false }
+    }
+}
+
+/// All that happens on a node. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Events {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    catalogue: Catalogue,
+    source: Arc<str>,
+    /// This process: ids of two processes of a node never meet.
+    process: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    position: u64,
+    history: History,
+    listeners: Listeners,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self::new(Settings::default())
+    }
+}
+
+impl Events {
+    /// None yet, and nobody who listens.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let state = State { position: 0, history: History::new(settings.kept), listeners: Listeners::default() };
+        let inner = Inner {
+            source: format!("/{}/{}", settings.bus_id, settings.node).into(),
+            process: Uuid::new_v4().simple().to_string().split_off(16),
+            catalogue: Catalogue::default(),
+            state: Mutex::new(state),
+            settings,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What can happen.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.inner.catalogue
+    }
+
+    /// How they are kept and told.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// One who tells; its name is the events' `sender`.
+    #[must_use]
+    pub fn publisher(&self, name: &str) -> Publisher {
+        Publisher::new(self.clone(), name)
+    }
+
+    /// Publishes a CloudEvent in JSON as it came: of a foreign source under its own id.
+    ///
+    /// # Errors
+    ///
+    /// It is none, or not what its type says; nobody was told.
+    pub fn publish_json(&self, event: Value, how: How<'_>) -> Result<Receipt, PublishError> {
+        let draft = Draft::of_json(&self.inner.catalogue, event, self.inner.settings.strict)?;
+        self.publish(draft, how, None, None)
+    }
+
+    fn publish(
+        &self,
+        draft: Draft,
+        how: How<'_>,
+        last: Option<&str>,
+        sender: Option<&str>,
+    ) -> Result<Receipt, PublishError> {
+        let words = self.inner.catalogue.words(draft.kind());
+        // Its number is taken when it is published: no two have one, and some may be of none.
+        let mut event = draft.finish(how.origin, last, sender, || (String::new(), Arc::clone(&self.inner.source)))?;
+        let bytes = event.bytes();
+        let mut state = self.state();
+        let listeners = state.listeners.who(&words, &event);
+        if how.mandatory && listeners.is_empty() {
+            let topic = format!("{}.{}", topic::word(&event.kind), event.origin);
+            return Err(PublishError::NobodyListens { topic });
+        }
+        state.position += 1;
+        let position = state.position;
+        if event.id.is_empty() {
+            event.id = format!("{}-{position}", self.inner.process);
+            let settings = &self.inner.settings;
+            event.extensions.insert("buswaybus".to_owned(), settings.bus_id.clone().into());
+            event.extensions.insert("buswaynode".to_owned(), settings.node.clone().into());
+        }
+        let receipt = Receipt { id: event.id.clone(), position, listeners: listeners.len() };
+        if listeners.is_empty() && !state.history.is_on() {
+            return Ok(receipt);
+        }
+        let told = Told { position, event: Arc::new(event), bytes };
+        for queue in listeners {
+            queue.push(told.clone());
+        }
+        state.history.put(told, &words);
+        Ok(receipt)
+    }
+
+    /// What happened lately.
+    #[must_use]
+    pub fn history(&self, query: &Query) -> Page {
+        self.state().history.page(query)
+    }
+
+    /// The position of the last event.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.state().position
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod suite;

@@ -1,0 +1,328 @@
+//! Who gets which events, and from which queue.
+
+use super::Events;
+use super::envelope::Event;
+use super::filter::Filter;
+use super::queue::{Bounds, Counters, Next, Queue, Told};
+use super::topic::{Index, Topics, Words};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A shared queue that nobody takes from any more is kept so long: who consumes may be back.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// What somebody listens to, and how.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Listening {
+    /// The topics; none: all.
+    pub topics: Option<Topics>,
+    /// What events must be besides.
+    pub filters: Vec<Filter>,
+    /// The queue that is shared with others of that name: each event is given to one of them. None: a queue of its own.
+    pub queue: Option<String>,
+    /// How much may wait.
+    pub bounds: Bounds,
+}
+
+#[derive(Debug)]
+struct Interest {
+    topics: Topics,
+    filters: Vec<Filter>,
+    queue: u64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    number: u64,
+    consumers: usize,
+    /// Since when nobody takes from it.
+    left: Option<Instant>,
+}
+
+/// All who listen.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    next: u64,
+    index: Index,
+    interests: HashMap<u64, Interest>,
+    queues: BTreeMap<u64, Arc<Queue>>,
+    shared: HashMap<String, Shared>,
+}
+
+impl Listeners {
+    /// The queues of those who want it, each once.
+    pub(super) fn who(&self, words: &Words, event: &Event) -> Vec<Arc<Queue>> {
+        if self.interests.is_empty() {
+            return Vec::new();
+        }
+        let found = self.index.matches(words, &event.origin);
+        let interests = found.iter().filter_map(|number| self.interests.get(number));
+        let wanted = interests.filter(|interest| interest.filters.iter().all(|filter| filter.wants(event)));
+        let mut queues: Vec<u64> = wanted.map(|interest| interest.queue).collect();
+        // Who listens to two of its topics gets it once.
+        queues.sort_unstable();
+        queues.dedup();
+        queues.iter().filter_map(|number| self.queues.get(number).cloned()).collect()
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn add(&mut self, listening: &Listening, name: Option<&str>) -> (u64, Arc<Queue>) {
+        self.forget_left();
+        let queue = match name.and_then(|name| self.shared.get_mut(name)) {
+            Some(shared) => {
+                shared.consumers += 1;
+                let number = shared.number;
+                if shared.left.take().is_some() {
+                    // Those who left it meant what is in it, not what comes.
+                    self.drop_interests(number);
+                }
+                number
+            }
+            None => {
+                let number = self.number();
+                self.queues.insert(number, Arc::new(Queue::new(listening.bounds)));
+                if let Some(name) = name {
+                    self.shared.insert(name.to_owned(), Shared { number, consumers: 1, left: None });
+                }
+                number
+            }
+        };
+        let topics = listening.topics.clone().unwrap_or_else(Topics::all);
+        let interest = Interest { topics, filters: listening.filters.clone(), queue };
+        let number = self.number();
+        self.index.insert(&interest.topics, number);
+        self.interests.insert(number, interest);
+        (number, self.queues.get(&queue).cloned().unwrap_or_else(|| Arc::new(Queue::new(listening.bounds))))
+    }
+
+    fn remove(&mut self, interest: u64, name: Option<&str>) {
+        match name.and_then(|name| self.shared.get_mut(name)) {
+            Some(shared) => {
+                shared.consumers -= 1;
+                // What it binds stays while somebody may come back.
+                if shared.consumers > 0 {
+                    self.drop_interest(interest);
+                } else {
+                    shared.left = Some(Instant::now());
+                }
+            }
+            None => {
+                if let Some(gone) = self.drop_interest(interest) {
+                    self.drop_queue(gone.queue);
+                }
+            }
+        }
+        self.forget_left();
+    }
+
+    fn forget_left(&mut self) {
+        let over = |shared: &Shared| shared.left.is_some_and(|left| left.elapsed() > LINGER);
+        let gone: Vec<u64> = self.shared.values().filter(|shared| over(shared)).map(|shared| shared.number).collect();
+        self.shared.retain(|_, shared| !over(shared));
+        for number in gone {
+            self.drop_interests(number);
+            self.drop_queue(number);
+        }
+    }
+
+    fn drop_interests(&mut self, queue: u64) {
+        let gone: Vec<u64> =
+            self.interests.iter().filter(|(_, i)| i.queue == queue).map(|(number, _)| *number).collect();
+        gone.into_iter().for_each(|number| drop(self.drop_interest(number)));
+    }
+
+    fn drop_interest(&mut self, number: u64) -> Option<Interest> {
+        let gone = self.interests.remove(&number)?;
+        self.index.remove(&gone.topics, number);
+        Some(gone)
+    }
+
+    fn drop_queue(&mut self, number: u64) {
+        if let Some(gone) = self.queues.remove(&number) {
+            gone.close();
+        }
+    }
+}
+
+/// What comes from a subscription.
+#[derive(Debug)]
+pub enum Delivery {
+    /// Something happened.
+    Event(Taken),
+    /// So many events are lost: they had to go for later ones, since nobody took them.
+    Gap(u64),
+}
+
+/// An event that was taken from a queue. From a shared queue it is given to another consumer, a bounded number of times,
+/// unless this one says that it is [`done`](Self::done).
+#[derive(Debug)]
+pub struct Taken {
+    told: Told,
+    attempt: u32,
+    back: Option<Arc<Queue>>,
+}
+
+impl Taken {
+    /// The event, with its position.
+    #[must_use]
+    pub fn told(&self) -> &Told {
+        &self.told
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn event(&self) -> &Arc<Event> {
+        &self.told.event
+    }
+
+    /// For which time it is given: 1 for the first.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// It went well: nobody else gets it.
+    pub fn done(mut self) {
+        self.back = None;
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(queue) = self.back.take() {
+            queue.put_back(self.told.clone(), self.attempt);
+        }
+    }
+}
+
+/// A subscription: ends when it is dropped.
+#[derive(Debug)]
+pub struct Subscription {
+    events: Events,
+    number: u64,
+    queue: Arc<Queue>,
+    shared: Option<String>,
+}
+
+/// A subscription as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionView {
+    /// What it is subscribed to.
+    pub topics: String,
+    /// The shared queue it takes from.
+    pub queue: Option<String>,
+    /// What became of what it got.
+    pub counters: Counters,
+}
+
+impl Events {
+    /// Gets events from now on. A shared queue belongs to this system: its name is put behind the bus id, unless it begins
+    /// with that and a dot.
+    #[must_use]
+    pub fn subscribe(&self, listening: &Listening) -> Subscription {
+        self.listen(listening, None).0
+    }
+
+    /// The same, with what the history has of these topics after that position: nothing is missed between the two.
+    #[must_use]
+    pub fn subscribe_after(&self, listening: &Listening, after: u64) -> (Subscription, Vec<Told>) {
+        self.listen(listening, Some(after))
+    }
+
+    fn listen(&self, listening: &Listening, after: Option<u64>) -> (Subscription, Vec<Told>) {
+        let prefix = format!("{}.", self.inner.settings.bus_id);
+        let whole = |name: &String| match name.starts_with(&prefix) {
+            true => name.clone(),
+            false => format!("{prefix}{name}"),
+        };
+        let shared = listening.queue.as_ref().map(whole);
+        let mut state = self.state();
+        let (number, queue) = state.listeners.add(listening, shared.as_deref());
+        let mut told = Vec::new();
+        if let Some(mut next) = after {
+            let topics = listening.topics.clone();
+            loop {
+                let query = super::Query {
+                    topics: topics.clone(),
+                    after: Some(next),
+                    limit: Some(super::MAX_PAGE),
+                    ..Default::default()
+                };
+                let page = state.history.page(&query);
+                told.extend(page.events);
+                match page.next {
+                    Some(after) => next = after,
+                    None => break,
+                }
+            }
+            told.retain(|told| listening.filters.iter().all(|filter| filter.wants(&told.event)));
+        }
+        drop(state);
+        (Subscription { events: self.clone(), number, queue, shared }, told)
+    }
+
+    /// All subscriptions.
+    #[must_use]
+    pub fn subscriptions(&self) -> Vec<SubscriptionView> {
+        let state = self.state();
+        let listeners = &state.listeners;
+        let names: HashMap<u64, &String> =
+            listeners.shared.iter().map(|(name, shared)| (shared.number, name)).collect();
+        let view = |interest: &Interest| SubscriptionView {
+            topics: interest.topics.as_str().to_owned(),
+            queue: names.get(&interest.queue).map(|name| (*name).clone()),
+            counters: listeners.queues.get(&interest.queue).map(|queue| queue.counters()).unwrap_or_default(),
+        };
+        let mut all: Vec<(&u64, &Interest)> = listeners.interests.iter().collect();
+        all.sort_by_key(|(number, _)| **number);
+        all.into_iter().map(|(_, interest)| view(interest)).collect()
+    }
+}
+
+impl Subscription {
+    fn delivery(&self, next: Next) -> Option<Delivery> {
+        match next {
+            Next::Gap(lost) => Some(Delivery::Gap(lost)),
+            Next::Event(told, attempt) => {
+                let back = self.shared.is_some().then(|| Arc::clone(&self.queue));
+                Some(Delivery::Event(Taken { told, attempt, back }))
+            }
+            Next::Empty | Next::Closed => None,
+        }
+    }
+
+    /// What is next, as soon as there is something. May be given up at any time: nothing is lost.
+    pub async fn next(&self) -> Option<Delivery> {
+        let next = self.queue.wait().await;
+        self.delivery(next)
+    }
+
+    /// What is next, if there is something now.
+    #[must_use]
+    pub fn try_next(&self) -> Option<Delivery> {
+        self.delivery(self.queue.next())
+    }
+
+    /// What became of what it got.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.queue.counters()
+    }
+
+    /// The shared queue's whole name.
+    #[must_use]
+    pub fn queue(&self) -> Option<&str> {
+        self.shared.as_deref()
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.events.state().listeners.remove(self.number, self.shared.as_deref());
+    }
+}

@@ -1,0 +1,109 @@
+//! What happened lately.
+
+use super::*;
+use proptest::prelude::*;
+
+fn publish(events: &Events, of: &str, origin: &str) -> u64 {
+    let how = How { origin: Some(origin), ..How::default() };
+    events.publisher("p").with_limit(None).create_and_publish(of, Map::new(), how).unwrap().position
+}
+
+fn positions(page: &Page) -> Vec<u64> {
+    page.events.iter().map(|told| told.position).collect()
+}
+
+#[test]
+fn the_last_of_each_type_are_kept() {
+    let events = Events::new(Settings { kept: Kept { events: 3, bytes: 1 << 20 }, rate: None, ..Settings::default() });
+    publish(&events, "ErrorLoggingEvent", "rare");
+    for _ in 0..10 {
+        publish(&events, "ScheduleEvent", "often");
+    }
+    assert_eq!(positions(&events.history(&Query::default())), [1, 9, 10, 11]);
+    let off = Events::new(Settings { kept: Kept { events: 0, bytes: 0 }, ..Settings::default() });
+    publish(&off, "ScheduleEvent", "o");
+    assert_eq!(off.history(&Query::default()), Page::default());
+}
+
+#[test]
+fn types_that_somebody_makes_up_do_not_fill_the_memory() {
+    let events =
+        Events::new(Settings { kept: Kept { events: 1000, bytes: 100_000 }, rate: None, ..Settings::default() });
+    for n in 0..5000 {
+        let event =
+            json!({"specversion": "1.0", "id": "1", "source": "s", "type": format!("made.up{n}"), "subject": "o"});
+        events.publish_json(event, How::default()).unwrap();
+    }
+    let kept = events.history(&Query { limit: Some(MAX_PAGE), ..Query::default() }).events;
+    assert!(kept.len() < 700, "{}", kept.len());
+    assert_eq!(kept.last().unwrap().position, 5000);
+    assert!(kept.windows(2).all(|two| two[0].position + 1 == two[1].position), "the oldest went");
+}
+
+#[test]
+fn by_type_by_origin_by_time_and_in_pages() {
+    let events = quiet();
+    for n in 0..30 {
+        publish(&events, ["ScheduleEvent", "AppLoaderEvent", "ErrorLoggingEvent"][n % 3], ["a", "b"][n % 2]);
+    }
+    let page = |pattern: &str, query: Query| {
+        let topics = Some(Topics::matching(events.catalogue(), pattern).unwrap());
+        positions(&events.history(&Query { topics, ..query }))
+    };
+    assert_eq!(page("ScheduleEvent.#", Query::default()), [1, 4, 7, 10, 13, 16, 19, 22, 25, 28]);
+    assert_eq!(page("*.b", Query { limit: Some(3), ..Query::default() }), [2, 4, 6]);
+    assert_eq!(page("*.b", Query { limit: Some(3), latest: true, ..Query::default() }), [26, 28, 30]);
+    assert_eq!(page("InfrastructureEvent.a", Query::default()), [5, 11, 17, 23, 29]);
+    let first = events.history(&Query { limit: Some(20), ..Query::default() });
+    assert_eq!((positions(&first), first.next), ((1..=20).collect(), Some(20)));
+    let rest = events.history(&Query { limit: Some(20), after: first.next, ..Query::default() });
+    assert_eq!((positions(&rest), rest.next), ((21..=30).collect(), None));
+    let middle = first.events[14].event.time;
+    let since = events.history(&Query { since: Some(middle), ..Query::default() });
+    assert_eq!(positions(&since).first(), Some(&15));
+}
+
+#[test]
+fn who_reads_and_then_listens_misses_nothing() {
+    let events = quiet();
+    let before: Vec<u64> = (0..5).map(|_| publish(&events, "ScheduleEvent", "o")).collect();
+    let topics = Some(Topics::matching(events.catalogue(), "ScheduleEvent.#").unwrap());
+    let (subscription, told) = events.subscribe_after(&Listening { topics, ..Listening::default() }, before[1]);
+    publish(&events, "AppLoaderEvent", "o");
+    let after = publish(&events, "ScheduleEvent", "o");
+    assert_eq!(told.iter().map(|told| told.position).collect::<Vec<_>>(), before[2..]);
+    let Some(Delivery::Event(next)) = subscription.try_next() else { panic!() };
+    assert_eq!(next.told().position, after);
+    assert!(subscription.try_next().is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Beside a plain list of all that was published.
+    #[test]
+    fn pages_together_are_all_there_is(
+        published in prop::collection::vec((0..3_usize, 0..3_usize), 0..120), limit in 1..20_usize, kept in 1..30_usize,
+    ) {
+        let kept = Kept { events: kept, bytes: 1 << 20 };
+        let events = Events::new(Settings { kept, rate: None, ..Settings::default() });
+        let types = ["ScheduleEvent", "AppLoaderEvent", "ErrorLoggingEvent"];
+        let all: Vec<(usize, u64)> =
+            published.iter().map(|(of, origin)| (*of, publish(&events, types[*of], ["a", "b", "c"][*origin]))).collect();
+        let mut expected: Vec<u64> = (0..3).flat_map(|of| {
+            let of_type: Vec<u64> = all.iter().filter(|(one, _)| *one == of).map(|(_, position)| *position).collect();
+            of_type[of_type.len().saturating_sub(kept.events)..].to_vec()
+        }).collect();
+        expected.sort_unstable();
+        let (mut found, mut after) = (Vec::new(), Some(0));
+        while let Some(next) = after {
+            let page = events.history(&Query { after: Some(next), limit: Some(limit), ..Query::default() });
+            prop_assert!(page.events.len() <= limit);
+            found.extend(positions(&page));
+            after = page.next;
+        }
+        prop_assert_eq!(&found, &expected);
+        let latest = events.history(&Query { latest: true, limit: Some(limit), ..Query::default() });
+        prop_assert_eq!(positions(&latest), &expected[expected.len().saturating_sub(limit)..]);
+    }
+}

@@ -1,0 +1,243 @@
+//! Where events are told: `<type or number>.<origin>`, and which of these a subscriber means.
+//!
+//! A type is one word, with `/` for the dots of its name; an origin is one word or more. Besides its own name an event is
+//! told under its number, if it has one, and under `BASE+` for itself and each type that it is of: who subscribes to a base
+//! gets what is of it now, and what will be.
+
+use super::catalogue::{Catalogue, EventType, Role};
+use crate::bus::{BadPattern, Matcher, Pattern};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The longest origin, in bytes.
+pub const MAX_ORIGIN: usize = 255;
+
+/// Marks a word that means a type and all that are of it.
+const FAMILY: char = '+';
+
+/// Why a text can't be an origin.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadOrigin {
+    /// There is none.
+    #[error("an event has no origin: say to what it happened (\"unknown\" is none)")]
+    None,
+    /// It can't be one.
+    #[error("{origin:?} can't be an origin: {why}")]
+    Illegal {
+        /// How it begins.
+        origin: String,
+        /// Why not.
+        why: &'static str,
+    },
+}
+
+/// Whether it can be an origin: to what something happened.
+///
+/// # Errors
+///
+/// Why not.
+pub fn check_origin(origin: &str) -> Result<(), BadOrigin> {
+    let illegal = |why| Err(BadOrigin::Illegal { origin: origin.chars().take(60).collect(), why });
+    match origin {
+        "" | "unknown" => Err(BadOrigin::None),
+        _ if origin.len() > MAX_ORIGIN => illegal("it has more than 255 bytes"),
+        _ if origin.split('.').any(str::is_empty) => illegal("it has an empty word: take out the dot too many"),
+        _ if origin.split('.').any(|word| word.contains(['*', '#'])) => {
+            illegal("* and # are for those who subscribe, an event has one origin")
+        }
+        _ if origin.chars().any(|c| c.is_control() || c.is_whitespace()) => {
+            illegal("it has white space or control characters")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A type's name as a word of a topic.
+pub(super) fn word(name: &str) -> String {
+    name.replace('.', "/")
+}
+
+/// Whether any type's name can be a word of a topic.
+pub(super) fn is_word(name: &str) -> bool {
+    let fits = !name.contains(['*', '#']) && !name.chars().any(|c| c.is_control() || c.is_whitespace());
+    fits && !name.is_empty() && name.len() <= MAX_ORIGIN && !name.ends_with(FAMILY)
+}
+
+/// The words under which events of a type are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Words {
+    all: Vec<String>,
+}
+
+impl Words {
+    /// Of a type that nobody described.
+    pub(super) fn untyped(name: &str) -> Self {
+        Self { all: vec![word(name), format!("{}{FAMILY}", word(name))] }
+    }
+
+    /// Of a type, given with all that it is of.
+    pub(super) fn of(family: &[Arc<EventType>]) -> Self {
+        let itself = family
+            .first()
+            .into_iter()
+            .flat_map(|one| [Some(word(&one.name)), one.id.map(|id| id.to_string())].into_iter().flatten());
+        let of = family.iter().map(|one| format!("{}{FAMILY}", word(&one.name)));
+        Self { all: itself.chain(of).collect() }
+    }
+}
+
+/// Which events somebody means.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topics {
+    pattern: Pattern,
+}
+
+/// Why nobody can mean that.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadTopics {
+    /// There is no such type.
+    #[error(
+        "there is no event type {name:?}{}: busway event types lists them, and names of others' types have a domain, as in \
+         com.example.door", nearest.as_ref().map(|near| format!(", did you mean {near:?}?")).unwrap_or_default()
+    )]
+    NoType {
+        /// What was asked for.
+        name: String,
+        /// What looks most like it.
+        nearest: Option<String>,
+    },
+    /// It is no pattern.
+    #[error(transparent)]
+    Pattern(#[from] BadPattern),
+    /// Nothing could ever be of it.
+    #[error("{pattern:?} can match nothing: an event's topic is TYPE.ORIGIN, so say {hint:?}")]
+    Nothing {
+        /// The pattern.
+        pattern: String,
+        /// What was meant, probably.
+        hint: String,
+    },
+}
+
+impl Topics {
+    /// All events.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { pattern: Pattern::literal("#") }
+    }
+
+    /// Events of a type and an origin; either may be missing, and both may be patterns. A base means all that are of it, and
+    /// so does the name of any type with a `+` behind it; a number means all types that have it.
+    ///
+    /// # Errors
+    ///
+    /// Nothing can be of that.
+    pub fn new(catalogue: &Catalogue, of: Option<&str>, origin: Option<&str>) -> Result<Self, BadTopics> {
+        let word = match of {
+            Some(of) => word_of(catalogue, of)?,
+            None => "*".to_owned(),
+        };
+        Ok(Self { pattern: format!("{word}.{}", origin.unwrap_or("#")).parse()? })
+    }
+
+    /// Events whose topics match a pattern of words: the first is a type's.
+    ///
+    /// # Errors
+    ///
+    /// Nothing can match it.
+    pub fn matching(catalogue: &Catalogue, pattern: &str) -> Result<Self, BadTopics> {
+        let parsed: Pattern = pattern.parse()?;
+        let (first, rest) = pattern.split_once('.').map_or((pattern, None), |(first, rest)| (first, Some(rest)));
+        match (first, rest) {
+            ("#", _) => Ok(Self { pattern: parsed }),
+            // One word is a type without an origin.
+            (_, None) => Err(BadTopics::Nothing { pattern: pattern.to_owned(), hint: format!("{pattern}.#") }),
+            ("*", Some(_)) => Ok(Self { pattern: parsed }),
+            (of, Some(origin)) => Self::new(catalogue, Some(of), Some(origin)),
+        }
+    }
+
+    /// As a pattern of words.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.pattern.as_str()
+    }
+
+    /// Whether an event told under these words, of that origin, is meant.
+    pub(super) fn mean(&self, words: &Words, origin: &str) -> bool {
+        words.all.iter().any(|word| self.pattern.matches(&format!("{word}.{origin}")))
+    }
+}
+
+fn word_of(catalogue: &Catalogue, of: &str) -> Result<String, BadTopics> {
+    let bare = of.strip_suffix(FAMILY).unwrap_or(of);
+    let missing = || BadTopics::NoType { name: of.to_owned(), nearest: catalogue.nearest(bare) };
+    if of == "*" {
+        return Ok("*".to_owned());
+    }
+    if !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_digit()) {
+        return if catalogue.find(bare).is_empty() || bare != of { Err(missing()) } else { Ok(of.to_owned()) };
+    }
+    match catalogue.get(bare) {
+        Some(known) if known.role == Role::Base || bare != of => Ok(format!("{}{FAMILY}", word(&known.name))),
+        Some(known) => Ok(word(&known.name)),
+        // Others' types need not be described here.
+        None if bare.contains(['.', '/', ':']) && is_word(bare) => Ok(word(of)),
+        None => Err(missing()),
+    }
+}
+
+/// Who means which events: by the topic's first word, then by what is behind it.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    named: HashMap<String, Matcher<u64>>,
+    /// Of any type.
+    star: Matcher<u64>,
+    /// Patterns that begin with `#`, over whole topics.
+    whole: Matcher<u64>,
+}
+
+impl Index {
+    pub(super) fn insert(&mut self, topics: &Topics, value: u64) {
+        let (matcher, pattern) = self.place(topics);
+        matcher.insert(&pattern, value);
+    }
+
+    pub(super) fn remove(&mut self, topics: &Topics, value: u64) {
+        let (matcher, pattern) = self.place(topics);
+        matcher.remove(&pattern, &value);
+        self.named.retain(|_, matcher| !matcher.is_empty());
+    }
+
+    fn place(&mut self, topics: &Topics) -> (&mut Matcher<u64>, Pattern) {
+        match topics.as_str().split_once('.') {
+            Some(("*", origin)) => (&mut self.star, Pattern::literal(origin)),
+            Some((word, origin)) if word != "#" => {
+                (self.named.entry(word.to_owned()).or_default(), Pattern::literal(origin))
+            }
+            _ => (&mut self.whole, topics.pattern.clone()),
+        }
+    }
+
+    /// Those who mean such an event, in order, each once.
+    pub(super) fn matches(&self, words: &Words, origin: &str) -> Vec<u64> {
+        let mut found = Vec::new();
+        self.star.for_each(origin, |value| found.push(*value));
+        for word in &words.all {
+            if let Some(matcher) = self.named.get(word) {
+                matcher.for_each(origin, |value| found.push(*value));
+            }
+            if !self.whole.is_empty() {
+                self.whole.for_each(&format!("{word}.{origin}"), |value| found.push(*value));
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests;
