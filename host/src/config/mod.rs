@@ -2,11 +2,13 @@
 
 mod datasource;
 mod duration;
+mod events;
 mod plugins;
 mod vet;
 
 pub use datasource::{Datasource, NameError, check_name};
 pub(crate) use duration::read_duration;
+pub use events::Events;
 pub use plugins::{OnConflict, OnRemove, Plugins, TrustPolicy};
 pub use vet::Vet;
 
@@ -24,6 +26,8 @@ use std::time::Duration;
 pub struct Config {
     /// The node's name on the bus; else the machine's.
     pub node: Option<String>,
+    /// What sets this system apart from others: nodes of one bus id may talk; else `busway`.
+    pub bus_id: Option<String>,
     /// Where the host keeps what it must remember; one host at a time.
     pub state_dir: Option<PathBuf>,
     /// Where drivers come from.
@@ -35,6 +39,9 @@ pub struct Config {
     /// What is written to the log.
     #[serde(default)]
     pub log: Log,
+    /// How events are kept and told.
+    #[serde(default)]
+    pub events: Events,
     /// The datasources, by name.
     #[serde(default)]
     pub datasource: BTreeMap<String, Datasource>,
@@ -147,6 +154,9 @@ impl Config {
         if let Some(node) = self.node.as_ref().filter(|node| !is_service_name(node)) {
             return refuse(format!("node {node:?}: a name is words of A-Z a-z 0-9 _ - joined by dots"));
         }
+        if let Some(bus_id) = self.bus_id.as_ref().filter(|id| !is_service_name(id) || id.contains('.')) {
+            return refuse(format!("bus_id {bus_id:?}: it is one word of A-Z a-z 0-9 _ -"));
+        }
         parse_filter(&self.log.filter).map_err(ConfigError::Value)?;
         if self.plugins.scan_interval < Duration::from_millis(100) {
             return refuse("plugins.scan_interval is less than 100 ms".to_owned());
@@ -192,6 +202,12 @@ impl Config {
             Some(name).filter(|name| is_service_name(name))
         };
         self.node.clone().or_else(machine).unwrap_or_else(|| "node".to_owned())
+    }
+
+    /// What sets this system apart, if the configuration does not say.
+    #[must_use]
+    pub fn bus_id(&self) -> &str {
+        self.bus_id.as_deref().unwrap_or("busway")
     }
 
     /// Where the host keeps what it must remember, if the configuration does not say.

@@ -30,6 +30,7 @@ pub use server::{Server, ServerError};
 
 use crate::bus::Bus;
 use crate::datasource::Datasources;
+use crate::event::Events;
 use crate::plugin::{Catalog, Control};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -45,6 +46,7 @@ struct State {
     bus: Bus,
     catalog: Arc<Catalog>,
     datasources: Datasources,
+    events: Events,
     plugins: Control,
     sessions: Sessions,
     /// The configuration file that the host was started with.

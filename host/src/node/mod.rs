@@ -14,6 +14,7 @@ use crate::config::{Config, ConfigError, OnConflict, TrustPolicy};
 use crate::datasource::secret::{KeyError, Keyring};
 use crate::datasource::store::{OpenError, SqliteStore, StoreError};
 use crate::datasource::{Datasources, Refusal};
+use crate::event::Events;
 use crate::http::{Server, ServerError};
 use crate::plugin::{
     Catalog, ChildVetter, Control, Executor, FileState, Stage, StageError, TRUST_LIST, Trust, VetterError, Watch,
@@ -80,6 +81,7 @@ pub struct Node {
     bus: Bus,
     catalog: Arc<Catalog>,
     datasources: Datasources,
+    events: Events,
     control: Control,
     file: Option<PathBuf>,
     server: Server,
@@ -116,6 +118,7 @@ impl Node {
         let vetter = Arc::new(ChildVetter::new(&config.plugins.vet, &state.join("vet"))?);
         let server = Server::bind(config, socket)?;
         let bus = Bus::new(&config.node_name());
+        let events = Events::new(config.events.settings(config.bus_id(), bus.node()));
         let catalog = Arc::new(Catalog::new(&config.log.filter));
         let (store, keyring) = records(&state).await?;
         let datasources = Datasources::start(&bus, &catalog, store, keyring, state.join("tables")).await?;
@@ -145,15 +148,22 @@ impl Node {
         let reloading = tokio::spawn(executor.run(watch, first));
         let introspection = introspection::start(&bus, Arc::clone(&catalog), datasources.clone())?;
         let (bus_too, known) = (bus.clone(), Arc::clone(&catalog));
-        let server = server.serve(bus_too, known, datasources.clone(), control.clone(), config.file.clone());
+        let (sources, happenings) = (datasources.clone(), events.clone());
+        let server = server.serve(bus_too, known, sources, happenings, control.clone(), config.file.clone());
         let file = config.file.clone();
-        Ok(Self { bus, catalog, datasources, control, file, server, reloading, introspection, _lock: lock })
+        Ok(Self { bus, catalog, datasources, events, control, file, server, reloading, introspection, _lock: lock })
     }
 
     /// The bus: to subscribe from within the process.
     #[must_use]
     pub fn bus(&self) -> &Bus {
         &self.bus
+    }
+
+    /// What happens: to publish and to listen from within the process.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// What became of the plugin files.

@@ -95,6 +95,7 @@ fn held(config: &Config, given: &Given, file: Option<&PathBuf>, lines: &BTreeMap
     let word = |name: String| json!(name.to_lowercase());
     for (key, value) in [
         ("node", json!(config.node_name())),
+        ("bus_id", json!(config.bus_id())),
         ("state_dir", json!(config.state_dir())),
         ("plugins.directories", json!(config.plugins.directories)),
         ("plugins.scan_interval", time(config.plugins.scan_interval)),
@@ -119,6 +120,10 @@ fn held(config: &Config, given: &Given, file: Option<&PathBuf>, lines: &BTreeMap
         ("listen.hosts", json!(config.listen.hosts)),
         ("listen.token_file", json!(config.listen.token_file)),
         ("listen.open_writes", json!(config.listen.open_writes)),
+        ("events.history", json!(config.events.history)),
+        ("events.history_bytes", json!(config.events.history_bytes)),
+        ("events.rate", json!(config.events.rate)),
+        ("events.strict", json!(config.events.strict)),
         ("log.filter", json!(config.log.filter)),
         ("log.format", json!(format!("{:?}", config.log.format).to_lowercase())),
     ] {
