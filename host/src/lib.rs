@@ -67,6 +67,7 @@ pub mod cli;
 pub mod config;
 pub mod datasource;
 pub mod event;
+mod happenings;
 mod hiding;
 pub mod http;
 pub mod logging;

@@ -3,7 +3,7 @@
 use crate::hiding::{Finder, Finders};
 use crate::plugin::{CallError, HostCalls};
 use busway_plugin_api::abi::Status;
-use busway_plugin_api::message::{CallRequest, LogRecord, PollRequest, encode};
+use busway_plugin_api::message::{CallRequest, EventBody, LogRecord, PollRequest, encode};
 use busway_plugin_api::table::Update;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -127,6 +127,9 @@ impl HostCalls for DriverLog {
         Err(refused())
     }
     fn call(&self, _: CallRequest) -> Result<Value, CallError> {
+        Err(refused())
+    }
+    fn emit(&self, _: EventBody) -> Result<(), CallError> {
         Err(refused())
     }
     fn status(&self, _: String) -> Status {

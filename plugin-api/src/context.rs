@@ -82,11 +82,33 @@ impl Context {
         Publisher { context: self.clone(), table, wait: Duration::from_secs(1) }
     }
 
-    /// Tells of something that happened.
+    /// Tells of something that happened. Nobody has to listen, and it never waits for who does.
+    ///
+    /// ```
+    /// use busway_plugin_api::prelude::*;
+    ///
+    /// #[derive(Serialize, JsonSchema)]
+    /// struct Opened {
+    ///     /// Who opened it.
+    ///     badge: String,
+    /// }
+    ///
+    /// /// What the driver's `events()` answers.
+    /// fn events() -> Vec<EventTypeInfo> {
+    ///     vec![EventTypeInfo::of::<Opened>("com.example.door.opened", "A door was opened").origin("the door")]
+    /// }
+    ///
+    /// /// Once the source is active.
+    /// fn tell(context: &Context) -> Result<(), Error> {
+    ///     let opened = Opened { badge: "ada".to_owned() };
+    ///     context.emit(&EventBody::new("com.example.door.opened").origin("door.7").body(opened))
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// When the host refuses it.
+    /// When the host refuses it, and nobody was told: it is not what its type says ([`Status::INVALID`]), there are too many
+    /// ([`Status::FULL`]: again later), the source is in standby or paused ([`Status::STANDBY`]).
     pub fn emit(&self, event: &EventBody) -> Result<(), Error> {
         answer(&self.inner.host.emit(encode(event).as_str().into())).map(|_: Value| ())
     }

@@ -1,6 +1,7 @@
 //! The traits that an author implements.
 
 use crate::abi::Status;
+use crate::event::EventTypeInfo;
 use crate::info::{ActionInfo, Overlap, StateInfo, TableInfo};
 use crate::message::{ErrorBody, ExecuteRequest, PollRequest, StateBody, SubscribedRequest, WebhookRequest};
 use crate::options::Options;
@@ -32,6 +33,12 @@ pub trait Driver: Sized + 'static {
     /// What sources can be asked to do.
     #[must_use]
     fn actions() -> Vec<ActionInfo> {
+        Vec::new()
+    }
+
+    /// Types of events that sources tell of with [`Context::emit`], besides those that every host knows.
+    #[must_use]
+    fn events() -> Vec<EventTypeInfo> {
         Vec::new()
     }
 

@@ -177,6 +177,7 @@ extern "C" fn describe<E: Export>(_: RStr<'_>) -> Reply {
             options: options::declare::<<E::Driver as Driver>::Options>(),
             tables: tables::<E::Driver>(),
             actions: E::Driver::actions(),
+            events: E::Driver::events(),
             state: E::Driver::state(),
         })
     }))

@@ -1,5 +1,6 @@
 //! What a driver says of itself: the JSON that `describe` answers, typed. Host and driver share these types.
 
+use crate::event::EventTypeInfo;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -30,6 +31,9 @@ pub struct DriverInfo {
     /// What sources can be asked to do.
     #[serde(default)]
     pub actions: Vec<ActionInfo>,
+    /// Types of events that it brings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventTypeInfo>,
     /// Set when sources hand their state over to the next generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StateInfo>,
@@ -236,6 +240,8 @@ impl DriverInfo {
         unique(&mut found, "option", self.options.iter().map(|o| o.name.as_str()));
         unique(&mut found, "table", self.tables.iter().map(|t| t.name.as_str()));
         unique(&mut found, "action", self.actions.iter().map(|a| a.name.as_str()));
+        unique(&mut found, "event type", self.events.iter().map(|e| e.name.as_str()));
+        found.extend(self.events.iter().flat_map(EventTypeInfo::problems));
         for option in &self.options {
             if option.required && !option.default.is_null() {
                 found.push(format!("option {:?} is required and has a default", option.name));

@@ -144,6 +144,7 @@ pub use tracing;
 mod context;
 mod driver;
 mod error;
+pub mod event;
 #[doc(hidden)]
 pub mod export;
 mod guard;
@@ -160,6 +161,7 @@ pub mod testing;
 pub use context::{Context, PublishError, Publisher};
 pub use driver::{Args, Driver, Source};
 pub use error::Error;
+pub use event::EventTypeInfo;
 pub use info::{ActionInfo, Overlap, StateInfo, TableInfo};
 pub use poll::PollSource;
 pub use retry::Retry;
@@ -168,10 +170,11 @@ pub use table::{Batches, Change, TableSpec, Update};
 
 /// What most drivers need, in one `use`.
 pub mod prelude {
+    pub use crate::message::EventBody;
     pub use crate::schemars::{self, JsonSchema};
     pub use crate::{
-        ActionInfo, Args, Batches, Change, Context, Driver, Error, Overlap, PollSource, Retry, Secret, Source,
-        StateInfo, TableSpec, Update, export_driver,
+        ActionInfo, Args, Batches, Change, Context, Driver, Error, EventTypeInfo, Overlap, PollSource, Retry, Secret,
+        Source, StateInfo, TableSpec, Update, export_driver,
     };
     pub use serde::{Deserialize, Serialize};
 }

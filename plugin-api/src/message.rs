@@ -206,15 +206,16 @@ pub struct CallRequest {
 /// What the host's `emit` is told.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EventBody {
-    /// Where it is told.
+    /// Where it is told; empty: where its type and origin say. Nothing else will do.
+    #[serde(default)]
     pub topic: String,
-    /// What kind of thing happened.
+    /// What kind of thing happened: the name of an event type, or its number.
     #[serde(rename = "type")]
     pub kind: String,
-    /// To what it happened.
+    /// To what it happened; empty: to the datasource itself.
     #[serde(default)]
     pub origin: String,
-    /// More about it.
+    /// More about it: an object with the type's fields, and with those that all events have; or null.
     #[serde(default)]
     pub body: Value,
 }

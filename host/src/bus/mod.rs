@@ -47,7 +47,8 @@ pub use table_view::{Publisher, TableView};
 pub use transport::{Direct, FaultCounters, Faults, Faulty, FaultyHub, Hub, Received, To, Transport};
 pub use view::{BadConstant, Bound, Comparison, Condition, Constant, Mask, View, ViewError, ViewFault};
 
-use crate::table::Epoch;
+use crate::happenings::{Happenings, Receiver};
+use crate::table::{Epoch, Shape};
 use call::Methods;
 use jiff::Timestamp;
 use link::Link;
@@ -75,7 +76,38 @@ struct Inner {
     link: Mutex<Option<Arc<Link>>>,
     /// What the node itself answers.
     methods: Methods,
+    /// Who follows what, and who does no more.
+    followed: Happenings<Followed>,
+    /// Tables with other columns.
+    reshaped: Happenings<Reshaped>,
 }
+
+/// Somebody follows tables from now on, or no more.
+#[derive(Debug, Clone)]
+pub(crate) struct Followed {
+    /// The subscription.
+    pub(crate) id: Uuid,
+    /// The service that subscribed.
+    pub(crate) owner: Option<String>,
+    /// Which tables.
+    pub(crate) selector: String,
+    /// Whether it begins.
+    pub(crate) begins: bool,
+}
+
+/// A table begins a new epoch with other columns, or another key.
+#[derive(Debug, Clone)]
+pub(crate) struct Reshaped {
+    /// Which.
+    pub(crate) address: Address,
+    /// As it is now.
+    pub(crate) table: Arc<TableView>,
+}
+
+/// So many subscriptions may come at once before some are counted only.
+const MOST_FOLLOWED: usize = 4096;
+/// The same for tables.
+const MOST_RESHAPED: usize = 1024;
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -102,6 +134,8 @@ impl Bus {
             changed: watch::Sender::new(0),
             link: Mutex::default(),
             methods: Methods::default(),
+            followed: Happenings::new(MOST_FOLLOWED),
+            reshaped: Happenings::new(MOST_RESHAPED),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -250,6 +284,7 @@ impl Bus {
     }
 
     fn follow(&self, follower: Follower, resume: Option<(Position, u64)>) -> bool {
+        self.tell_followed(&follower, true);
         let mut touched = Touched::default();
         let resumed = self.registry().subscribe(&Arc::new(follower), resume, &mut touched);
         self.settle(touched);
@@ -258,9 +293,47 @@ impl Bus {
 
     fn unsubscribe(&self, id: Uuid) {
         let mut touched = Touched::default();
-        self.registry().unsubscribe(&id, &mut touched);
+        let mut registry = self.registry();
+        let follower = registry.follower(&id).cloned();
+        registry.unsubscribe(&id, &mut touched);
+        drop(registry);
+        if let Some(follower) = follower {
+            self.tell_followed(&follower, false);
+        }
         self.settle(touched);
         self.await_resting();
+    }
+
+    /// Other nodes' copies are nobody's subscriptions here.
+    fn tell_followed(&self, follower: &Follower, begins: bool) {
+        if follower.on.is_none() {
+            self.inner.followed.tell(|| Followed {
+                id: follower.id,
+                owner: follower.owner.clone(),
+                selector: follower.selector.to_string(),
+                begins,
+            });
+        }
+    }
+
+    /// Who begins to follow tables from now on, and who ends.
+    pub(crate) fn followed(&self) -> Receiver<Followed> {
+        self.inner.followed.follow()
+    }
+
+    /// Which tables get other columns from now on.
+    pub(crate) fn reshaped(&self) -> Receiver<Reshaped> {
+        self.inner.reshaped.follow()
+    }
+
+    /// A table begins anew.
+    fn begun(&self, slot: &Slot, before: Option<&Shape>) {
+        let now = before.and_then(|_| slot.view());
+        if let (Some(before), Some(now)) = (before, now)
+            && (before.schema != now.shape.schema || before.key != now.shape.key)
+        {
+            self.inner.reshaped.tell(|| Reshaped { address: (**slot.address()).clone(), table: now });
+        }
     }
 
     /// All subscriptions.

@@ -436,27 +436,31 @@ impl Service {
         let limits = lock(&self.core.limits).get(table).copied().unwrap_or_default();
         let publisher = self.bus.publisher(self.core.instance);
         let running = || self.core.state() == ServiceState::Running;
-        let (slot, applied) = loop {
+        let (slot, before, applied) = loop {
             match self.core.state() {
                 ServiceState::Running => {}
                 ServiceState::Stopped => return Err(PublishError::Stopped(self.core.name.clone())),
                 ServiceState::NameLost(to) => return Err(PublishError::NameLost { name: self.core.name.clone(), to }),
             }
             let slot = self.slot(table)?;
+            let before = self.bus.inner.reshaped.is_followed().then(|| slot.view()).flatten().map(|table| Arc::clone(&table.shape));
             let outcome = slot.change(&change, poll, limits, &publisher, running);
             if !matches!(outcome, Outcome::Done(Ok(_)) | Outcome::Retired) {
                 // Nothing came of it: a place that nobody else needs goes.
                 self.bus.tidy(&slot);
             }
             match outcome {
-                Outcome::Done(applied) => break (slot, applied?),
+                Outcome::Done(applied) => break (slot, before, applied?),
                 Outcome::NoState => return Err(PublishError::NeedsSnapshot),
                 // Nobody needed the place a moment ago: there is another. Or the service stopped meanwhile.
                 Outcome::Retired | Outcome::Forbidden => {}
             }
         };
         match applied {
-            Applied::Begun => self.bus.reconcile_table(&self.core.name, table),
+            Applied::Begun => {
+                self.bus.begun(&slot, before.as_deref());
+                self.bus.reconcile_table(&self.core.name, table);
+            }
             Applied::Stepped(_) => self.bus.stepped(&slot),
             Applied::Unchanged => {}
         }

@@ -334,7 +334,7 @@ mod tests {
         async fn start(&self) -> Datasources {
             let (catalog, store) = (Arc::new(Catalog::new("info")), Arc::clone(&self.store) as Arc<dyn Store>);
             let keep = self.folder.path().join("tables");
-            Datasources::start(&self.bus, &catalog, store, self.keyring("ours"), keep).await.unwrap()
+            Datasources::start(&self.bus, &catalog, store, self.keyring("ours"), keep, None).await.unwrap()
         }
     }
 

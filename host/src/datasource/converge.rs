@@ -3,6 +3,7 @@
 use super::action;
 use super::entry::{Entry, Running, listen};
 use super::interest::{self, Noted};
+use super::news::Happening;
 use super::record::{self, Record};
 use super::runner::{Event, Runner, Shared};
 use super::set::Datasources;
@@ -107,7 +108,7 @@ impl Datasources {
         let have = entry.as_ref().map(|entry| entry.record());
         if let Some(entry) = entry.as_ref().filter(|entry| entry.is_lost()) {
             tracing::error!(datasource = entry.record().name, "the datasource's runner was lost: another one begins");
-            entry.end(Event::NoSource, &self.inner.changed);
+            entry.end(Event::NoSource, &self.inner.news);
         }
         let runs = entry.as_ref().is_some_and(|entry| entry.runs());
         let deeds = plan(have.as_deref(), runs, want.as_deref());
@@ -115,7 +116,7 @@ impl Datasources {
         let mut ended = None;
         for deed in deeds {
             match (deed, &entry) {
-                (Deed::Stop(event), Some(entry)) => ended = entry.end(event, &self.inner.changed),
+                (Deed::Stop(event), Some(entry)) => ended = entry.end(event, &self.inner.news),
                 (Deed::Note, _) => entry = want.as_ref().map(|record| self.note(record)),
                 (Deed::Start, Some(entry)) => self.begin(entry),
                 (Deed::Follow, Some(entry)) => entry.follow(),
@@ -128,8 +129,9 @@ impl Datasources {
 
     fn note(&self, record: &Arc<Record>) -> Arc<Entry> {
         let mut entries = self.entries_mut();
+        let known = entries.by_id.get(&record.id).map(|entry| entry.record().revision);
         let entry = entries.by_id.entry(record.id).or_insert_with(|| {
-            Arc::new(Entry::new(Arc::clone(record), self.inner.keep.place(record.id), &self.inner.changed))
+            Arc::new(Entry::new(Arc::clone(record), self.inner.keep.place(record.id), &self.inner.news))
         });
         let entry = Arc::clone(entry);
         entry.note(Arc::clone(record));
@@ -140,7 +142,12 @@ impl Datasources {
         }
         entries.by_name.insert(record.name.clone(), record.id);
         drop(entries);
-        self.inner.changed.send_modify(|n| *n += 1);
+        match known {
+            None => self.inner.news.tell(|| Happening::Created(Arc::clone(record))),
+            Some(known) if known != record.revision => self.inner.news.tell(|| Happening::Changed(Arc::clone(record))),
+            Some(_) => {}
+        }
+        self.inner.news.ring();
         entry
     }
 
@@ -160,7 +167,8 @@ impl Datasources {
         // For good: its runner may not have ended yet.
         place.turn(false);
         tokio::task::spawn_blocking(move || place.clear());
-        self.inner.changed.send_modify(|n| *n += 1);
+        self.inner.news.tell(|| Happening::Removed(record));
+        self.inner.news.ring();
     }
 
     /// Puts it on the bus and runs it. When its name is taken there, that is its error, and it is tried again.
@@ -175,7 +183,7 @@ impl Datasources {
             }
         };
         listen(&service, &record);
-        let shared = Arc::new(Shared::new(self.inner.changed.clone()));
+        let shared = Arc::new(Shared::new(Arc::clone(&self.inner.news), &record.name));
         let (commands, receiver) = mpsc::unbounded_channel();
         action::expose(&service, &record.spec.driver, &self.inner.catalog, &shared);
         let noted = interest::listen(&service);

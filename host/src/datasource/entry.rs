@@ -1,6 +1,7 @@
 //! A datasource that the host knows, and what runs of it.
 
 use super::keep::Place;
+use super::news::News;
 use super::record::Record;
 use super::runner::{Command, Event, Shared, Status};
 use crate::bus::Service;
@@ -35,8 +36,8 @@ pub(super) struct Entry {
 
 impl Entry {
     /// One that does not run.
-    pub(super) fn new(record: Arc<Record>, place: Place, changed: &watch::Sender<u64>) -> Self {
-        let shared = Arc::new(Shared::new(changed.clone()));
+    pub(super) fn new(record: Arc<Record>, place: Place, news: &Arc<News>) -> Self {
+        let shared = Arc::new(Shared::new(Arc::clone(news), &record.name));
         idle(&shared, &record);
         Self { state: Mutex::new(State { record, shared, running: None }), place: Arc::new(place) }
     }
@@ -113,13 +114,13 @@ impl Entry {
 
     /// Takes it off the bus at once, and lets its runner end; that may take as long as a call of its driver. Whatever the
     /// runner has to say from now on is of no interest.
-    pub(super) fn end(&self, event: Event, changed: &watch::Sender<u64>) -> Option<JoinHandle<()>> {
+    pub(super) fn end(&self, event: Event, news: &Arc<News>) -> Option<JoinHandle<()>> {
         let mut state = self.state();
         let running = state.running.take()?;
         running.service.unregister();
         state.shared.end();
         let _ = running.commands.send(Command::Stop(event));
-        let shared = Arc::new(Shared::new(changed.clone()));
+        let shared = Arc::new(Shared::new(Arc::clone(news), &state.record.name));
         shared.change(|s| s.on(event, ""));
         state.shared = shared;
         Some(running.task)

@@ -6,6 +6,7 @@
 use super::calls::{Calls, Ended};
 use super::declared::{self, Declared};
 use super::error;
+use super::news::{Emitter, News};
 use super::runner::{Restored, Shared};
 use super::secret::Redactor;
 use crate::bus::{Address, PublishError, Service, TableView};
@@ -15,11 +16,11 @@ use crate::plugin::{CallError, Generation, HostCalls, Source};
 use crate::table::{Applied, Limits, Shape};
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::info::TableInfo;
-use busway_plugin_api::message::{CallRequest, ErrorBody, LogRecord, PollRequest};
+use busway_plugin_api::message::{CallRequest, ErrorBody, EventBody, LogRecord, PollRequest};
 use busway_plugin_api::table::{Change, Update};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -63,6 +64,9 @@ pub(super) struct Ingest {
     bell: Arc<Notify>,
     restored: Arc<Restored>,
     text: Mutex<String>,
+    news: Arc<News>,
+    /// The way for what it tells of, made when it is needed.
+    emitter: OnceLock<Box<dyn Emitter>>,
     /// While books are kept: how many states of each table the source made.
     made: Mutex<Option<BTreeMap<String, u64>>>,
 }
@@ -121,6 +125,8 @@ impl Ingest {
             bell: Arc::clone(&shared.bell),
             restored: Arc::clone(&shared.restored),
             text: Mutex::default(),
+            news: Arc::clone(shared.news()),
+            emitter: OnceLock::new(),
             made: Mutex::default(),
         }
     }
@@ -140,6 +146,9 @@ impl Ingest {
     }
 
     fn note_made(&self, table: &str, applied: &Applied) {
+        if !matches!(applied, Applied::Unchanged) {
+            self.news.updated(self.service.name(), table);
+        }
         if let Applied::Stepped(step) = applied
             && let Some(made) = lock(&self.made).as_mut()
         {
@@ -297,6 +306,9 @@ impl Ingest {
             }
             Change::Gone => {
                 lock(&self.offered).remove(table);
+                if self.service.has(table) {
+                    self.news.updated(self.service.name(), table);
+                }
                 self.service.end(table);
             }
             Change::Failed(error) => return Err(CallError::of(Code::FAILED, error.clone())),
@@ -363,6 +375,26 @@ impl HostCalls for Ingest {
                 answer = call => answer.map_err(error::answer),
             }
         })
+    }
+
+    fn emit(&self, mut event: EventBody) -> Result<(), CallError> {
+        let EventBody { topic, kind, origin, body } = &mut event;
+        [topic, kind, origin].into_iter().for_each(|text| self.redactor.hide_in(text));
+        self.redactor.clean_json(body);
+        // Held until it is told: what the door says holds for the whole of it.
+        let door = lock(&self.door);
+        match *door {
+            Door::Open => {}
+            Door::Standby => return Err(CallError::new(Code::STANDBY, "the source is in standby or paused")),
+            Door::Superseded => {
+                return Err(CallError::new(Code::SUPERSEDED, "a newer generation speaks for this datasource"));
+            }
+            Door::Closed => return Err(CallError::new(Code::CLOSED, "the source is closed")),
+        }
+        let Some(emit) = &self.news.emit else {
+            return Err(CallError::new(Code::NOT_FOUND, "this host tells nobody of events"));
+        };
+        self.emitter.get_or_init(|| emit.emitter(self.service.name(), &self.generation)).emit(event)
     }
 
     fn status(&self, text: String) -> Code {

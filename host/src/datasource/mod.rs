@@ -16,6 +16,7 @@ mod error;
 mod ingest;
 mod interest;
 mod keep;
+mod news;
 mod once;
 mod open;
 mod options;
@@ -34,6 +35,8 @@ mod tenants;
 mod tests;
 
 pub use action::ActionError;
+pub use news::{Emit, Emitter};
+pub(crate) use news::{Happening, Updates};
 pub use once::Begun;
 pub(crate) use options::typed;
 pub use options::{PERSIST_DATA, POLL_TIME, shown};

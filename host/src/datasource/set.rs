@@ -2,6 +2,7 @@
 
 use super::entry::Entry;
 use super::keep::Keep;
+use super::news::{Emit, Happening, News, Updates};
 use super::once::Once;
 use super::record::Record;
 use super::runner::Status;
@@ -9,6 +10,7 @@ use super::secret::Keyring;
 use super::store::{self, BackupError, Store, StoreError};
 use super::tenants::Trials;
 use crate::bus::Bus;
+use crate::happenings::Receiver;
 use crate::plugin::Catalog;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,7 +44,7 @@ pub(super) struct Inner {
     pub(super) keyring: Keyring,
     pub(super) keep: Keep,
     entries: RwLock<Entries>,
-    pub(super) changed: watch::Sender<u64>,
+    pub(super) news: Arc<News>,
     /// Who brings what runs to what the records say: one at a time.
     pub(super) turn: tokio::sync::Mutex<()>,
     /// Rung when that is to be done soon.
@@ -64,7 +66,7 @@ pub struct Datasources {
 
 impl Datasources {
     /// Reads the records and begins to run those that are enabled: each opens as soon as its driver serves. From then on what
-    /// runs follows the records.
+    /// runs follows the records. What sources tell of is told to `emit`.
     ///
     /// # Errors
     ///
@@ -75,6 +77,7 @@ impl Datasources {
         store: Arc<dyn Store>,
         keyring: Keyring,
         keep: PathBuf,
+        emit: Option<Arc<dyn Emit>>,
     ) -> Result<Self, StoreError> {
         let inner = Inner {
             bus: bus.clone(),
@@ -83,7 +86,7 @@ impl Datasources {
             keyring,
             keep: Keep::new(keep),
             entries: RwLock::default(),
-            changed: watch::Sender::new(0),
+            news: Arc::new(News::new(emit)),
             turn: tokio::sync::Mutex::default(),
             wake: Notify::new(),
             stopping: watch::Sender::new(false),
@@ -115,7 +118,17 @@ impl Datasources {
     /// Rung whenever a datasource's record or status changed.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
-        self.inner.changed.subscribe()
+        self.inner.news.changed()
+    }
+
+    /// All that happens to them from now on.
+    pub(crate) fn happenings(&self) -> Receiver<Happening> {
+        self.inner.news.follow()
+    }
+
+    /// The tables that change from now on.
+    pub(crate) fn updates(&self) -> Arc<Updates> {
+        self.inner.news.updates()
     }
 
     /// All of them, by name.
@@ -157,7 +170,7 @@ impl Datasources {
             tracing::warn!(?limit, "somebody changes datasources for ever: not waited for");
         }
         let entries: Vec<Arc<Entry>> = self.entries().by_id.values().cloned().collect();
-        let stop = |entry: &Arc<Entry>| entry.end(super::runner::Event::Stopped, &self.inner.changed);
+        let stop = |entry: &Arc<Entry>| entry.end(super::runner::Event::Stopped, &self.inner.news);
         let mut tasks: Vec<JoinHandle<()>> = entries.iter().filter_map(stop).collect();
         tasks.append(&mut self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner));
         let ended = async {

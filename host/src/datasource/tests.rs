@@ -110,7 +110,7 @@ async fn start(store: Arc<dyn Store>, folder: &TempDir) -> (Bus, Datasources) {
     let bus = Bus::new("alpha");
     let keyring = Keyring::open(folder.path()).unwrap();
     let catalog = Arc::new(Catalog::new("info"));
-    let all = Datasources::start(&bus, &catalog, store, keyring, folder.path().join("tables")).await.unwrap();
+    let all = Datasources::start(&bus, &catalog, store, keyring, folder.path().join("tables"), None).await.unwrap();
     (bus, all)
 }
 
@@ -200,7 +200,7 @@ async fn a_name_that_a_service_has_is_refused_and_a_record_of_it_waits_for_it() 
     let service = bus.register("web").unwrap();
     store.create(record::write(&kept, &keyring).unwrap()).await.unwrap();
     let catalog = Arc::new(Catalog::new("info"));
-    let all = Datasources::start(&bus, &catalog, store, keyring, folder.path().join("tables")).await.unwrap();
+    let all = Datasources::start(&bus, &catalog, store, keyring, folder.path().join("tables"), None).await.unwrap();
     let status = all.get("web").unwrap().status;
     assert_eq!((status.phase, &*status.error), (Phase::Failed, "a service named \"web\" already exists"));
     drop(service);

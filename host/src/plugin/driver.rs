@@ -3,7 +3,7 @@
 use busway_plugin_api::abi::Status;
 use busway_plugin_api::info::{DriverInfo, TableInfo};
 use busway_plugin_api::message::{
-    AttachRequest, CallHead, CallRequest, ErrorBody, ExecuteRequest, LogRecord, OpenRequest, PollRequest,
+    AttachRequest, CallHead, CallRequest, ErrorBody, EventBody, ExecuteRequest, LogRecord, OpenRequest, PollRequest,
     SelfTestRequest, StateBody, SubscribedRequest, WebhookRequest,
 };
 use busway_plugin_api::table::Update;
@@ -147,6 +147,15 @@ pub trait HostCalls: Send + Sync {
     /// or closed meanwhile. By itself a host has no services.
     fn call(&self, request: CallRequest) -> Result<Value, CallError> {
         let text = format!("there is no service {:?} here", request.service);
+        Err(CallError::new(Status::NOT_FOUND, text))
+    }
+    /// Tells of something that happened; never waits for who listens. By itself a host has no events.
+    ///
+    /// # Errors
+    ///
+    /// The status says which kind; nobody was told.
+    fn emit(&self, event: EventBody) -> Result<(), CallError> {
+        let text = format!("there is nobody here to tell of {:?}", event.kind);
         Err(CallError::new(Status::NOT_FOUND, text))
     }
     /// A short text for operators.

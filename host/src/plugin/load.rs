@@ -319,8 +319,8 @@ impl Host for HostSide {
         })
     }
 
-    fn emit(&self, _event: RStr<'_>) -> Reply {
-        not_implemented("events yet")
+    fn emit(&self, event: RStr<'_>) -> Reply {
+        guarded(|| self.0.emit(read(event)?))
     }
 
     fn call(&self, request: RStr<'_>) -> Reply {

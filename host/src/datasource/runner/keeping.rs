@@ -150,7 +150,7 @@ mod tests {
         place.turn(true);
         let (_commands, commands) = mpsc::unbounded_channel();
         let (_records, records) = watch::channel(record);
-        let shared = Arc::new(Shared::new(watch::Sender::new(0)));
+        let shared = Arc::new(Shared::new(Arc::default(), "web"));
         let catalog = Arc::new(Catalog::new("info"));
         let mut runner = Runner::new(Arc::clone(&service), catalog, shared, (commands, records), Arc::clone(&place));
         runner.save().await;

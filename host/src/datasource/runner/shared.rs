@@ -2,6 +2,7 @@
 
 use super::status::Status;
 use crate::datasource::ingest::Ingest;
+use crate::datasource::news::{Happening, News};
 use crate::datasource::open::Open;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -35,7 +36,9 @@ pub(in crate::datasource) struct Shared {
     coming: Mutex<Coming>,
     /// Rung when something wants a poll out of turn.
     pub(in crate::datasource) bell: Arc<Notify>,
-    changed: watch::Sender<u64>,
+    news: Arc<News>,
+    /// The datasource's.
+    name: Arc<str>,
     /// The tables that are from the disk.
     pub(in crate::datasource) restored: Arc<Restored>,
 }
@@ -67,10 +70,16 @@ impl Restored {
 }
 
 impl Shared {
-    pub(in crate::datasource) fn new(changed: watch::Sender<u64>) -> Self {
+    /// Of the datasource of that name.
+    pub(in crate::datasource) fn new(news: Arc<News>, name: &str) -> Self {
         let standing = watch::Sender::new(Standing::Absent);
         let (status, coming, bell, restored) = Default::default();
-        Self { status, standing, coming, bell, changed, restored }
+        Self { status, standing, coming, bell, news, name: name.into(), restored }
+    }
+
+    /// Where it is told what happens.
+    pub(in crate::datasource) fn news(&self) -> &Arc<News> {
+        &self.news
     }
 
     fn coming(&self) -> MutexGuard<'_, Coming> {
@@ -140,7 +149,17 @@ impl Shared {
     }
 
     pub(in crate::datasource) fn change(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.status());
-        self.changed.send_modify(|n| *n += 1);
+        let mut status = self.status();
+        let before = status.phase;
+        change(&mut status);
+        if status.phase != before {
+            // In the order in which it moved.
+            self.news.tell(|| {
+                let (name, error) = (Arc::clone(&self.name), status.error.clone());
+                Happening::Moved { name, phase: status.phase, error }
+            });
+        }
+        drop(status);
+        self.news.ring();
     }
 }

@@ -55,7 +55,7 @@ async fn none_is_opened_any_more_for_one_that_ends() {
     let bed = Bed::new(&[("t", false)]).await;
     let service = Arc::new(bed.bus.register("web").unwrap());
     let record = Arc::new(Record::new("web", Datasource::new("fake"), ManagedBy::Api, BTreeSet::new()));
-    let shared = Shared::new(watch::Sender::new(0));
+    let shared = Shared::new(Arc::default(), "web");
     shared.end();
     let open = Open::new(&record, &service, bed.script.generation(1), &shared).await;
     assert_eq!(open.unwrap_err().to_string(), "the source is being closed");

@@ -154,6 +154,7 @@ impl Script {
             options: vec![n],
             tables: self.tables.iter().map(table).collect(),
             actions: Vec::new(),
+            events: Vec::new(),
             state: None,
         };
         Arc::new(Generation {

@@ -90,7 +90,7 @@ impl Bed {
 async fn room(folder: &TempDir, catalog: &Arc<Catalog>, store: &Arc<MemoryStore>) -> (Bus, Datasources) {
     let bus = Bus::new("alpha");
     let (store, keyring) = (Arc::clone(store) as Arc<dyn Store>, Keyring::open(folder.path()).unwrap());
-    let all = Datasources::start(&bus, catalog, store, keyring, folder.path().join("tables")).await.unwrap();
+    let all = Datasources::start(&bus, catalog, store, keyring, folder.path().join("tables"), None).await.unwrap();
     (bus, all)
 }
 
@@ -121,7 +121,7 @@ async fn the_task_of_a_datasource_is_small() {
     let service = Arc::new(Bus::new("alpha").register("web").unwrap());
     let record = Arc::new(Record::new("web", Datasource::new("fake"), ManagedBy::Api, BTreeSet::new()));
     let ((_commands, commands), (_records, records)) = (mpsc::unbounded_channel(), watch::channel(Arc::clone(&record)));
-    let shared = Arc::new(Shared::new(watch::Sender::new(0)));
+    let shared = Arc::new(Shared::new(Arc::default(), "web"));
     let noted = interest::listen(&service);
     let (catalog, keep) =
         (Arc::new(Catalog::new("info")), Arc::new(Keep::new(folder.path().to_owned()).place(record.id)));

@@ -64,6 +64,7 @@ fn generation(number: u64) -> Arc<Generation> {
         options: Vec::new(),
         tables: Vec::new(),
         actions: Vec::new(),
+        events: Vec::new(),
         state: None,
     };
     Arc::new(Generation {
