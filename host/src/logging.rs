@@ -1,5 +1,10 @@
 //! The host's log: text or JSON on standard error, drivers' records among the host's own.
 
+mod errors;
+
+pub use errors::layer;
+pub(crate) use errors::{Heard, errors, unheard};
+
 use crate::hiding::{Finder, Finders};
 use crate::plugin::{CallError, HostCalls};
 use busway_plugin_api::abi::Status;
@@ -57,7 +62,8 @@ pub fn start(filter: Targets, format: Format, file: Option<std::fs::File>) {
     };
     let (filter, handle) = reload::Layer::new(filter);
     // An author embedding the host may have a log of their own: it stays, and its levels are theirs.
-    if tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok() {
+    if tracing_subscriber::registry().with(layer.with_filter(filter)).with(errors::layer()).try_init().is_ok() {
+        errors::hear_panics();
         let _ = CHANGE.set(Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string())));
     }
 }

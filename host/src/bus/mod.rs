@@ -317,12 +317,12 @@ impl Bus {
     }
 
     /// Who begins to follow tables from now on, and who ends.
-    pub(crate) fn followed(&self) -> Receiver<Followed> {
+    pub(crate) fn follows(&self) -> Receiver<Followed> {
         self.inner.followed.follow()
     }
 
     /// Which tables get other columns from now on.
-    pub(crate) fn reshaped(&self) -> Receiver<Reshaped> {
+    pub(crate) fn reshapes(&self) -> Receiver<Reshaped> {
         self.inner.reshaped.follow()
     }
 

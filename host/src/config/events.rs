@@ -1,7 +1,11 @@
-//! `[events]`: how events are kept and told.
+//! `[events]`: how events are kept and told, and the types that the operator brings.
 
-use crate::event::{Kept, Settings};
+use super::duration;
+use crate::event::{Catalogue, EventType, Kept, Owner, Role, Settings, fields_of};
 use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How events are kept and told.
@@ -16,12 +20,42 @@ pub struct Events {
     pub rate: usize,
     /// Whether events of types that nobody described are refused.
     pub strict: bool,
+    /// That a datasource's tables changed is told no more often than once in this time; 0: each time.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub update_interval: Duration,
+    /// Types of events, by name.
+    pub types: BTreeMap<String, TypeOfEvents>,
+}
+
+/// A type of events that the operator brings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TypeOfEvents {
+    /// What it means that it happened.
+    pub about: String,
+    /// The type that it is of: one of the host's, or of these. None: of no other.
+    pub base: Option<String>,
+    /// A number by which it may be subscribed to as well.
+    pub id: Option<u32>,
+    /// What its origin is.
+    pub origin: String,
+    /// The JSON Schema of its data; none, and no file: it has none.
+    pub schema: Option<Value>,
+    /// A file with the schema.
+    pub schema_file: Option<PathBuf>,
 }
 
 impl Default for Events {
     fn default() -> Self {
-        let Settings { kept, rate, strict, .. } = Settings::default();
-        Self { history: kept.events, history_bytes: kept.bytes, rate: rate.map_or(0, |(most, _)| most), strict }
+        let Settings { kept, rate, strict, updates, .. } = Settings::default();
+        Self {
+            history: kept.events,
+            history_bytes: kept.bytes,
+            rate: rate.map_or(0, |(most, _)| most),
+            strict,
+            update_interval: updates,
+            types: BTreeMap::new(),
+        }
     }
 }
 
@@ -35,6 +69,53 @@ impl Events {
             kept: Kept { events: self.history, bytes: self.history_bytes },
             rate: (self.rate > 0).then_some((self.rate, Duration::from_secs(1))),
             strict: self.strict,
+            updates: self.update_interval,
         }
     }
+
+    /// The operator's types. Reads the files of their schemas.
+    ///
+    /// # Errors
+    ///
+    /// The first that can't be one, and why.
+    pub fn types(&self) -> Result<Vec<EventType>, String> {
+        let types: Vec<EventType> = self.types.iter().map(|(name, of)| of.read(name)).collect::<Result<_, _>>()?;
+        let refused = Catalogue::default().replace_of(&Owner::Operator, types.clone(), true);
+        refused.first().map_or(Ok(types), |error| Err(format!("events.types: {error}")))
+    }
+
+    /// Paths are taken from the configuration's folder.
+    pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.types.values_mut().filter_map(|of| of.schema_file.as_mut())
+    }
+}
+
+impl TypeOfEvents {
+    fn read(&self, name: &str) -> Result<EventType, String> {
+        let wrong = |why: String| format!("events.types.{name:?}: {why}");
+        let schema = match (&self.schema, &self.schema_file) {
+            (Some(_), Some(_)) => {
+                return Err(wrong("it has a schema and a schema_file: leave one of them out".to_owned()));
+            }
+            (Some(schema), None) => schema.clone(),
+            (None, Some(file)) => read(file).map_err(|why| wrong(format!("schema_file {}: {why}", file.display())))?,
+            (None, None) => serde_json::json!({"type": "object"}),
+        };
+        Ok(EventType {
+            name: name.into(),
+            id: self.id,
+            base: self.base.as_deref().map(Into::into),
+            message: None,
+            role: Role::Event,
+            fields: fields_of(&schema).map_err(|error| wrong(error.to_string()))?,
+            origin: self.origin.clone(),
+            about: self.about.clone(),
+            owner: Owner::Operator,
+        })
+    }
+}
+
+fn read(file: &Path) -> Result<Value, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    serde_json::from_str(&text).map_err(|error| format!("it is no JSON: {error}"))
 }

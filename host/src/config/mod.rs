@@ -8,7 +8,7 @@ mod vet;
 
 pub use datasource::{Datasource, NameError, check_name};
 pub(crate) use duration::read_duration;
-pub use events::Events;
+pub use events::{Events, TypeOfEvents};
 pub use plugins::{OnConflict, OnRemove, Plugins, TrustPolicy};
 pub use vet::Vet;
 
@@ -138,6 +138,7 @@ impl Config {
         let absolute = |path: &mut PathBuf| *path = folder.join(&path);
         config.plugins.directories.iter_mut().for_each(absolute);
         config.plugins.files.values_mut().for_each(absolute);
+        config.events.paths().for_each(absolute);
         let Listen { socket, token_file, .. } = &mut config.listen;
         let program = &mut config.plugins.vet.program;
         [&mut config.state_dir, program, socket, token_file].into_iter().flatten().for_each(absolute);
@@ -184,6 +185,7 @@ impl Config {
                 );
             }
         }
+        self.events.types().map_err(ConfigError::Value)?;
         for (name, datasource) in &self.datasource {
             let bad_name = check_name(name).err().map(|e| e.to_string());
             let problem = bad_name.or_else(|| datasource.problem().map(|why| format!("datasource {name:?}: {why}")));

@@ -13,6 +13,7 @@ mod envelope;
 mod filter;
 mod history;
 mod limiter;
+pub(crate) mod producers;
 mod publisher;
 mod queue;
 mod subscriber;
@@ -51,12 +52,21 @@ pub struct Settings {
     pub rate: Option<(usize, Duration)>,
     /// Whether events of types that nobody described are refused.
     pub strict: bool,
+    /// That a datasource's tables changed is told no more often than once in this time.
+    pub updates: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let rate = Some((1000, Duration::from_secs(1)));
-        Self { bus_id: "busway".to_owned(), node: "node".to_owned(), kept: Kept::default(), rate, strict: false }
+        Self {
+            bus_id: "busway".to_owned(),
+            node: "node".to_owned(),
+            kept: Kept::default(),
+            rate,
+            strict: false,
+            updates: Duration::from_secs(10),
+        }
     }
 }
 

@@ -134,11 +134,26 @@ impl Publisher {
     ///
     /// As [`publish`](Self::publish).
     pub fn tell<T: Typed>(&self, origin: &str, data: &T::Data) -> Result<Receipt, PublishError> {
-        let fields = match serde_json::to_value(data) {
+        self.tell_with::<T>(origin, data, Map::new())
+    }
+
+    /// The same, with fields that all events have.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn tell_with<T: Typed>(
+        &self,
+        origin: &str,
+        data: &T::Data,
+        more: Map<String, Value>,
+    ) -> Result<Receipt, PublishError> {
+        let mut fields = match serde_json::to_value(data) {
             Ok(Value::Object(fields)) => fields,
             Ok(_) => Map::new(),
             Err(error) => return Err(EventError::Malformed(error.to_string()).into()),
         };
+        fields.extend(more);
         self.create_and_publish(T::NAME, fields, How { origin: Some(origin), ..How::default() })
     }
 

@@ -3,6 +3,7 @@
 use super::queue::{Bounds, Counters};
 use super::subscription::{Delivery, Listening, Subscription};
 use super::{Events, Filter, Told, Topics};
+use crate::logging::unheard;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -111,7 +112,8 @@ impl Subscriber {
                         let Some(handler) = handler else { continue };
                         // A handler may take its time; and when this task is ended, what it has is put back.
                         let handled = tokio::task::spawn_blocking(move || {
-                            let said = catch_unwind(AssertUnwindSafe(|| handler(taken.told())));
+                            // What it logs of an event of the log is no such event.
+                            let said = unheard(|| catch_unwind(AssertUnwindSafe(|| handler(taken.told()))));
                             (said.unwrap_or_else(|_| Err("it panicked".to_owned())), taken)
                         });
                         match handled.await {

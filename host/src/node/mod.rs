@@ -14,7 +14,8 @@ use crate::config::{Config, ConfigError, OnConflict, TrustPolicy};
 use crate::datasource::secret::{KeyError, Keyring};
 use crate::datasource::store::{OpenError, SqliteStore, StoreError};
 use crate::datasource::{Datasources, Refusal};
-use crate::event::Events;
+use crate::event::producers::{Container, Producers};
+use crate::event::{Events, Owner};
 use crate::http::{Server, ServerError};
 use crate::plugin::{
     Catalog, ChildVetter, Control, Executor, FileState, Stage, StageError, TRUST_LIST, Trust, VetterError, Watch,
@@ -82,6 +83,8 @@ pub struct Node {
     catalog: Arc<Catalog>,
     datasources: Datasources,
     events: Events,
+    container: Container,
+    producers: Producers,
     control: Control,
     file: Option<PathBuf>,
     server: Server,
@@ -119,9 +122,14 @@ impl Node {
         let server = Server::bind(config, socket)?;
         let bus = Bus::new(&config.node_name());
         let events = Events::new(config.events.settings(config.bus_id(), bus.node()));
+        let container = Container::new(&events);
+        bring_types(&events, config)?;
         let catalog = Arc::new(Catalog::new(&config.log.filter));
+        let mut producers = Producers::start(&events, &bus, &catalog);
         let (store, keyring) = records(&state).await?;
-        let datasources = Datasources::start(&bus, &catalog, store, keyring, state.join("tables")).await?;
+        let emit = Some(producers.sources());
+        let datasources = Datasources::start(&bus, &catalog, store, keyring, state.join("tables"), emit).await?;
+        producers.follow(&datasources);
         datasources.follow_file(&config.datasource).await?;
         let tenants = datasources.clone();
         let executor = Executor::new(config.plugins.settings(), stage, &state, vetter, Arc::clone(&catalog), tenants);
@@ -145,13 +153,28 @@ impl Node {
                 return Err(error);
             }
         }
+        container.ready(started(&catalog, &datasources));
         let reloading = tokio::spawn(executor.run(watch, first));
         let introspection = introspection::start(&bus, Arc::clone(&catalog), datasources.clone())?;
         let (bus_too, known) = (bus.clone(), Arc::clone(&catalog));
         let (sources, happenings) = (datasources.clone(), events.clone());
         let server = server.serve(bus_too, known, sources, happenings, control.clone(), config.file.clone());
         let file = config.file.clone();
-        Ok(Self { bus, catalog, datasources, events, control, file, server, reloading, introspection, _lock: lock })
+        container.active();
+        Ok(Self {
+            bus,
+            catalog,
+            datasources,
+            events,
+            container,
+            producers,
+            control,
+            file,
+            server,
+            reloading,
+            introspection,
+            _lock: lock,
+        })
     }
 
     /// The bus: to subscribe from within the process.
@@ -178,8 +201,8 @@ impl Node {
         &self.control
     }
 
-    /// Reads the configuration file again and follows its datasources; answers how many changed. `None`: it was started without
-    /// a file. What the file says of anything else holds from the next start on.
+    /// Reads the configuration file again and follows its datasources and its types of events; answers how many datasources
+    /// changed. `None`: it was started without a file. What the file says of anything else holds from the next start on.
     ///
     /// # Errors
     ///
@@ -192,6 +215,7 @@ impl Node {
             Ok::<_, ConfigError>(config)
         });
         let config = read.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        bring_types(&self.events, &config)?;
         Ok(Some(self.datasources.follow_file(&config.datasource).await?.len()))
     }
 
@@ -211,10 +235,27 @@ impl Node {
     pub async fn stop(self) {
         self.reloading.abort();
         let begun = tokio::time::Instant::now();
+        // Before the doors close: who listens there hears of it.
+        self.container.ends();
+        tokio::task::yield_now().await;
         self.server.stop().await;
         self.datasources.stop(STOP_LIMIT.saturating_sub(begun.elapsed())).await;
         self.introspection.abort();
+        drop(self.producers);
     }
+}
+
+/// The types of events that the configuration brings.
+fn bring_types(events: &Events, config: &Config) -> Result<(), ConfigError> {
+    let types = config.events.types().map_err(ConfigError::Value)?;
+    let refused = events.catalogue().replace_of(&Owner::Operator, types, true);
+    refused.first().map_or(Ok(()), |error| Err(ConfigError::Value(format!("events.types: {error}"))))
+}
+
+/// The drivers and datasources that are there.
+fn started(catalog: &Catalog, datasources: &Datasources) -> Vec<String> {
+    let drivers = catalog.drivers().into_iter().map(|generation| generation.info.id.clone());
+    drivers.chain(datasources.list().into_iter().map(|view| view.record.name.clone())).collect()
 }
 
 /// Whom the configuration trusts.

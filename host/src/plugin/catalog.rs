@@ -1,7 +1,9 @@
 //! Who serves which driver id, and what became of every file.
 
 use super::generation::{Generation, GenerationState, Happening};
+use super::news::{MOST, News};
 use super::reload::{Outcome, Report, Terms};
+use crate::happenings::{Happenings, Receiver};
 use crate::hiding::Finder;
 use busway_plugin_api::options::nearest;
 use jiff::Timestamp;
@@ -133,6 +135,7 @@ pub struct Tally {
 pub struct Catalog {
     state: Mutex<State>,
     changed: watch::Sender<u64>,
+    news: Arc<Happenings<News>>,
 }
 
 #[derive(Debug, Default)]
@@ -141,6 +144,10 @@ struct State {
     loaded: Vec<Arc<Generation>>,
     files: Vec<FileView>,
     troubles: Vec<(PathBuf, String)>,
+    /// Files of which it was told that they are held back, and their bytes.
+    held: BTreeMap<PathBuf, Option<String>>,
+    /// What is to be known of drivers that serve.
+    remarks: BTreeMap<String, String>,
     /// What the last load or reload of each driver came to.
     reports: BTreeMap<String, Report>,
     tallies: BTreeMap<String, Tally>,
@@ -157,7 +164,7 @@ impl Catalog {
     #[must_use]
     pub fn new(log_filter: &str) -> Self {
         let state = State { log_filter: log_filter.to_owned(), ..State::default() };
-        Self { state: Mutex::new(state), changed: watch::Sender::new(0) }
+        Self { state: Mutex::new(state), changed: watch::Sender::new(0), news: Arc::new(Happenings::new(MOST)) }
     }
 
     /// On what terms sources move by themselves, to a generation that came to serve while they were being opened.
@@ -178,6 +185,29 @@ impl Catalog {
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// All that becomes of plugins from now on.
+    pub(crate) fn news(&self) -> Receiver<News> {
+        self.news.follow()
+    }
+
+    /// Where it is told.
+    pub(super) fn telling(&self) -> &Arc<Happenings<News>> {
+        &self.news
+    }
+
+    /// What is to be known of a driver though it serves; none: nothing.
+    pub(crate) fn remark(&self, driver: &str, what: Option<String>) {
+        let mut state = self.state();
+        let before = match what.clone() {
+            Some(what) => state.remarks.insert(driver.to_owned(), what),
+            None => state.remarks.remove(driver),
+        };
+        drop(state);
+        if before != what {
+            self.ring();
+        }
     }
 
     /// The generation that serves a driver id.
@@ -210,7 +240,13 @@ impl Catalog {
     /// All files of the plugin directories, and those that still serve though they are gone.
     #[must_use]
     pub fn files(&self) -> Vec<FileView> {
-        self.state().files.clone()
+        let state = self.state();
+        let mut files = state.files.clone();
+        for file in files.iter_mut().filter(|file| file.state == FileState::Serving && file.reason.is_empty()) {
+            let remark = file.driver.as_ref().and_then(|driver| state.remarks.get(driver));
+            file.reason = remark.cloned().unwrap_or_default();
+        }
+        files
     }
 
     /// What is wrong with the directories themselves.
@@ -288,6 +324,7 @@ impl Catalog {
         let gone = self.state().serving.remove(driver);
         if let Some(gone) = gone {
             gone.on(Happening::Retired);
+            self.news.tell(|| News::Retired(gone));
             self.ring();
         }
     }
@@ -337,9 +374,29 @@ impl Catalog {
         for (_, trouble) in troubles.iter().filter(|t| !state.troubles.contains(t)) {
             tracing::error!("{trouble}");
         }
+        self.tell_held(&mut state, &files);
         (state.files, state.troubles) = (files, troubles);
         drop(state);
         self.ring();
+    }
+
+    /// Once for the same bytes, however often they are tried.
+    fn tell_held(&self, state: &mut State, files: &[FileView]) {
+        let may = |file: &&FileView| matches!(file.state, FileState::HeldBack | FileState::Loading);
+        state.held.retain(|path, _| files.iter().filter(may).any(|file| file.path == *path));
+        for file in files.iter().filter(|file| file.state == FileState::HeldBack) {
+            if state.held.get(&file.path) == Some(&file.sha256) {
+                continue;
+            }
+            state.held.insert(file.path.clone(), file.sha256.clone());
+            self.news.tell(|| News::HeldBack {
+                path: file.path.clone(),
+                driver: file.driver.clone().unwrap_or_default(),
+                version: file.version.clone(),
+                sha256: file.sha256.clone(),
+                reason: file.reason.clone(),
+            });
+        }
     }
 
     pub(super) fn ring(&self) {

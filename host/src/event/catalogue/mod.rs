@@ -131,7 +131,7 @@ pub enum RegisterTypeError {
     },
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Types {
     by_name: BTreeMap<Arc<str>, Arc<EventType>>,
     by_id: BTreeMap<u32, BTreeSet<Arc<str>>>,
@@ -168,6 +168,54 @@ impl Types {
             same.remove(name);
         }
         self.by_id.retain(|_, same| !same.is_empty());
+    }
+
+    fn add(&mut self, mut one: EventType) -> Result<(), RegisterTypeError> {
+        let name = one.name.to_string();
+        if !is_type_name(&name) {
+            return Err(RegisterTypeError::BadName(name));
+        }
+        if let Some(field) = one.fields.iter().find(|field| super::envelope::is_common(&field.name)) {
+            return Err(RegisterTypeError::ReservedField { name, field: field.name.clone() });
+        }
+        // `a/b` and `a.b` are one word of a topic.
+        let word = super::topic::word(&name);
+        let there = self.by_name.values().find(|there| super::topic::word(&there.name) == word);
+        if let Some(there) = there.filter(|there| there.owner != one.owner || there.name != one.name) {
+            return Err(RegisterTypeError::Taken { name, owner: there.owner.clone() });
+        }
+        let base = one.base.clone().unwrap_or_else(|| format!("{PREFIX}Event").into());
+        // Nothing is of itself.
+        match self.named(&base).filter(|base| self.family(&base.name).iter().all(|of| of.name != one.name)) {
+            Some(base) => one.base = Some(Arc::clone(&base.name)),
+            None => {
+                return Err(RegisterTypeError::NoBase { name, nearest: self.nearest(&base), base: base.to_string() });
+            }
+        }
+        self.remove(&name);
+        self.put(one);
+        Ok(())
+    }
+
+    /// Types of others that are of one of these are then of what that was of.
+    fn remove_where(&mut self, gone: impl Fn(&EventType) -> bool) {
+        let gone: Vec<Arc<EventType>> = self.by_name.values().filter(|one| gone(one)).cloned().collect();
+        for one in gone {
+            self.remove(&one.name);
+            // Its base may be another by now, if that went as well.
+            let base = one.base.as_ref().filter(|base| self.by_name.contains_key(*base)).cloned();
+            let base = base.or_else(|| Some(format!("{PREFIX}Event").into()));
+            let orphans: Vec<EventType> =
+                self.by_name.values().filter(|o| o.base.as_ref() == Some(&one.name)).map(|o| (**o).clone()).collect();
+            for orphan in orphans {
+                self.put(EventType { base: base.clone(), ..orphan });
+            }
+        }
+    }
+
+    fn nearest(&self, name: &str) -> Option<String> {
+        let short = self.by_name.keys().map(|known| known.strip_prefix(PREFIX).unwrap_or(known));
+        nearest(name.strip_prefix(PREFIX).unwrap_or(name), short).map(str::to_owned)
     }
 
     /// Whose base changed is told elsewhere, too.
@@ -219,9 +267,7 @@ impl Catalogue {
     /// The name that looks most like it.
     #[must_use]
     pub fn nearest(&self, name: &str) -> Option<String> {
-        let types = self.types();
-        let short = types.by_name.keys().map(|known| known.strip_prefix(PREFIX).unwrap_or(known));
-        nearest(name.strip_prefix(PREFIX).unwrap_or(name), short).map(str::to_owned)
+        self.types().nearest(name)
     }
 
     /// The type and all that it is of, itself first.
@@ -246,49 +292,52 @@ impl Catalogue {
     /// # Errors
     ///
     /// Why not; nothing was changed.
-    pub fn add(&self, mut one: EventType) -> Result<(), RegisterTypeError> {
-        let name = one.name.to_string();
-        if !is_type_name(&name) {
-            return Err(RegisterTypeError::BadName(name));
-        }
-        if let Some(field) = one.fields.iter().find(|field| super::envelope::is_common(&field.name)) {
-            return Err(RegisterTypeError::ReservedField { name, field: field.name.clone() });
-        }
-        let mut types = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        // `a/b` and `a.b` are one word of a topic.
-        let word = super::topic::word(&name);
-        let there = types.by_name.values().find(|there| super::topic::word(&there.name) == word);
-        if let Some(there) = there.filter(|there| there.owner != one.owner || there.name != one.name) {
-            return Err(RegisterTypeError::Taken { name, owner: there.owner.clone() });
-        }
-        let base = one.base.clone().unwrap_or_else(|| format!("{PREFIX}Event").into());
-        // Nothing is of itself.
-        match types.named(&base).filter(|base| types.family(&base.name).iter().all(|of| of.name != one.name)) {
-            Some(base) => one.base = Some(Arc::clone(&base.name)),
-            None => {
-                drop(types);
-                return Err(RegisterTypeError::NoBase { name, nearest: self.nearest(&base), base: base.to_string() });
-            }
-        }
-        types.remove(&name);
-        types.put(one);
+    pub fn add(&self, one: EventType) -> Result<(), RegisterTypeError> {
+        let mut types = self.types_mut();
+        types.add(one)?;
         types.settle();
         Ok(())
     }
 
-    /// Takes away what an owner added. Types of others that are of one of these are then of what that was of.
-    pub fn remove_of(&self, owner: &Owner) {
-        let mut types = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<Arc<EventType>> = types.by_name.values().filter(|one| one.owner == *owner).cloned().collect();
-        for one in gone {
-            types.remove(&one.name);
-            let orphans: Vec<EventType> =
-                types.by_name.values().filter(|o| o.base.as_ref() == Some(&one.name)).map(|o| (**o).clone()).collect();
-            for orphan in orphans {
-                types.put(EventType { base: one.base.clone(), ..orphan });
+    /// An owner's types are these from now on, in any order. Answers why some can't be; `whole`: then nothing was changed,
+    /// else those that can be are.
+    pub fn replace_of(&self, owner: &Owner, with: Vec<EventType>, whole: bool) -> Vec<RegisterTypeError> {
+        let mut now = self.types_mut();
+        let mut types = now.clone();
+        types.remove_where(|one| one.owner == *owner && with.iter().all(|new| new.name != one.name));
+        let (mut left, mut refused) = (with, Vec::new());
+        // A base may come after what is of it.
+        loop {
+            let before = left.len();
+            refused.clear();
+            left.retain(|one| match types.add(one.clone()) {
+                Ok(()) => false,
+                Err(error) => {
+                    refused.push(error);
+                    true
+                }
+            });
+            if left.is_empty() || left.len() == before {
+                break;
             }
         }
+        if refused.is_empty() || !whole {
+            types.remove_where(|one| one.owner == *owner && left.iter().any(|new| new.name == one.name));
+            types.settle();
+            *now = types;
+        }
+        refused
+    }
+
+    /// Takes away what an owner added. Types of others that are of one of these are then of what that was of.
+    pub fn remove_of(&self, owner: &Owner) {
+        let mut types = self.types_mut();
+        types.remove_where(|one| one.owner == *owner);
         types.settle();
+    }
+
+    fn types_mut(&self) -> std::sync::RwLockWriteGuard<'_, Types> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn types(&self) -> std::sync::RwLockReadGuard<'_, Types> {

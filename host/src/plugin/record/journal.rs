@@ -3,14 +3,16 @@
 use super::super::marker::Death;
 use super::super::plan::{Inputs, Step};
 use super::super::reload::Report;
+use super::super::news::News;
 use super::By;
+use crate::happenings::Happenings;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A journal that grows beyond this is begun anew; the one before is kept.
 const MOST_BYTES: u64 = 4 << 20;
@@ -105,6 +107,8 @@ pub struct Journal {
     path: PathBuf,
     /// None: nothing is written.
     file: Mutex<Option<File>>,
+    /// Where it is told what is written.
+    news: Option<Arc<Happenings<News>>>,
 }
 
 impl Journal {
@@ -115,13 +119,19 @@ impl Journal {
         if let Err(error) = &file {
             tracing::warn!(file = %path.display(), %error, "what happens to plugins can't be written down");
         }
-        Self { path: path.to_owned(), file: Mutex::new(file.ok()) }
+        Self { path: path.to_owned(), file: Mutex::new(file.ok()), news: None }
     }
 
     /// One that is read at most.
     #[must_use]
     pub fn closed(path: &Path) -> Self {
-        Self { path: path.to_owned(), file: Mutex::new(None) }
+        Self { path: path.to_owned(), file: Mutex::new(None), news: None }
+    }
+
+    /// What is written is told there, too.
+    #[must_use]
+    pub(crate) fn telling(self, news: &Arc<Happenings<News>>) -> Self {
+        Self { news: Some(Arc::clone(news)), ..self }
     }
 
     fn append(path: &Path) -> io::Result<File> {
@@ -136,7 +146,8 @@ impl Journal {
     pub fn write(&self, event: Event) {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(open) = file.as_mut() else { return };
-        let written = serde_json::to_vec(&Entry { at: Timestamp::now(), event }).map_err(io::Error::from);
+        let entry = Entry { at: Timestamp::now(), event };
+        let written = serde_json::to_vec(&entry).map_err(io::Error::from);
         let written = written.and_then(|mut line| {
             line.push(b'\n');
             open.write_all(&line)?;
@@ -148,6 +159,9 @@ impl Journal {
         });
         if let Err(error) = written {
             tracing::warn!(file = %self.path.display(), %error, "what happened to a plugin could not be written down");
+        }
+        if let Some(news) = &self.news {
+            news.tell(|| News::Written(Arc::new(entry)));
         }
     }
 

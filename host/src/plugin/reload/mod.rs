@@ -152,7 +152,7 @@ impl<T: Tenants> Executor<T> {
     /// is heeded.
     #[must_use]
     pub fn writing_down(mut self, state: &Path) -> Self {
-        self.journal = Arc::new(Journal::open(&state.join("history.jsonl")));
+        self.journal = Arc::new(Journal::open(&state.join("history.jsonl")).telling(self.workshop.catalog.telling()));
         self.journal.write(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned() });
         for death in marker::deaths(state) {
             self.mourn(death);

@@ -1,6 +1,7 @@
 //! One load or reload, from bytes to serving or back: nothing is changed unless all of it is good.
 
 use super::super::generation::{Generation, Happening};
+use super::super::news::News as Became;
 use super::super::plan::Claim;
 use super::report::{Ledger, Outcome, Phases, Report};
 use super::tenants::{SwitchError, Tenants, Terms};
@@ -174,6 +175,7 @@ impl<T: Tenants> Transaction<T> {
                 self.report.outcome = Outcome::Committed;
                 made.on(Happening::Proven);
                 former.on(Happening::Retired);
+                self.workshop.catalog.telling().tell(|| Became::Retired(Arc::clone(&former)));
                 self.balance(self.tenants.retire(&driver, job.drain).await);
                 self.workshop.catalog.ring();
                 Ok(self.workshop.keep(&job.claim.sha256).await)
@@ -218,6 +220,7 @@ impl<T: Tenants> Transaction<T> {
         self.report.sources = moved.sources;
         made.on(Happening::Tried);
         former.on(Happening::Superseded);
+        self.workshop.catalog.telling().tell(|| Became::Switched(Arc::clone(made)));
         self.serve(claim, made);
         Ok(())
     }

@@ -6,6 +6,7 @@ use super::super::driver::{CallError, Driver, HostCalls};
 use super::super::generation::Generation;
 use super::super::load::{LoadError, load};
 use super::super::marker::{About, Marks, mark};
+use super::super::news::News;
 use super::super::plan::Claim;
 use super::super::pool::{Pool, PoolError};
 use super::super::record::Copies;
@@ -137,7 +138,10 @@ impl Workshop {
                     Some(staged) => staged,
                     None => self.copy(claim, restore).await?,
                 };
+                let told = Arc::new(claim.clone());
+                self.catalog.telling().tell(|| News::Staged(Arc::clone(&told)));
                 self.vet(claim, &staged).await?;
+                self.catalog.telling().tell(|| News::Vetted(told));
                 let Staged { path: staged, .. } = staged;
                 let size = std::fs::metadata(&staged).map_or(0, |m| m.len());
                 let path = staged.clone();
@@ -161,7 +165,7 @@ impl Workshop {
         let attached = pool.run(LOADING, || (), move || asked.attach(log, &request)).await?;
         attached.map_err(|error| Failure::Attach(clean(error)))?;
         let Mapped { driver, size, secrets, .. } = mapped;
-        Ok(Arc::new(Generation {
+        let made = Arc::new(Generation {
             number,
             info,
             driver,
@@ -174,7 +178,9 @@ impl Workshop {
             size,
             secrets,
             state: Mutex::default(),
-        }))
+        });
+        self.catalog.telling().tell(|| News::Loaded(Arc::clone(&made)));
+        Ok(made)
     }
 
     /// Whether a private copy may be mapped: until now nothing of it has been run in this process.
