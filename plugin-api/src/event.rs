@@ -316,7 +316,8 @@ mod tests {
     fn a_struct_says_what_its_events_say() {
         let opened = EventTypeInfo::of::<Opened>("com.example.opened", "A door was opened");
         let properties = properties_of(&opened.schema).unwrap_or_else(|error| panic!("{error}"));
-        let shown: Vec<_> = properties.iter().map(|p| (p.name.as_str(), &p.kind, p.required, p.about.as_str())).collect();
+        let shown: Vec<_> =
+            properties.iter().map(|p| (p.name.as_str(), &p.kind, p.required, p.about.as_str())).collect();
         let side = PropertyKind::OneOf(vec!["In".to_owned(), "Out".to_owned()]);
         let expected = [
             ("badge", &PropertyKind::Text, true, "Who opened it."),
@@ -332,7 +333,8 @@ mod tests {
 
     #[test]
     fn what_a_host_could_not_take_is_named() {
-        let one = EventTypeInfo { name: "a b".to_owned(), schema: json!({"type": "array"}), ..EventTypeInfo::default() };
+        let one =
+            EventTypeInfo { name: "a b".to_owned(), schema: json!({"type": "array"}), ..EventTypeInfo::default() };
         assert_eq!(
             one.problems(),
             [

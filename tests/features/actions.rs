@@ -143,7 +143,7 @@ fn actions_are_methods_of_the_service() {
             unknown,
             "service \"one\" has no method \"ecko\": it has echo, get_last_published_data_with_seqnum, \
              get_snapshot, hang, held, info, leak, methods, panic, ping, published, relay, status, subscribers, \
-             subscriptions, wait, waiting, watched"
+             subscriptions, tell, wait, waiting, watched"
         );
         // The service's own, though a driver may have an action of that name.
         assert_eq!(host.call("one", "ping", json!(7)).await, Ok(json!(7)));

@@ -16,6 +16,7 @@ mod congressclient;
 mod contract;
 mod datasources;
 mod drivers;
+mod events;
 mod faults;
 mod host;
 mod http;

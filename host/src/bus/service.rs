@@ -443,7 +443,14 @@ impl Service {
                 ServiceState::NameLost(to) => return Err(PublishError::NameLost { name: self.core.name.clone(), to }),
             }
             let slot = self.slot(table)?;
-            let before = self.bus.inner.reshaped.is_followed().then(|| slot.view()).flatten().map(|table| Arc::clone(&table.shape));
+            let before = self
+                .bus
+                .inner
+                .reshaped
+                .is_followed()
+                .then(|| slot.view())
+                .flatten()
+                .map(|table| Arc::clone(&table.shape));
             let outcome = slot.change(&change, poll, limits, &publisher, running);
             if !matches!(outcome, Outcome::Done(Ok(_)) | Outcome::Retired) {
                 // Nothing came of it: a place that nobody else needs goes.

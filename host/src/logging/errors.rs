@@ -235,7 +235,9 @@ mod tests {
         let record = serde_json::from_value(serde_json::json!({
             "level": "error", "target": "files::read", "message": "told-b no way in", "fields": {"critical": true}
         }));
-        let long = serde_json::from_value(serde_json::json!({"level": "error", "target": "panic", "message": format!("told-b {}", "é".repeat(9000))}));
+        let long = serde_json::from_value(
+            serde_json::json!({"level": "error", "target": "panic", "message": format!("told-b {}", "é".repeat(9000))}),
+        );
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer()), || {
             super::super::forward(&record.unwrap(), "files", 3, Some("web"));
             super::super::forward(&long.unwrap(), "files", 3, None);

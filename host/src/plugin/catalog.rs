@@ -193,7 +193,7 @@ impl Catalog {
     }
 
     /// Where it is told.
-    pub(super) fn telling(&self) -> &Arc<Happenings<News>> {
+    pub(crate) fn telling(&self) -> &Arc<Happenings<News>> {
         &self.news
     }
 
@@ -320,7 +320,7 @@ impl Catalog {
     }
 
     /// A driver id is served no more: what is open of it closes.
-    pub(super) fn unserve(&self, driver: &str) {
+    pub(crate) fn unserve(&self, driver: &str) {
         let gone = self.state().serving.remove(driver);
         if let Some(gone) = gone {
             gone.on(Happening::Retired);

@@ -9,7 +9,6 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 
 #[tokio::test]
 async fn a_source_that_is_being_opened_is_cancelled_when_its_datasource_goes() {

@@ -152,7 +152,10 @@ mod tests {
         let mut moves = |phases: &[Phase]| phases.iter().map(|p| standing.moved(&name, *p)).collect::<Vec<_>>();
         use Phase::{Degraded, Disabled, Failed, Hung, Opening, Running, Waiting};
         assert_eq!(moves(&[Waiting, Opening, Running, Degraded, Running]), [None; 5]);
-        assert_eq!(moves(&[Failed, Opening, Failed, Opening, Hung, Waiting]), [Some(Turn::Fell), None, None, None, None, None]);
+        assert_eq!(
+            moves(&[Failed, Opening, Failed, Opening, Hung, Waiting]),
+            [Some(Turn::Fell), None, None, None, None, None]
+        );
         assert_eq!(moves(&[Opening, Degraded, Running]), [None, Some(Turn::Rose), None]);
         assert_eq!(moves(&[Waiting, Opening, Running]), [Some(Turn::Fell), None, Some(Turn::Rose)]);
         assert_eq!(moves(&[Disabled, Waiting, Opening, Running]), [None; 4], "its operator meant it");

@@ -48,7 +48,8 @@ impl<K: Clone + Eq + Hash, V> Throttle<K, V> {
     /// What waited long enough.
     pub(super) fn ready(&mut self, now: Instant) -> Vec<(K, V)> {
         let mut ready = Vec::new();
-        while let Some((_, key)) = self.due.pop_front_if(|(due, _)| *due <= now) {
+        while self.due.front().is_some_and(|(due, _)| *due <= now) {
+            let Some((_, key)) = self.due.pop_front() else { break };
             if let Some(Some(value)) = self.waiting.remove(&key) {
                 self.begin(key.clone(), now);
                 ready.push((key, value));
@@ -71,7 +72,7 @@ mod tests {
     fn the_first_at_once_and_the_last_always() {
         let (start, mut throttle) = (Instant::now(), Throttle::new(Duration::from_secs(10)));
         let at = |secs| start + Duration::from_secs(secs);
-        let mut offer = |throttle: &mut Throttle<_, _>, n, secs| throttle.offer(&"a", n, |_, last| last, at(secs));
+        let offer = |throttle: &mut Throttle<_, _>, n, secs| throttle.offer(&"a", n, |_, last| last, at(secs));
         assert_eq!(offer(&mut throttle, 1, 0), Some(1));
         assert_eq!((offer(&mut throttle, 2, 1), offer(&mut throttle, 3, 9)), (None, None));
         assert_eq!(throttle.ready(at(9)), []);

@@ -1,7 +1,7 @@
 //! The types that drivers bring: there while a generation of theirs serves.
 
-use super::super::catalogue::{EventType, Owner, Role, fields_of};
 use super::super::Events;
+use super::super::catalogue::{EventType, Owner, Role, fields_of};
 use crate::plugin::{Catalog, Generation};
 use busway_plugin_api::event::EventTypeInfo;
 use std::collections::{BTreeSet, HashMap};
@@ -79,7 +79,10 @@ impl DriverTypes {
             tracing::warn!(driver = id, generation = generation.number, %error, "a driver's event type is not taken");
         }
         let remark: Vec<String> = refused.iter().map(ToString::to_string).collect();
-        self.catalog.remark(id, (!remark.is_empty()).then(|| format!("serves without some of its event types: {}", remark.join("; "))));
+        self.catalog.remark(
+            id,
+            (!remark.is_empty()).then(|| format!("serves without some of its event types: {}", remark.join("; "))),
+        );
     }
 
     fn has(&self, id: &str) -> bool {

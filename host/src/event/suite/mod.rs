@@ -33,7 +33,7 @@ fn ids(subscription: &Subscription) -> Vec<String> {
 }
 
 /// Waits for what is to be so.
-async fn until(what: &str, mut is: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut is: impl FnMut() -> bool) {
     let end = tokio::time::Instant::now() + Duration::from_secs(20);
     while !is() {
         assert!(tokio::time::Instant::now() < end, "waited too long for {what}");

@@ -1,9 +1,9 @@
 //! What happened to plugins, in order: for people who want to know why, and to plan the same again from the same.
 
 use super::super::marker::Death;
+use super::super::news::News;
 use super::super::plan::{Inputs, Step};
 use super::super::reload::Report;
-use super::super::news::News;
 use super::By;
 use crate::happenings::Happenings;
 use jiff::Timestamp;
@@ -145,9 +145,17 @@ impl Journal {
     /// Writes down what happens now.
     pub fn write(&self, event: Event) {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = file.as_mut() else { return };
         let entry = Entry { at: Timestamp::now(), event };
-        let written = serde_json::to_vec(&entry).map_err(io::Error::from);
+        if let Some(open) = file.as_mut() {
+            self.write_to(open, &entry);
+        }
+        if let Some(news) = &self.news {
+            news.tell(|| News::Written(Arc::new(entry)));
+        }
+    }
+
+    fn write_to(&self, open: &mut File, entry: &Entry) {
+        let written = serde_json::to_vec(entry).map_err(io::Error::from);
         let written = written.and_then(|mut line| {
             line.push(b'\n');
             open.write_all(&line)?;
@@ -159,9 +167,6 @@ impl Journal {
         });
         if let Err(error) = written {
             tracing::warn!(file = %self.path.display(), %error, "what happened to a plugin could not be written down");
-        }
-        if let Some(news) = &self.news {
-            news.tell(|| News::Written(Arc::new(entry)));
         }
     }
 
