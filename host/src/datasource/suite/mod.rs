@@ -4,6 +4,7 @@ mod ends;
 mod fake;
 mod keeps;
 mod ledgers;
+mod news;
 mod races;
 
 use super::converge::live;
