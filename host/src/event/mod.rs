@@ -36,6 +36,7 @@ pub use subscription::{Delivery, Listening, Subscription, SubscriptionView, Take
 pub use topic::{BadOrigin, BadTopics, MAX_ORIGIN, Topics, check_origin};
 
 use history::History;
+use jiff::Timestamp;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -83,6 +84,8 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     position: u64,
+    /// When the last one was published.
+    at: Timestamp,
     history: History,
     listeners: Listeners,
 }
@@ -97,7 +100,12 @@ impl Events {
     /// None yet, and nobody who listens.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let state = State { position: 0, history: History::new(settings.kept), listeners: Listeners::default() };
+        let state = State {
+            position: 0,
+            at: Timestamp::MIN,
+            history: History::new(settings.kept),
+            listeners: Listeners::default(),
+        };
         let inner = Inner {
             source: format!("/{}/{}", settings.bus_id, settings.node).into(),
             process: Uuid::new_v4().simple().to_string().split_off(16),
@@ -145,7 +153,9 @@ impl Events {
     ) -> Result<Receipt, PublishError> {
         let words = self.inner.catalogue.words(draft.kind());
         // Its number is taken when it is published: no two have one, and some may be of none.
-        let mut event = draft.finish(how.origin, last, sender, || (String::new(), Arc::clone(&self.inner.source)))?;
+        let now = Timestamp::now();
+        let mut event =
+            draft.finish(now, how.origin, last, sender, || (String::new(), Arc::clone(&self.inner.source)))?;
         let bytes = event.bytes();
         let mut state = self.state();
         let listeners = state.listeners.who(&words, &event);
@@ -153,6 +163,8 @@ impl Events {
             let topic = format!("{}.{}", topic::word(&event.kind), event.origin);
             return Err(PublishError::NobodyListens { topic });
         }
+        // Clocks are set back, the order is not.
+        state.at = state.at.max(now);
         state.position += 1;
         let position = state.position;
         if event.id.is_empty() {
@@ -165,7 +177,7 @@ impl Events {
         if listeners.is_empty() && !state.history.is_on() {
             return Ok(receipt);
         }
-        let told = Told { position, event: Arc::new(event), bytes };
+        let told = Told { position, at: state.at, event: Arc::new(event), bytes };
         for queue in listeners {
             queue.push(told.clone());
         }
