@@ -281,8 +281,8 @@ fn a_new_crate_builds_tests_and_loads() {
     let text = out(bed.run(&["plugin", "new", "web-shop", "--path", "made/shop", "--sdk", sdk.to_str().unwrap()]));
     assert_eq!(
         text,
-        "made made/shop: driver web-shop, with a table, options, an action and tests\nnext:\n  cd made/shop\n  cargo test\n  \
-         cargo build --release\n  busway plugin test target/release/libweb_shop.so --option name=Ada\n  busway run --plugins \
+        "made made/shop: driver web-shop, with a table, options, an action and tests\nnext:\n  cd made/shop\n  busway dev\n  \
+         cargo test\n  cargo build --release\n  busway plugin test target/release/libweb_shop.so --option name=Ada\n  busway run --plugins \
          target/release\n"
     );
     let folder = bed.path("made/shop");
