@@ -2,7 +2,7 @@
 
 use super::record::Record;
 use super::refusal::Refusal;
-use super::secret::{HIDDEN, read_limited, resolve};
+use super::secret::{HIDDEN, ReferenceProblem, read_limited, resolve};
 use crate::config::{Datasource, read_duration};
 use busway_plugin_api::info::OptionInfo;
 use busway_plugin_api::options::problems;
@@ -71,8 +71,8 @@ pub(crate) fn as_opened(declared: &[OptionInfo], given: &Map<String, Value>) -> 
     let given = typed(declared, given).map_err(|refusal| refusal.to_string())?;
     let variable = |name: &str| std::env::var(name).ok();
     let resolved = resolve(&Value::Object(complete(declared, &given)), &variable, &read_limited);
-    let resolved =
-        resolved.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+    let told = |problems: Vec<ReferenceProblem>| problems.iter().map(ToString::to_string).collect();
+    let resolved = resolved.map_err(|problems| Refusal::InvalidDriverOption(told(problems)).to_string())?;
     let resolved = resolved.as_object().cloned().unwrap_or_default();
     typed(declared, &resolved).map_err(|refusal| refusal.to_string())
 }
