@@ -140,6 +140,26 @@ fn read(mut file: File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// All files that a library was made of, as cargo wrote them down beside it: what is included is among them, and what build
+/// scripts read.
+pub(super) fn inputs(library: &Path) -> Vec<PathBuf> {
+    std::fs::read_to_string(library.with_extension("d")).map(|text| listed(&text)).unwrap_or_default()
+}
+
+/// The files in a rule as `make` reads it; spaces in names are escaped.
+fn listed(rule: &str) -> Vec<PathBuf> {
+    let Some((_, files)) = rule.lines().next().and_then(|line| line.split_once(": ")) else { return Vec::new() };
+    let (mut found, mut name) = (Vec::new(), String::new());
+    for part in files.split(' ') {
+        match part.strip_suffix('\\') {
+            Some(begin) => name += &format!("{begin} "),
+            None => found.push(PathBuf::from(std::mem::take(&mut name) + part)),
+        }
+    }
+    found.retain(|path| path.is_absolute());
+    found
+}
+
 /// A library's name as people know it.
 pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
@@ -149,6 +169,13 @@ pub(super) fn file_name(path: &Path) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_a_library_is_made_of_is_read() {
+        let rule = "/t/debug/libweb.so: /c/src/lib.rs /c/a\\ query.sql /c/README.md relative.rs\n";
+        assert_eq!(listed(rule), ["/c/src/lib.rs", "/c/a query.sql", "/c/README.md"].map(PathBuf::from));
+        assert_eq!(listed(""), Vec::<PathBuf>::new());
+    }
 
     #[test]
     fn of_cargos_messages_the_packages_library_counts() {

@@ -30,7 +30,7 @@ use crate::config::Vet;
 use crate::node::Node;
 use crate::plugin::conformance::{Report as Suite, run as put_to_the_test};
 use crate::plugin::{Catalog, Report};
-use build::{Build, How, Voice, build};
+use build::{Build, How, Voice, build, inputs};
 use project::Project;
 pub(crate) use project::ProjectError;
 use rows::Rows;
@@ -265,6 +265,8 @@ impl Work {
         let library = if let Build::Done { library, .. } = &built { Some(library.clone()) } else { None };
         self.tell(Told::Built(built)).await;
         let Some(library) = library else { return };
+        self.project.made_of(inputs(&library));
+        self.saves.follow(&self.project);
         let mut options = self.project.options.clone();
         options.extend(self.given.clone());
         if self.stand.take(&library, &options).await && self.test {

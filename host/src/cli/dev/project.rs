@@ -204,6 +204,14 @@ impl Project {
         Self::choose(&serde_json::from_slice(&said.stdout).map_err(unlike)?, wanted)
     }
 
+    /// What it was made of counts, too: what sources include, say, wherever that lies.
+    pub(super) fn made_of(&mut self, files: Vec<PathBuf>) {
+        let is_known = |file: &PathBuf| self.sources.iter().any(|folder| file.starts_with(folder));
+        let more: Vec<PathBuf> =
+            files.into_iter().filter(|file| !is_known(file) && !file.starts_with(&self.target)).collect();
+        self.files.extend(more);
+    }
+
     fn choose(metadata: &Metadata, wanted: Option<&str>) -> Result<Self, ProjectError> {
         let package = chosen(metadata, wanted)?;
         let table = package.metadata.as_ref().and_then(|metadata| metadata.get("busway-dev")).cloned();
@@ -313,6 +321,14 @@ mod tests {
         })
     }
 
+    /// What it was made of counts, too: what sources include, say, wherever that lies.
+    pub(super) fn made_of(&mut self, files: Vec<PathBuf>) {
+        let is_known = |file: &PathBuf| self.sources.iter().any(|folder| file.starts_with(folder));
+        let more: Vec<PathBuf> =
+            files.into_iter().filter(|file| !is_known(file) && !file.starts_with(&self.target)).collect();
+        self.files.extend(more);
+    }
+
     fn choose(metadata: Value, wanted: Option<&str>) -> Result<Project, ProjectError> {
         Project::choose(&serde_json::from_value(metadata).unwrap(), wanted)
     }
@@ -334,6 +350,11 @@ mod tests {
             ["/w/Cargo.toml", "/w/common/Cargo.toml", "/w/common/build.rs", "/w/web/Cargo.toml", "/w/web/build.rs"];
         assert_eq!(paths(&project.files), files);
         assert_eq!(choose(workspace(Some("web")), Some("sql")).unwrap().name, "sql");
+        let mut project = project;
+        project.made_of(["/w/web/src/lib.rs", "/w/web/query.sql", "/w/target/debug/made.rs"].map(PathBuf::from).into());
+        let more: Vec<&PathBuf> =
+            project.files.iter().filter(|file| !files.contains(&file.to_str().unwrap())).collect();
+        assert_eq!(more, [Path::new("/w/web/query.sql")]);
         let mut one = workspace(None);
         one["packages"][1]["targets"] = json!([]);
         assert_eq!(choose(one, None).unwrap().name, "web", "the only one that makes a library");

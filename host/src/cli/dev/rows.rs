@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::say::{MARGIN, Say};
-use crate::cli::cell::{count_of, printable};
+use crate::cli::cell::printable;
 use crate::cli::failure::Failure;
 use crate::cli::follow::News;
 use crate::cli::output::{DIM, Format, GREEN, Output, RED, YELLOW};
@@ -135,8 +135,118 @@ fn changed(
     match changes.len().saturating_sub(MOST) {
         0 => Ok(()),
         more => {
-            let line = output.paint().put(DIM, &format!("and {} more of {}", count_of(more), name.table));
+            let line = output.paint().put(DIM, &format!("and {more} more of {}", name.table));
             Say::new(output).row('…', &line)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::tests::pages;
+    use serde_json::from_value;
+
+    fn snapshot(service: &str, table: &str, key: &[&str], rows: Value) -> (TableName, News) {
+        let snapshot = json!({"service": service, "table": table, "epoch": 1, "to": 1, "key": key, "rows": rows});
+        (TableName::new(service, table), News::Snapshot(from_value(snapshot).unwrap()))
+    }
+
+    fn step(service: &str, table: &str, from: u64, changes: Value) -> (TableName, News) {
+        let mut step = json!({"epoch": 1, "from": from, "to": from + 1});
+        step.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        (TableName::new(service, table), News::Step(from_value(step).unwrap()))
+    }
+
+    fn told(format: Format, width: Option<usize>, news: Vec<(TableName, News)>) -> String {
+        let (mut output, data, _) = pages(format, width);
+        let mut rows = Rows::default();
+        news.into_iter().for_each(|(name, news)| rows.take(&name, news, &mut output).unwrap());
+        data.text()
+    }
+
+    fn life() -> Vec<(TableName, News)> {
+        let changes = json!({"added": [{"id": 2, "name": "b c"}], "removed": [{"id": 1, "name": "a"}]});
+        let many: Vec<Value> = (10..35).map(|id| json!({"id": id, "name": "x"})).collect();
+        vec![
+            snapshot("web", "pages", &["id"], json!([{"id": 1, "name": "a"}])),
+            snapshot("web", "empty", &["id"], json!([])),
+            step("web", "pages", 1, changes),
+            step(
+                "web",
+                "pages",
+                2,
+                json!({"updated": [{"old": {"id": 2, "name": "b c"}, "new": {"id": 2, "name": "d"}}]}),
+            ),
+            step("web", "pages", 3, json!({ "added": many })),
+            (TableName::new("web", "empty"), News::Gone),
+        ]
+    }
+
+    #[test]
+    fn rows_come_go_and_change() {
+        let text = told(Format::Table, Some(60), life());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[..5],
+            [
+                "           + pages id=1 name=a",
+                "           = empty has no rows",
+                "           - pages id=1 name=a",
+                "           + pages id=2 name=\"b c\"",
+                "           ~ pages id=2 name=\"b c\"→d",
+            ]
+        );
+        assert_eq!(lines.len(), 5 + MOST + 2);
+        assert_eq!(lines[25..], ["           … and 5 more of pages", "           - empty is gone"]);
+        let plain = told(Format::Table, None, life());
+        assert_eq!(plain.lines().next(), Some("+ pages id=1 name=a"));
+    }
+
+    #[test]
+    fn for_programs_nothing_is_left_out() {
+        let text = told(Format::Jsonl, None, life());
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 1 + 2 + 1 + 25 + 1);
+        assert_eq!(
+            lines[0],
+            json!({"kind": "rows", "service": "web", "table": "pages", "op": "add", "epoch": 1, "to": 1, "row": {"id": 1, "name": "a"}})
+        );
+        assert_eq!(lines.last().unwrap()["op"], "gone");
+    }
+
+    #[test]
+    fn what_fails_is_told_once_and_that_it_is_well_again() {
+        let source = |error: Value| json!({"name": "web", "state": "degraded", "error": error});
+        let table = |error: Value| json!({"service": "web", "table": "pages", "error": error});
+        let changed = |table: &str, from: u64, old: Value, new: Value| {
+            step("_host", table, from, json!({"updated": [{"old": old, "new": new}]}))
+        };
+        let news = || {
+            vec![
+                snapshot("_host", "datasources", &["name"], json!([source(Value::Null)])),
+                snapshot(
+                    "_host",
+                    "tables",
+                    &["service", "table"],
+                    json!([table(Value::Null), {"service": "_host", "table": "x", "error": "y"}]),
+                ),
+                changed("datasources", 1, source(Value::Null), source(json!("table \"pages\": no"))),
+                // The same, in the same words.
+                changed("tables", 1, table(Value::Null), table(json!("no"))),
+                changed("tables", 2, table(json!("no")), table(json!("another"))),
+                changed("tables", 3, table(json!("another")), table(Value::Null)),
+                changed("datasources", 2, source(json!("table \"pages\": no")), source(Value::Null)),
+            ]
+        };
+        assert_eq!(
+            told(Format::Table, None, news()),
+            "Failing web: table \"pages\": no\nFailing web/pages: another\nWell again web/pages\nWell again web\n"
+        );
+        let text = told(Format::Json, None, news());
+        assert_eq!(
+            text.lines().next(),
+            Some("{\"kind\":\"state\",\"of\":\"web\",\"state\":\"degraded\",\"error\":\"table \\\"pages\\\": no\"}")
+        );
     }
 }

@@ -13,7 +13,7 @@ use super::log::Record;
 use super::rows::Rows;
 use super::stand::word;
 use super::{Place, Told};
-use crate::cli::cell::{count_of_things, fields, printable};
+use crate::cli::cell::{fields, printable};
 use crate::cli::failure::Failure;
 use crate::cli::output::{BOLD, DIM, Format, GREEN, Output, RED, YELLOW};
 use crate::plugin::conformance::Report as Suite;
@@ -178,7 +178,7 @@ fn names(files: &BTreeSet<PathBuf>, folder: &Path) -> String {
     let some: Vec<String> = files.iter().take(SOME).map(name).collect();
     match files.len().saturating_sub(SOME) {
         0 => some.join(", "),
-        more => format!("{} and {} more", some.join(", "), count_of_things(more, "file")),
+        more => format!("{} and {more} more", some.join(", ")),
     }
 }
 
@@ -237,4 +237,149 @@ fn log(record: &Record, output: &mut Output) -> Result<(), Failure> {
     let text = if with.is_empty() { text } else { format!("{text} {}", fields(with)) };
     output.aside(style, &word, if output.is_terminal() { MARGIN + 1 } else { 0 }, &text);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ProjectError;
+    use super::*;
+    use crate::cli::output::tests::pages;
+    use crate::plugin::{Catalog, Ledger, Phases};
+    use std::sync::Arc;
+
+    fn report(outcome: Outcome, reason: Option<&str>) -> Told {
+        let ledger = Ledger { tables: 1, produced: 2, accepted: 2, delivered: 2, ..Ledger::default() };
+        let report = Report {
+            driver: "web".to_owned(),
+            version: "0.2.0".to_owned(),
+            path: "/t/plugins/libweb.so".into(),
+            sha256: "ab".to_owned(),
+            from: Some(1),
+            to: Some(2),
+            outcome,
+            restored: false,
+            reason: reason.map(str::to_owned),
+            sources: 1,
+            exclusive: false,
+            phases: Phases { pause_us: 1250, ..Phases::default() },
+            ledger: Some(ledger),
+        };
+        Told::Moved { report: Box::new(report), serving: Some(if outcome.is_good() { 2 } else { 1 }) }
+    }
+
+    fn missing() -> Failure {
+        let problems = ["missing option \"path\" (string): The folder"];
+        let message = format!("Missing required config options: {}", problems.join("; "));
+        let data = json!({"kind": "MissingRequiredConfigOptions", "problems": problems});
+        Failure::Refused { status: 400, message, data }
+    }
+
+    /// One of each, as it may come.
+    fn all() -> Vec<Told> {
+        let files = ["/c/src/lib.rs", "/c/src/b.rs", "/c/src/c.rs", "/c/src/d.rs", "/else/src/lib.rs"];
+        let library = PathBuf::from("/c/target/debug/libweb.so");
+        let record = json!({"page": 2}).as_object().cloned().unwrap_or_default();
+        vec![
+            Told::Serving { url: "http://127.0.0.1:4711".to_owned(), socket: "/t/sock".into() },
+            Told::Building { package: "web".to_owned() },
+            Told::Built(Build::Done { library, took: Duration::from_millis(1240), said: String::new() }),
+            report(Outcome::Loaded, None),
+            Told::NoSource { driver: "web".to_owned(), failure: Box::new(missing()) },
+            Told::Saved(files.iter().map(PathBuf::from).collect()),
+            Told::Built(Build::Failed { said: "error: …".to_owned() }),
+            Told::Unchanged,
+            report(Outcome::Committed, None),
+            report(Outcome::RolledBack, Some("it panicked\non line 7")),
+            report(Outcome::Refused, Some("it panicked")),
+            report(Outcome::Inconclusive, Some("no answer")),
+            Told::Refused {
+                file: "libweb.so".to_owned(),
+                reason: "it is no Busway driver".to_owned(),
+                serving: Some(1),
+            },
+            Told::Trouble(ProjectError::NoLibraries("/c".into())),
+            Told::Tested(Err("no child process can be had".to_owned())),
+            Told::Log(Record {
+                level: Level::WARN,
+                from: "web::page".to_owned(),
+                message: "slow".to_owned(),
+                fields: record,
+            }),
+        ]
+    }
+
+    fn told(format: Format, width: Option<usize>, loud: bool) -> (String, String) {
+        let place = Place { folder: "/c".into(), loud, catalog: Arc::new(Catalog::new("info")) };
+        let (mut output, data, aside) = pages(format, width);
+        let mut rows = Rows::default();
+        all().into_iter().for_each(|one| tell(one, &place, &mut rows, &mut output).unwrap());
+        (data.text(), aside.text())
+    }
+
+    #[test]
+    fn each_is_a_plain_line_in_a_pipe() {
+        let (data, aside) = told(Format::Table, None, false);
+        let expected = [
+            "Serving http://127.0.0.1:4711, busway --host /t/sock tables",
+            "Building web",
+            "Built libweb.so in 1.2 s",
+            "Loaded web 0.2.0, generation 2 after 1, paused 1.2 ms, gap=0 dup=0",
+            "Not opened web: Missing required config options",
+            "  why: missing option \"path\" (string): The folder",
+            "  try: busway dev --option path=VALUE, or in Cargo.toml: [package.metadata.busway-dev] options = { path = … }",
+            "Saved src/b.rs, src/c.rs, src/d.rs and 2 more",
+            "Broken it does not build; nothing serves yet",
+            "Unchanged the library is the same as before",
+            "Reloaded web 0.2.0, generation 2 after 1, paused 1.2 ms, gap=0 dup=0",
+            "Taken back web 0.2.0, generation 2 after 1: it panicked\\non line 7; generation 1 serves on",
+            "Refused web 0.2.0, generation 2 after 1: it panicked; generation 1 serves on",
+            "Held back web 0.2.0, generation 2 after 1: no answer; generation 1 serves on",
+            "Refused libweb.so: it is no Busway driver; generation 1 serves on",
+            "Broken no package of the workspace /c makes a library that a host can load; nothing serves yet",
+            "  try: a driver's Cargo.toml says `[lib]` and `crate-type = [\"cdylib\"]`",
+            "Not tested no child process can be had",
+        ];
+        assert_eq!(data.lines().collect::<Vec<_>>(), expected);
+        assert_eq!(aside, "warn web::page: slow page=2\n");
+    }
+
+    #[test]
+    fn on_a_terminal_words_end_where_cargos_do_and_cargo_speaks_for_itself() {
+        let (data, aside) = told(Format::Table, Some(100), true);
+        let lines: Vec<&str> = data.lines().collect();
+        assert_eq!(lines[0], "     Serving http://127.0.0.1:4711, busway --host /t/sock tables");
+        assert_eq!(lines[1], "      Loaded web 0.2.0, generation 2 after 1, paused 1.2 ms, gap=0 dup=0");
+        assert!(lines[3].starts_with("             why: missing option"), "{data}");
+        assert!(!data.contains("Building") && !data.contains("Built"));
+        assert_eq!(aside, "        warn web::page: slow page=2\n");
+    }
+
+    #[test]
+    fn each_is_an_object_for_programs() {
+        let (data, aside) = told(Format::Json, None, false);
+        let kinds: Vec<String> = data
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].as_str().unwrap().to_owned())
+            .collect();
+        let expected = [
+            "serving",
+            "building",
+            "built",
+            "loaded",
+            "refused",
+            "saved",
+            "failed",
+            "unchanged",
+            "reloaded",
+            "refused",
+            "refused",
+            "refused",
+            "refused",
+            "failed",
+            "tested",
+            "log",
+        ];
+        assert_eq!(kinds, expected);
+        assert_eq!(aside, "");
+    }
 }
