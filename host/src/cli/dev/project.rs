@@ -321,14 +321,6 @@ mod tests {
         })
     }
 
-    /// What it was made of counts, too: what sources include, say, wherever that lies.
-    pub(super) fn made_of(&mut self, files: Vec<PathBuf>) {
-        let is_known = |file: &PathBuf| self.sources.iter().any(|folder| file.starts_with(folder));
-        let more: Vec<PathBuf> =
-            files.into_iter().filter(|file| !is_known(file) && !file.starts_with(&self.target)).collect();
-        self.files.extend(more);
-    }
-
     fn choose(metadata: Value, wanted: Option<&str>) -> Result<Project, ProjectError> {
         Project::choose(&serde_json::from_value(metadata).unwrap(), wanted)
     }
