@@ -15,6 +15,7 @@ mod congress_api;
 mod congressclient;
 mod contract;
 mod datasources;
+mod dev;
 mod drivers;
 mod faults;
 mod host;

@@ -35,7 +35,7 @@ mod tests;
 
 pub use action::ActionError;
 pub use once::Begun;
-pub(crate) use options::typed;
+pub(crate) use options::as_opened;
 pub use options::{PERSIST_DATA, POLL_TIME, shown};
 pub use push::Written;
 pub use record::{Change, Draft, ManagedBy, Record};

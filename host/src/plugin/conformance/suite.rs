@@ -3,7 +3,7 @@
 use super::report::{Done, Finding, Outcome, Report};
 use super::{Assignment, CHECKS};
 use crate::config;
-use crate::datasource::typed;
+use crate::datasource::as_opened;
 use crate::plugin::bytes::{BytesError, Examined, Libraries, Refusal, inspect};
 use crate::plugin::vet::{Bad, Examiner, Good, Kind, Stage as At, Verdict, Vetted, VetterError};
 use busway_plugin_api::info::DriverInfo;
@@ -85,8 +85,8 @@ impl Book<'_> {
     }
 }
 
-/// Puts a file through the suite, or through those checks of it that are named. `given`: what a datasource would set, as
-/// texts.
+/// Puts a file through the suite, or through those checks of it that are named. `given`: what a datasource would set;
+/// texts are read as the driver declares them, and references to secrets followed.
 ///
 /// # Errors
 ///
@@ -155,8 +155,7 @@ fn options(info: &DriverInfo, given: &Map<String, Value>) -> Result<(Map<String,
     let missing = info.options.iter().filter(|option| option.required && !given.contains_key(&option.name));
     let missing: Vec<String> = missing.map(|option| format!("--option {}=VALUE", option.name)).collect();
     if missing.is_empty() {
-        let typed = typed(&info.options, given).map_err(|refusal| SuiteError::Options(refusal.to_string()))?;
-        return Ok((typed, None));
+        return Ok((as_opened(&info.options, given).map_err(SuiteError::Options)?, None));
     }
     // Those that are there may be wrong all the same, but none can be opened with.
     let lacks = format!("a source needs options: give {}", missing.join(" "));
