@@ -76,7 +76,10 @@
 mod arrow;
 mod check;
 mod host;
+mod incompatible;
+pub mod layout;
 mod message;
+mod mismatch;
 mod module;
 mod note;
 mod source;
@@ -84,9 +87,13 @@ mod source;
 pub use abi_stable;
 
 pub use crate::arrow::{ArrowArray, ArrowSchema, RawArray, RawSchema};
-pub use crate::check::{root_module, Incompatible};
+#[doc(hidden)]
+pub use crate::check::compare;
+pub use crate::check::root_module;
 pub use crate::host::{Host, HostObject};
+pub use crate::incompatible::Incompatible;
 pub use crate::message::{Opened, PollReply, Reply, Status, TableData, TableUpdate};
+pub use crate::mismatch::{Difference, Mismatch};
 pub use crate::module::{header, Module, ModuleRef, ModuleVal, Root};
 pub use crate::note::{note_bytes, note_len, read_note, NoteError, NOTE_MAGIC, NOTE_SECTION};
 pub use crate::source::{Source, SourceObject};
