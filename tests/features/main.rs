@@ -23,6 +23,7 @@ mod library;
 mod loading;
 mod python;
 mod refreshes;
+mod relic;
 mod reload;
 mod reloads;
 mod rows;
