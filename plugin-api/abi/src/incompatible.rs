@@ -40,11 +40,11 @@ enum Older {
 }
 
 impl Incompatible {
-    pub(crate) fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), theirs: None, detail: String::new(), mismatches: Vec::new() }
+    pub(crate) fn new(reason: impl AsRef<str>) -> Self {
+        Self { reason: line(reason.as_ref(), 480), theirs: None, detail: String::new(), mismatches: Vec::new() }
     }
 
-    pub(crate) fn of(reason: impl Into<String>, mismatch: Mismatch) -> Self {
+    pub(crate) fn of(reason: impl AsRef<str>, mismatch: Mismatch) -> Self {
         Self { mismatches: vec![mismatch], ..Self::new(reason) }
     }
 
@@ -56,8 +56,10 @@ impl Incompatible {
     pub(crate) fn of_layouts(mismatches: Vec<Mismatch>, theirs: &str, report: &str) -> Self {
         let mut new = Self { mismatches, ..Self::new("") }.with_version(theirs);
         let first = new.mismatches.first().map(Mismatch::to_string).unwrap_or_default();
-        new.reason =
-            format!("its types differ from contract {VERSION} (it was built with {theirs}): {first}; {}", new.remedy());
+        let remedy = new.remedy();
+        let reason =
+            format!("its types differ from contract {VERSION} (it was built with {theirs}): {first}; {remedy}");
+        new.reason = line(&reason, 480);
         let mut detail = format!("{} in all:\n", count(new.mismatches.len()));
         for mismatch in &new.mismatches {
             let at: Vec<&str> = mismatch.path.iter().map(String::as_str).chain([mismatch.place.as_str()]).collect();
@@ -93,13 +95,14 @@ impl Incompatible {
             1 => " (and one more difference)".to_owned(),
             more => format!(" (and {more} more differences)"),
         };
-        format!(
-            "{first}{more}\nexpected: {}\nfound:    {}\nolder:    {}\nnow:      {}",
-            first.expected,
-            first.found,
-            self.who(),
-            self.remedy()
-        )
+        let lines = [
+            format!("{first}{more}"),
+            format!("expected: {}", first.expected),
+            format!("found:    {}", first.found),
+            format!("older:    {}", self.who()),
+            format!("now:      {}", self.remedy()),
+        ];
+        lines.iter().map(|text| line(text, 240)).collect::<Vec<_>>().join("\n")
     }
 
     fn older(&self) -> Older {
@@ -188,6 +191,16 @@ impl Incompatible {
             },
         }
     }
+}
+
+/// One line of at most so many characters: the names in it are the driver's.
+pub(crate) fn line(text: &str, most: usize) -> String {
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(most + 1).collect();
+    if let Some((end, _)) = line.char_indices().nth(most) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
 }
 
 fn count(differences: usize) -> String {

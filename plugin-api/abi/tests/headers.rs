@@ -35,6 +35,7 @@ macro_rules! root {
 root!(next, MODULE_NAME, "2.0.0");
 root!(older, MODULE_NAME, "0.9.0");
 root!(foreign, "paint_filter", "1.0.0");
+root!(rude, "two\nlines\u{1b}[2J", "1.0.0");
 root!(bare, MODULE_NAME, "1.0.0");
 
 extern "C" fn never() -> RootModuleResult {
@@ -82,6 +83,8 @@ fn of_another_host() {
     let foreign = library::<foreign::OtherRef>(CheckTypeLayout::Yes);
     assert_eq!(foreign.mismatches[0].difference, Difference::Library);
     golden::check("library", &said(&foreign));
+    let rude = library::<rude::OtherRef>(CheckTypeLayout::Yes);
+    assert_eq!(rude.explanation().lines().nth(2), Some("found:    two lines [2J"), "it starts no line of its own");
 }
 
 #[test]

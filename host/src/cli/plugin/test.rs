@@ -120,7 +120,12 @@ fn print(report: &Report, output: &mut Output) -> Result<(), Failure> {
         }
         for (check, reason) in said {
             let word = painted("outcome", check.finding.outcome.word());
-            output.line(&format!("{} {word}: {}", check.name, printable(reason)))?;
+            let Some(explanation) = &check.finding.explanation else {
+                output.line(&format!("{} {word}: {}", check.name, printable(reason)))?;
+                continue;
+            };
+            output.line(&format!("{} {word}:", check.name))?;
+            explanation.lines().try_for_each(|line| output.line(&format!("  {}", printable(line))))?;
         }
         output.note(&report.summary());
     }

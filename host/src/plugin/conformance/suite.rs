@@ -5,10 +5,10 @@ use super::{Assignment, CHECKS};
 use crate::config;
 use crate::datasource::typed;
 use crate::plugin::bytes::{BytesError, Examined, Libraries, Refusal, inspect};
-use crate::plugin::vet::{Bad, Examiner, Good, Kind, Stage as At, Verdict, Vetted, VetterError};
+use crate::plugin::vet::{Bad, Examiner, Good, Kind, Stage as At, Verdict, Vetted, VetterError, copy};
 use busway_plugin_api::info::DriverInfo;
 use serde_json::{Map, Value};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -109,10 +109,7 @@ pub(crate) fn run(
         }
     };
     book.first(&FIRST[..2], None, begun.elapsed());
-    let mut staged = tempfile::Builder::new().prefix("busway-").suffix(".so").tempfile()?;
-    staged.write_all(&bytes.bytes)?;
-    // A file that is open for writing is not what a host maps.
-    let staged = staged.into_temp_path();
+    let staged = copy(&bytes.bytes)?;
     let examiner = Examiner::new(limits, staged.to_path_buf(), &facts.note)?;
     let begun = Instant::now();
     let Vetted { verdict, stage } = examiner.vet()?;
@@ -126,7 +123,11 @@ pub(crate) fn run(
             info
         }
         Verdict::Bad(bad) => {
+            let explanation = Some(bad.explanation.clone()).filter(|explanation| !explanation.is_empty());
             book.first(&FIRST[2..], Some((of_verdict(&bad, stage), bad.reason)), begun.elapsed());
+            for done in book.checks.iter_mut().filter(|done| done.finding.outcome == Outcome::Failed) {
+                done.finding.explanation.clone_from(&explanation);
+            }
             book.skip_rest("it can't be loaded");
             let note = facts.note;
             return Ok(Report { driver: Some(note.id), version: Some(note.version), checks: book.checks });
