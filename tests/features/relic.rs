@@ -99,9 +99,11 @@ mod old {
         host.wait_row("_host", "plugins", "the third generation to serve", |row| {
             row["state"] == "serving" && row["generation"] == 3
         });
-        let reports = host.history("transaction");
-        let moves: Vec<&Value> = reports.iter().filter(|report| report["ledger"].is_object()).collect();
-        assert_eq!(moves.len(), 2, "{reports:#?}");
+        let moves = wait_for("both reloads to be written down", || {
+            let reports = host.history("transaction");
+            let moves: Vec<Value> = reports.into_iter().filter(|report| report["ledger"].is_object()).collect();
+            if moves.len() == 2 { Ok(moves) } else { Err(format!("{moves:#?}")) }
+        });
         for report in moves {
             let ledger = &report["ledger"];
             assert_eq!((&ledger["gap"], &ledger["dup"]), (&json!(0), &json!(0)), "{report}");
