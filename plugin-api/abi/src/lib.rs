@@ -27,7 +27,8 @@
 //! 3. statuses are integers: one that the reader does not know is a general failure;
 //! 4. each of the three has `control(op, json)`, which answers [`Status::NOT_IMPLEMENTED`] to an operation it does not
 //!    know, so a request may be added without a new method;
-//! 5. layouts are compared in both directions at load, see [`root_module`].
+//! 5. layouts are compared in both directions at load, see [`root_module`];
+//! 6. each version's layout is kept as text in `tests/golden`, and a test holds today's against all of them.
 //!
 //! `abi_stable` is pinned to `=0.11.3`: another version of it is another contract.
 //!

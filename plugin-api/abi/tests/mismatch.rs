@@ -5,14 +5,14 @@ use crate::golden;
 use abi_stable::type_layout::TypeLayout;
 use busway_abi::{abi_stable, compare, Difference, Incompatible, VERSION};
 
-/// All that is said but for `abi_stable`'s own report.
+/// All that is said but for `abi_stable`'s own report, as if today's contract were 1.0.0.
 pub(crate) fn said(refused: &Incompatible) -> String {
     let explanation = refused.explanation();
     assert!(explanation.lines().count() <= 5, "{explanation}");
     assert_eq!(refused.to_string().lines().count(), 1, "{refused}");
     let detail = refused.detail.split("\nabi_stable's report:\n").next().unwrap();
     let detail = if detail.is_empty() { String::new() } else { format!("\nin full:\n{detail}") };
-    format!("in a line:\n{refused}\n\nin five:\n{explanation}\n{detail}")
+    format!("in a line:\n{refused}\n\nin five:\n{explanation}\n{detail}").replace(VERSION, "1.0.0")
 }
 
 fn refused(ours: &'static TypeLayout, layout: &'static TypeLayout, theirs: &str) -> Incompatible {

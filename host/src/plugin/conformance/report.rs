@@ -118,6 +118,9 @@ impl Report {
             let inner = match finding.outcome {
                 Outcome::Passed if reason.is_empty() => String::new(),
                 Outcome::Passed => format!("<system-out>{reason}</system-out>"),
+                Outcome::Failed if finding.explanation.is_some() => {
+                    format!("<failure message=\"{reason}\">{}</failure>", of(&finding.explanation))
+                }
                 Outcome::Failed => format!("<failure message=\"{reason}\"/>"),
                 Outcome::Skipped => format!("<skipped message=\"{reason}\"/>"),
             };
