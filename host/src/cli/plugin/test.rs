@@ -156,7 +156,7 @@ mod tests {
              expected: body: RString\n"
         );
         assert!(report.junit().contains(
-            "<failure message=\"its types differ\">Reply.body is missing in the driver\nexpected: body: RString</failure>"
+            "<failure message=\"its types differ\">Reply.body is missing in the driver&#10;expected: body: RString</failure>"
         ));
     }
 
