@@ -25,6 +25,7 @@ mod loading;
 mod metrics;
 mod python;
 mod refreshes;
+mod relic;
 mod reload;
 mod reloads;
 mod rows;

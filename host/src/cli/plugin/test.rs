@@ -119,9 +119,43 @@ fn print(report: &Report, output: &mut Output) -> Result<(), Failure> {
         }
         for (check, reason) in said {
             let word = painted("outcome", check.finding.outcome.word());
-            output.line(&format!("{} {word}: {}", check.name, printable(reason)))?;
+            let Some(explanation) = &check.finding.explanation else {
+                output.line(&format!("{} {word}: {}", check.name, printable(reason)))?;
+                continue;
+            };
+            output.line(&format!("{} {word}:", check.name))?;
+            explanation.lines().try_for_each(|line| output.line(&format!("  {}", printable(line))))?;
         }
         output.note(&report.summary());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::output::tests::pages;
+    use super::*;
+    use crate::plugin::conformance::{Done, Finding};
+
+    #[test]
+    fn on_a_terminal_what_does_not_fit_the_contract_is_told_in_lines() {
+        let explanation = Some("Reply.body is missing in the driver\nexpected: body: RString".to_owned());
+        let finding = Finding { explanation, ..Finding::failed("its types differ") };
+        let check = Done { name: "contract", finding, took: Duration::ZERO };
+        let report = Report { driver: None, version: None, checks: vec![check] };
+        let (mut output, data, _) = pages(Format::Table, Some(80));
+        print(&report, &mut output).unwrap();
+        assert_eq!(
+            data.text(),
+            "check     outcome  ms\n\
+             contract  failed    0\n\
+             \n\
+             contract failed:\n  \
+             Reply.body is missing in the driver\n  \
+             expected: body: RString\n"
+        );
+        assert!(report.junit().contains(
+            "<failure message=\"its types differ\">Reply.body is missing in the driver&#10;expected: body: RString</failure>"
+        ));
+    }
 }

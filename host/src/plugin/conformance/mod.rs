@@ -16,6 +16,8 @@ mod report;
 mod running;
 mod suite;
 
+#[cfg(test)]
+pub(crate) use report::Done;
 pub(crate) use report::{Finding, Report};
 pub(crate) use suite::{NAMES, SuiteError, run};
 
