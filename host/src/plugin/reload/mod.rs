@@ -1,10 +1,12 @@
 //! Acts on what lies in the directories: loads, reloads, refuses, goes back. What is to be done is decided by
 //! [`plan`](super::plan); what sources do about a new generation by [`Tenants`].
 
+mod bars;
 mod judge;
 mod order;
 mod report;
 mod settings;
+mod sight;
 mod tenants;
 mod transaction;
 mod view;
@@ -17,17 +19,18 @@ pub use tenants::{Moved, SwitchError, Tenants, Terms};
 
 use super::bytes::Trust;
 use super::catalog::Catalog;
-use super::marker::{self, Death};
+use super::marker;
 use super::plan::{Claim, Inputs, Plan, Serving, Step, Unclear, plan};
 use super::record::{By, Copies, Event, Journal, KeptCopy, Quarantined, Record};
-use super::scan::{Found, ScanError, scan};
 use super::stage::Stage;
 use super::vet::Vet;
 use super::watch::Watch;
+use bars::Bar;
 use judge::Judge;
 use order::{Order, Waiter};
+use sight::Sight;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -35,34 +38,11 @@ use tokio::task::{JoinError, JoinSet};
 use transaction::{Job, News, Over};
 use workshop::Workshop;
 
-/// Bytes that plain errors of their sources kept from serving are tried again so soon, and twice as late each time.
-const AGAIN: Duration = Duration::from_secs(30);
-/// But not later than this.
-const LATEST: Duration = Duration::from_secs(600);
 /// Events that come so close together are one.
 const BURST: Duration = Duration::from_millis(20);
 
-/// Bytes in which the host died so often are not loaded again.
-const MOST_DEATHS: u32 = 2;
 /// A start waits no longer for files that are being written.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Bytes that are not to be loaded now.
-#[derive(Debug, Default)]
-struct Bar {
-    reason: String,
-    /// When to try again; never, when the code is at fault.
-    again: Option<Instant>,
-    tries: u32,
-    /// What was made of them already: it stays mapped, so the next try takes it.
-    made: Option<Arc<super::Generation>>,
-}
-
-impl Bar {
-    fn holds(&self) -> bool {
-        self.again.is_none_or(|again| Instant::now() < again)
-    }
-}
 
 /// Something that is being done.
 #[derive(Debug)]
@@ -76,16 +56,6 @@ struct UnderWay {
     /// Ends it early; it is told why.
     abort: Option<oneshot::Sender<String>>,
     task: tokio::task::Id,
-}
-
-/// What is to be seen in the directories.
-struct Sight {
-    files: BTreeMap<PathBuf, Result<Found, ScanError>>,
-    /// Directories that can't be read just now.
-    unreadable: Vec<PathBuf>,
-    troubles: Vec<(PathBuf, String)>,
-    /// When to look again at the latest, if files are still changing.
-    again: Option<Duration>,
 }
 
 /// Loads and reloads what lies in the plugin directories.
@@ -164,33 +134,6 @@ impl<T: Tenants> Executor<T> {
             workshop.marks = marks.ok();
         }
         self
-    }
-
-    /// Bytes in which the host died twice are not loaded again.
-    fn mourn(&mut self, death: Death) {
-        let Death { driver, version, sha256, call, datasource, signal } = &death;
-        let of = datasource.as_ref().map(|name| format!(" of datasource {name:?}")).unwrap_or_default();
-        let reason = format!("the host died in its {call}{of}, by {signal}");
-        let mut deaths = 0;
-        self.record.change(|now| {
-            let of_these = now.deaths.entry(sha256.clone()).or_default();
-            *of_these += 1;
-            deaths = *of_these;
-        });
-        tracing::error!(driver, version, sha256, deaths, "an earlier host died in a driver: {reason}");
-        if deaths >= MOST_DEATHS && !self.record.now().quarantine.contains_key(sha256) {
-            let path = self.record.now().served.get(driver).map(|served| served.path.clone()).unwrap_or_default();
-            let why = Quarantined {
-                driver: driver.clone(),
-                version: version.clone(),
-                path,
-                reason: format!("{reason}, for the {deaths}. time"),
-                by: By::Crash,
-                since: jiff::Timestamp::now(),
-            };
-            self.quarantine(sha256, why);
-        }
-        self.journal.write(Event::Died(death));
     }
 
     /// Nothing is remembered: for a look without consequences.
@@ -320,81 +263,6 @@ impl<T: Tenants> Executor<T> {
         self.put_off(&claim, "the host panicked loading it: its log says where".to_owned(), false, None, None);
     }
 
-    /// Looks at the directories, and reads what has settled.
-    async fn look(&mut self) -> Sight {
-        let directories = self.settings.directories.clone();
-        // Slow disks must not hold up everyone else.
-        let scanned =
-            tokio::task::spawn_blocking(move || directories.iter().map(|d| scan(d)).collect::<Vec<_>>()).await;
-        let mut troubles = Vec::new();
-        let mut files: BTreeMap<PathBuf, Result<Found, ScanError>> = BTreeMap::new();
-        let mut unreadable: Vec<PathBuf> = Vec::new();
-        for (directory, scanned) in self.settings.directories.iter().zip(scanned.unwrap_or_default()) {
-            match scanned {
-                Ok(found) => files.extend(found),
-                Err(error) => {
-                    if matches!(error, ScanError::Unreadable { .. }) {
-                        unreadable.push(directory.clone());
-                    }
-                    troubles.push((directory.clone(), error.to_string()));
-                }
-            }
-        }
-        let (again, refused) = self.judge.look(&files, &self.workshop.stage).await;
-        for (path, reason) in refused {
-            tracing::warn!(file = %path.display(), reason, "plugin refused");
-            self.journal.write(Event::Refused { path, sha256: None, driver: None, reason });
-        }
-        Sight { files, unreadable, troubles, again }
-    }
-
-    /// Of bytes that lie nowhere any more nothing is known.
-    fn forget_bars(&mut self) {
-        let claims = self.judge.claims();
-        let there: BTreeSet<&str> = claims.iter().map(|c| c.sha256.as_str()).chain(self.record.now().good()).collect();
-        self.bars.retain(|sha256, _| there.contains(sha256.as_str()));
-    }
-
-    /// All that a plan follows from.
-    fn inputs(&self, files: &BTreeMap<PathBuf, Result<Found, ScanError>>, unreadable: &[PathBuf]) -> Inputs {
-        let record = self.record.now();
-        let mut unclear = self.judge.unclear();
-        // What can't be looked at is there.
-        let odd = files.iter().filter(|(_, look)| look.is_err()).map(|(path, _)| (path.clone(), Unclear::Refused));
-        unclear.extend(odd);
-        // Files of directories that can't be read just now.
-        let known = self.serving.values().map(|s| &s.path).chain(record.served.values().map(|s| &s.path));
-        let lost = known.filter(|path| unreadable.iter().any(|d| path.parent() == Some(d.as_path())));
-        unclear.extend(lost.map(|path| (path.clone(), Unclear::Changing)));
-        let mut served = record.served.clone();
-        for served in served.values_mut() {
-            served.good.retain(|good| self.workshop.copies.has(&good.sha256));
-        }
-        let quarantined = record.quarantine.iter().map(|(sha256, q)| (sha256.clone(), q.reason.clone()));
-        // What serves is not taken out for what kept it from moving.
-        let serves = |sha256: &String| self.serving.values().any(|serving| serving.sha256 == *sha256);
-        let barred = self.bars.iter().filter(|(sha256, bar)| bar.holds() && !serves(sha256));
-        let barred = barred.map(|(sha256, bar)| (sha256.clone(), bar.reason.clone()));
-        let claims = self.judge.claims();
-        let distrusted = claims.iter().map(|claim| (&claim.id, &claim.path, &claim.sha256));
-        let kept =
-            served.iter().flat_map(|(id, served)| served.good.iter().map(move |g| (id, &served.path, &g.sha256)));
-        let distrusted: BTreeMap<String, String> = (distrusted.chain(kept))
-            .filter(|(id, _, sha256)| self.serving.get(*id).is_none_or(|serving| serving.sha256 != **sha256))
-            .filter_map(|(_, path, sha256)| Some((sha256.clone(), self.trust.refusal(path, sha256)?.to_string())))
-            .collect();
-        Inputs {
-            claims,
-            unclear,
-            serving: self.serving.clone(),
-            served,
-            barred: distrusted.into_iter().chain(barred).chain(quarantined).collect(),
-            busy: self.busy.keys().cloned().collect(),
-            named: self.settings.named.clone(),
-            stop_missing: self.settings.stop_missing,
-        }
-    }
-
     /// Begins what is to be done; answers the drivers that end.
     fn act(&mut self, planned: &Plan) -> Vec<String> {
         let (steps, mut stopped) = (planned.steps(), Vec::new());
@@ -518,30 +386,6 @@ impl<T: Tenants> Executor<T> {
         }
         self.workshop.catalog.report(report.clone());
         self.journal.write(Event::Transaction(Box::new(report)));
-    }
-
-    /// Bytes that did not come to serve are not loaded for a while, or at all when they are at fault.
-    fn put_off(
-        &mut self,
-        claim: &Claim,
-        reason: String,
-        code_fault: bool,
-        again: Option<Duration>,
-        made: Option<Arc<super::Generation>>,
-    ) {
-        let bar = self.bars.entry(claim.sha256.clone()).or_default();
-        bar.tries += 1;
-        let pause = AGAIN.saturating_mul(1 << (bar.tries - 1).min(16)).min(LATEST);
-        // One who knows when says the least.
-        let pause = again.map_or(pause, |again| again.max(pause.min(again * bar.tries)));
-        (bar.reason, bar.made) = (reason, made);
-        bar.again = (!code_fault).then(|| Instant::now() + pause);
-    }
-
-    fn quarantine(&mut self, sha256: &str, why: Quarantined) {
-        let (driver, reason, by) = (why.driver.clone(), why.reason.clone(), why.by);
-        self.journal.write(Event::Quarantined { sha256: sha256.to_owned(), driver, reason, by });
-        self.record.change(|now| drop(now.quarantine.insert(sha256.to_owned(), why)));
     }
 
     /// Says once that generations which serve no more hold much.
