@@ -6,7 +6,7 @@ use super::switch::weigh;
 use super::{Event, Open, Runner, SourceError, after, is_good, names};
 use crate::bus::{Address, Service, TableView};
 use crate::datasource::ingest::Door;
-use crate::plugin::{CallError, Ledger, SwitchError};
+use crate::plugin::{CallError, Ledger, Lenience, SwitchError};
 use crate::table::Shape;
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::info::Overlap;
@@ -34,7 +34,7 @@ pub(in crate::datasource) struct Probation {
     /// To whom it is said how it goes.
     pub(in crate::datasource) said: mpsc::UnboundedSender<Said>,
     /// Plain errors are none of the new code's.
-    pub(in crate::datasource) accept_errors: bool,
+    pub(in crate::datasource) accept_errors: Lenience,
 }
 
 /// What waits to be in charge again.
@@ -74,7 +74,7 @@ impl Trial {
 
     /// Whether such an error ends it.
     fn minds(&self, error: &SourceError) -> bool {
-        self.votes && (error.is_code_fault() || !self.probation.accept_errors)
+        self.votes && (error.is_code_fault() || !self.probation.accept_errors.holds())
     }
 
     fn fail(&mut self, step: &'static str, error: &SourceError) {

@@ -2,6 +2,7 @@
 //! [`plan`](super::plan); what sources do about a new generation by [`Tenants`].
 
 mod bars;
+mod errands;
 mod judge;
 mod order;
 mod report;
@@ -15,22 +16,24 @@ mod workshop;
 pub use order::{Answer, Control, OrderError};
 pub use report::{Ledger, Outcome, Phases, Report};
 pub use settings::Settings;
-pub use tenants::{Moved, SwitchError, Tenants, Terms};
+pub use tenants::{Lenience, Moved, SwitchError, Tenants, Terms};
 
 use super::bytes::Trust;
 use super::catalog::Catalog;
 use super::marker;
 use super::plan::{Claim, Inputs, Plan, Serving, Step, Unclear, plan};
 use super::record::{By, Copies, Event, Journal, KeptCopy, Quarantined, Record};
+use super::scan::scan;
 use super::stage::Stage;
 use super::vet::Vet;
 use super::watch::Watch;
 use bars::Bar;
+pub(super) use errands::Errands;
 use judge::Judge;
 use order::{Order, Waiter};
-use sight::Sight;
+use sight::{Scan, Scanned, Sight};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -53,6 +56,8 @@ struct UnderWay {
     serves: bool,
     /// What serves if they fail: its file may have got another name since it was loaded.
     before: Option<Serving>,
+    /// Whether it passes over plain errors.
+    lenience: Lenience,
     /// Ends it early; it is told why.
     abort: Option<oneshot::Sender<String>>,
     task: tokio::task::Id,
@@ -61,6 +66,7 @@ struct UnderWay {
 /// Loads and reloads what lies in the plugin directories.
 pub struct Executor<T> {
     settings: Settings,
+    scan: Scan,
     workshop: Arc<Workshop>,
     tenants: Arc<T>,
     trust: Trust,
@@ -76,6 +82,12 @@ pub struct Executor<T> {
     jobs: JoinSet<()>,
     /// Drivers whose next reload passes over plain errors.
     lenient: BTreeSet<String>,
+    /// Drivers of which a fresh copy of the same bytes is wanted.
+    renew: BTreeSet<String>,
+    /// Looks at directories.
+    scans: Errands<Scanned>,
+    /// Files of which something serves and that are not there, since when.
+    gone: BTreeMap<PathBuf, Instant>,
     /// The inputs of the last plan.
     inputs: Inputs,
     news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
@@ -98,6 +110,7 @@ impl<T: Tenants> Executor<T> {
         catalog.set_terms(settings.terms());
         Self {
             settings,
+            scan,
             workshop: Arc::new(Workshop::new(stage, copies, vetter, catalog)),
             tenants: Arc::new(tenants),
             trust: Trust::any(),
@@ -109,6 +122,9 @@ impl<T: Tenants> Executor<T> {
             busy: BTreeMap::new(),
             jobs: JoinSet::new(),
             lenient: BTreeSet::new(),
+            renew: BTreeSet::new(),
+            scans: Errands::default(),
+            gone: BTreeMap::new(),
             inputs: Inputs::default(),
             news: mpsc::unbounded_channel(),
             orders: mpsc::unbounded_channel(),
@@ -159,13 +175,16 @@ impl<T: Tenants> Executor<T> {
     /// Looks at the directories, and waits until everything that lies there is loaded or refused; but for what is still
     /// being written: then answers when to look again.
     pub async fn settle(&mut self) -> Option<Duration> {
+        let mut again = self.look().await.again;
+        // From then on: a directory that gives no answer takes its own time.
         let until = Instant::now() + PATIENCE;
         // Files that came together are taken together: one that was read a moment earlier has no more of a claim.
-        while let Some(pause) = self.look().await.again
+        while let Some(pause) = again
             && self.judge.unclear().values().any(|why| *why == Unclear::Changing)
             && Instant::now() < until
         {
             tokio::time::sleep(pause).await;
+            again = self.look().await.again;
         }
         let again = self.pass().await;
         self.idle().await;
@@ -197,7 +216,7 @@ impl<T: Tenants> Executor<T> {
     }
 
     /// Goes on for ever: looks at the directories when they ring, now and then, and when it is told to.
-    pub async fn run(mut self, mut watch: Watch, mut again: Option<Duration>) {
+    pub async fn run(mut self, watch: Watch, mut again: Option<Duration>) {
         loop {
             // What is due already was begun, or waits for what is under way.
             let now = Instant::now();
@@ -217,7 +236,7 @@ impl<T: Tenants> Executor<T> {
                 // A burst of events is one reason to look.
                 () = watch.ring() => tokio::time::sleep(BURST).await,
             }
-            watch.follow(&self.settings.directories);
+            watch.follow(&self.settings.directories).await;
             again = self.pass().await;
         }
     }
@@ -232,20 +251,20 @@ impl<T: Tenants> Executor<T> {
         let Sight { files, unreadable, troubles, again } = self.look().await;
         self.trust.refresh();
         self.forget_bars();
-        self.inputs = self.inputs(&files, &unreadable);
+        let (again, absent) = self.absent(&files, &unreadable, again);
+        self.inputs = self.inputs(&files, &unreadable, absent);
         let planned = plan(&self.inputs);
         let stopped = self.act(&planned);
         self.judge.sweep();
-        let views = self.views(&planned, &files);
+        let views = self.views(&planned, &files, &unreadable);
         self.workshop.catalog.set_files(views.clone(), troubles);
         // Now that it is to be seen why.
         for id in stopped {
             self.workshop.catalog.unserve(&id);
         }
-        if again.is_none() && planned.steps().is_empty() {
-            self.answer_waiting(&views);
-        }
-        again
+        self.answer_waiting(&views, &planned, again.is_none() && planned.steps().is_empty());
+        // What was done at once may lead to more.
+        again.or_else(|| (self.busy.is_empty() && !planned.steps().is_empty()).then_some(BURST))
     }
 
     /// What has ended otherwise than by saying so has panicked: that is logged where it happened.
@@ -287,7 +306,12 @@ impl<T: Tenants> Executor<T> {
             };
             let (abort, aborted) = oneshot::channel();
             let settings = &self.settings;
-            let terms = Terms { accept_errors: self.lenient.contains(&claim.id), ..settings.terms() };
+            let lenience = Lenience::new(self.lenient.contains(&claim.id));
+            let terms = Terms { accept_errors: lenience.clone(), ..settings.terms() };
+            self.renew.remove(&claim.id);
+            if self.serves(&claim.sha256) {
+                self.workshop.taint(&claim.sha256);
+            }
             let job = Job {
                 restore,
                 staged: if restore { None } else { self.judge.staged.remove(&claim.path) },
@@ -303,7 +327,7 @@ impl<T: Tenants> Executor<T> {
                 (Arc::clone(&self.workshop), Arc::clone(&self.tenants), self.news.0.clone());
             let task = self.jobs.spawn(transaction::run(workshop, tenants, job, news)).id();
             let before = self.serving.get(&claim.id).cloned();
-            let under_way = UnderWay { claim, serves: false, before, abort: Some(abort), task };
+            let under_way = UnderWay { claim, serves: false, before, lenience, abort: Some(abort), task };
             self.busy.insert(under_way.claim.id.clone(), under_way);
         }
         stopped
@@ -340,6 +364,11 @@ impl<T: Tenants> Executor<T> {
         self.serving.insert(id, serving);
     }
 
+    /// Whether something serves that has these bytes.
+    fn serves(&self, sha256: &str) -> bool {
+        self.serving.values().any(|serving| serving.sha256 == sha256)
+    }
+
     fn conclude(&mut self, over: Over) {
         let Over { claim, report, code_fault, changed, again, made, kept } = over;
         self.busy.remove(&claim.id);
@@ -364,7 +393,9 @@ impl<T: Tenants> Executor<T> {
             tracing::warn!(driver = claim.id, file = %claim.path.display(), reason, "plugin refused: {}", report.outcome.as_str());
             let known = self.record.now().quarantine.contains_key(&claim.sha256);
             // What could not even be loaded is refused by its bytes each time; what failed in use is remembered.
-            if code_fault && report.to.is_some() && !known {
+            // A fresh copy of what serves that is no better is no reason to take that out.
+            let serves = self.serves(&claim.sha256);
+            if code_fault && report.to.is_some() && !known && !serves {
                 self.quarantine(
                     &claim.sha256,
                     Quarantined {
@@ -376,7 +407,7 @@ impl<T: Tenants> Executor<T> {
                         since: jiff::Timestamp::now(),
                     },
                 );
-            } else if !known {
+            } else if !known && !serves {
                 self.put_off(&claim, reason, code_fault, again, made);
             }
         }
@@ -404,3 +435,6 @@ impl<T: Tenants> Executor<T> {
         self.over_budget = over;
     }
 }
+
+#[cfg(test)]
+mod tests;
