@@ -193,8 +193,9 @@ impl Runner {
                 let (former, _) = self.commit(beside).await;
                 self.activate(new).await;
                 if let Some(former) = former {
-                    // Nobody waits for the old one's end.
-                    tokio::spawn(async move { former.retire(DRAIN).await });
+                    // Nobody waits for the old one's end, but who stops the host.
+                    let open = Arc::clone(&former);
+                    self.leaving.see_off(&open, async move { former.retire(DRAIN).await });
                 }
             }
             Err(_) if self.shared.is_ended() => {}
