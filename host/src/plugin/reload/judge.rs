@@ -164,7 +164,9 @@ impl Judge {
                 (path, old, examined)
             }
         };
-        stream::iter(files.into_iter().map(read)).buffer_unordered(readers).collect().await
+        let mut read: Vec<_> = stream::iter(files.into_iter().map(read)).buffer_unordered(readers).collect().await;
+        read.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        read
     }
 
     async fn examined(

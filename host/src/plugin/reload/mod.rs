@@ -264,7 +264,8 @@ impl<T: Tenants> Executor<T> {
         }
         self.answer_waiting(&views, &planned, again.is_none() && planned.steps().is_empty());
         // What was done at once may lead to more.
-        again.or_else(|| (self.busy.is_empty() && !planned.steps().is_empty()).then_some(BURST))
+        let at_once = |step: &Step| matches!(step, Step::Adopt { .. } | Step::Stop { .. });
+        again.or_else(|| planned.steps().iter().any(at_once).then_some(BURST))
     }
 
     /// What has ended otherwise than by saying so has panicked: that is logged where it happened.

@@ -1,7 +1,7 @@
 //! An executor over files of words instead of libraries, and tenants that do as the words say.
 //!
 //! A file holds `ID VERSION WORD…`; what else it holds is no plugin, and `half` is one that is being copied. Words:
-//! `panics` as its sources are to move, `refused` and `errs` then, `waits` on probation until it is told how it goes.
+//! `panics` as its sources are to move, `bursts` when they have, `refused` and `errs` then, `waits` on probation until it is told how it goes.
 
 use super::super::super::bytes::{BytesError, Libraries, Note};
 use super::super::super::catalog::{Catalog, FileView};
@@ -187,6 +187,7 @@ impl Tenants for Sources {
             let told = self.0.lock().unwrap();
             (told.words[driver].clone(), told.terms[driver].clone())
         };
+        assert!(!words.contains("bursts"), "on purpose");
         if !words.contains("waits") {
             return Ok(());
         }
