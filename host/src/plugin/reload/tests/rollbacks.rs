@@ -86,10 +86,12 @@ async fn after_its_file_got_another_name_a_driver_goes_back_under_that() {
     let rig = second().await;
     std::fs::rename(rig.path("a.so"), rig.path("b.so")).unwrap();
     rig.until("adopted", |rig| rig.shown() == ["b.so a serving"]).await;
-    rig.put("b.so", "a 3.0.0 refused");
-    let answer = soon(rig.control.reload(Some("a"), false)).await.unwrap();
-    assert_eq!(answer.reports[0].outcome, Outcome::Refused);
-    assert_eq!(rig.serves("a"), Some(("2.0.0".to_owned(), 2)));
+    rig.put("b.so", "a 3.0.0 waits");
+    rig.until_version("a", "3.0.0").await;
+    rig.sources.err();
+    rig.until_version("a", "2.0.0").await;
+    let held = "b.so a held back: datasource \"one\" could not be polled with it: no data; the bytes before serve on";
+    rig.until("held back", |rig| rig.shown() == [held]).await;
     let answer = soon(rig.control.rollback("a")).await.unwrap();
     assert_eq!((answer.reports[0].outcome, answer.reports[0].path.clone()), (Outcome::Committed, rig.path("b.so")));
     assert_eq!(rig.serves("a").map(|(version, _)| version), Some("1.0.0".to_owned()));
