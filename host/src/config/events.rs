@@ -25,6 +25,10 @@ pub struct Events {
     pub update_interval: Duration,
     /// Types of events, by name.
     pub types: BTreeMap<String, TypeOfEvents>,
+    /// Whether what happened is kept over restarts, in a file of its own in the state directory.
+    pub durable: bool,
+    /// So many events are kept there.
+    pub durable_events: u64,
 }
 
 /// A type of events that the operator brings.
@@ -55,6 +59,8 @@ impl Default for Events {
             strict,
             update_interval: updates,
             types: BTreeMap::new(),
+            durable: false,
+            durable_events: 1_000_000,
         }
     }
 }

@@ -38,7 +38,7 @@ pub use action::ActionError;
 pub use news::{Emit, Emitter};
 pub(crate) use news::{Happening, Updates};
 pub use once::Begun;
-pub(crate) use options::typed;
+pub(crate) use options::as_opened;
 pub use options::{PERSIST_DATA, POLL_TIME, shown};
 pub use push::Written;
 pub use record::{Change, Draft, ManagedBy, Record};

@@ -111,8 +111,8 @@ impl Open {
         let host: Arc<dyn HostCalls> = Arc::clone(&ingest) as _;
         let door = Arc::clone(&ingest);
         let opening = move || driver.open(&request, host);
-        let source = generation.pool.run(DEADLINE, move || door.close(), opening).await?;
-        let source = source.map_err(|error| ingest.clean(error))?;
+        let opened = generation.pool.run(DEADLINE, move || door.close(), opening).await;
+        let source = blame(&generation, answer(opened, &ingest))?;
         generation.sources.fetch_add(1, Ordering::Relaxed);
         let declared = Mutex::default();
         let record = Arc::clone(record);
@@ -214,7 +214,7 @@ impl Open {
         };
         let done = self.generation.pool.run(deadline, overdue, work).await;
         waits.0 = None;
-        Ok(done?.map_err(|error| self.ingest.clean(error))?)
+        blame(&self.generation, answer(done, &self.ingest))
     }
 
     pub(super) async fn poll(&self, request: PollRequest, deadline: Duration) -> Result<Vec<Update>, SourceError> {
@@ -328,6 +328,20 @@ impl Open {
         self.generation.sources.fetch_sub(1, Ordering::Relaxed);
         std::mem::forget(self);
     }
+}
+
+/// What a call came to, without secrets.
+fn answer<T>(done: Result<Result<T, CallError>, PoolError>, ingest: &Ingest) -> Result<T, SourceError> {
+    Ok(done?.map_err(|error| ingest.clean(error))?)
+}
+
+/// Code that is at fault is not mapped again from the same copy.
+fn blame<T>(generation: &Generation, done: Result<T, SourceError>) -> Result<T, SourceError> {
+    done.inspect_err(|error| {
+        if error.is_code_fault() {
+            generation.health.blame();
+        }
+    })
 }
 
 fn ending() -> CallError {

@@ -73,7 +73,7 @@ impl Tenants for Datasources {
         let mine = self.of(&to.info.id);
         // All at once: the pause is as long as the slowest takes, not as long as all together.
         let asked = mine.iter().map(async |entry| {
-            let answer = entry.ask(|reply| Command::Prepare(Arc::clone(&to), terms, reply)).await;
+            let answer = entry.ask(|reply| Command::Prepare(Arc::clone(&to), terms.clone(), reply)).await;
             (entry, answer)
         });
         let mut prepared = Vec::new();

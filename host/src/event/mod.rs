@@ -7,12 +7,14 @@
 //! All publications have one order: an event's position, its place in the history and its place in every queue agree, so
 //! that who reads the history and then listens misses nothing and gets nothing twice.
 
+mod archive;
 mod catalogue;
 mod draft;
 mod envelope;
 mod filter;
 mod history;
 mod limiter;
+mod monitor;
 pub(crate) mod producers;
 mod publisher;
 mod queue;
@@ -20,12 +22,14 @@ mod subscriber;
 mod subscription;
 mod topic;
 
+pub use archive::{Archive, ArchiveCounters, ArchiveError, Archived, FILE as ARCHIVE_FILE};
 pub use catalogue::*;
 pub use draft::Draft;
 pub use envelope::{Data, Event, EventError, MAX_DEPTH, MAX_EVENT};
 pub use filter::{BadFilter, Filter, Test};
 pub use history::{Kept, MAX_PAGE, Page, Query};
 pub use limiter::RateLimiter;
+pub use monitor::{Collected, Monitor, MonitorError, SessionLimits};
 pub use publisher::{How, PublishError, Publisher, Receipt};
 pub use queue::{ATTEMPTS, Bounds, Counters, Told};
 pub use subscriber::{Handler, Subscriber, SubscriberError, SubscriberFactory, SubscriberState};
@@ -33,6 +37,7 @@ pub use subscription::{Delivery, Listening, Subscription, SubscriptionView, Take
 pub use topic::{BadOrigin, BadTopics, MAX_ORIGIN, Topics, check_origin};
 
 use history::History;
+use jiff::Timestamp;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -89,6 +94,8 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     position: u64,
+    /// When the last one was published.
+    at: Timestamp,
     history: History,
     listeners: Listeners,
 }
@@ -103,7 +110,12 @@ impl Events {
     /// None yet, and nobody who listens.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let state = State { position: 0, history: History::new(settings.kept), listeners: Listeners::default() };
+        let state = State {
+            position: 0,
+            at: Timestamp::MIN,
+            history: History::new(settings.kept),
+            listeners: Listeners::default(),
+        };
         let inner = Inner {
             source: format!("/{}/{}", settings.bus_id, settings.node).into(),
             process: Uuid::new_v4().simple().to_string().split_off(16),
@@ -151,7 +163,9 @@ impl Events {
     ) -> Result<Receipt, PublishError> {
         let words = self.inner.catalogue.words(draft.kind());
         // Its number is taken when it is published: no two have one, and some may be of none.
-        let mut event = draft.finish(how.origin, last, sender, || (String::new(), Arc::clone(&self.inner.source)))?;
+        let now = Timestamp::now();
+        let mut event =
+            draft.finish(now, how.origin, last, sender, || (String::new(), Arc::clone(&self.inner.source)))?;
         let bytes = event.bytes();
         let mut state = self.state();
         let listeners = state.listeners.who(&words, &event);
@@ -159,6 +173,8 @@ impl Events {
             let topic = format!("{}.{}", topic::word(&event.kind), event.origin);
             return Err(PublishError::NobodyListens { topic });
         }
+        // Clocks are set back, the order is not.
+        state.at = state.at.max(now);
         state.position += 1;
         let position = state.position;
         if event.id.is_empty() {
@@ -171,7 +187,7 @@ impl Events {
         if listeners.is_empty() && !state.history.is_on() {
             return Ok(receipt);
         }
-        let told = Told { position, event: Arc::new(event), bytes };
+        let told = Told { position, at: state.at, event: Arc::new(event), bytes };
         for queue in listeners {
             queue.push(told.clone());
         }

@@ -15,8 +15,8 @@ use crate::datasource::secret::{KeyError, Keyring};
 use crate::datasource::store::{OpenError, SqliteStore, StoreError};
 use crate::datasource::{Datasources, Refusal};
 use crate::event::producers::{Container, Producers};
-use crate::event::{Events, Owner};
-use crate::http::{Server, ServerError};
+use crate::event::{Archive, ArchiveError, Events, Monitor, Owner, SessionLimits};
+use crate::http::{Happenings, Server, ServerError};
 use crate::plugin::{
     Catalog, ChildVetter, Control, Executor, FileState, Stage, StageError, TRUST_LIST, Trust, VetterError, Watch,
 };
@@ -71,6 +71,9 @@ pub enum NodeError {
         /// The files that claim it.
         files: Vec<String>,
     },
+    /// What happens can't be kept.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// Two things of one name.
     #[error(transparent)]
     Name(#[from] RegisterError),
@@ -85,6 +88,7 @@ pub struct Node {
     events: Events,
     container: Container,
     producers: Producers,
+    archive: Option<Arc<Archive>>,
     control: Control,
     file: Option<PathBuf>,
     server: Server,
@@ -122,6 +126,10 @@ impl Node {
         let server = Server::bind(config, socket)?;
         let bus = Bus::new(&config.node_name());
         let events = Events::new(config.events.settings(config.bus_id(), bus.node()));
+        let archive = match config.events.durable {
+            true => Some(Arc::new(Archive::start(&events, &state, config.events.durable_events)?)),
+            false => None,
+        };
         let container = Container::new(&events);
         bring_types(&events, config)?;
         let catalog = Arc::new(Catalog::new(&config.log.filter));
@@ -135,10 +143,10 @@ impl Node {
         let executor = Executor::new(config.plugins.settings(), stage, &state, vetter, Arc::clone(&catalog), tenants);
         let mut executor = executor.trusting(trust(config)).writing_down(&state);
         let control = executor.control();
-        let mut watch = Watch::new(config.plugins.scan_interval);
+        let watch = Watch::new(config.plugins.scan_interval);
         let directories = config.plugins.directories.clone();
         // Watched before the first look: what changes in between rings.
-        watch.follow(&directories);
+        watch.follow(&directories).await;
         let mut first = executor.settle().await;
         if config.plugins.on_conflict == OnConflict::Fail {
             // Files that came a moment ago are looked at again before it is known what they are.
@@ -157,8 +165,11 @@ impl Node {
         let reloading = tokio::spawn(executor.run(watch, first));
         let introspection = introspection::start(&bus, Arc::clone(&catalog), datasources.clone())?;
         let (bus_too, known) = (bus.clone(), Arc::clone(&catalog));
-        let (sources, happenings) = (datasources.clone(), events.clone());
-        let server = server.serve(bus_too, known, sources, happenings, control.clone(), config.file.clone());
+        let monitor = Monitor::new(&events, SessionLimits::default());
+        monitor.keep_tidy();
+        let happenings = Happenings { events: events.clone(), archive: archive.clone(), monitor };
+        let server =
+            server.serve(bus_too, known, datasources.clone(), happenings, control.clone(), config.file.clone());
         let file = config.file.clone();
         container.active();
         Ok(Self {
@@ -168,6 +179,7 @@ impl Node {
             events,
             container,
             producers,
+            archive,
             control,
             file,
             server,
@@ -242,6 +254,10 @@ impl Node {
         self.datasources.stop(STOP_LIMIT.saturating_sub(begun.elapsed())).await;
         self.introspection.abort();
         drop(self.producers);
+        // Last of all: it keeps what was said of the end.
+        if let Some(archive) = self.archive {
+            archive.stop().await;
+        }
     }
 }
 

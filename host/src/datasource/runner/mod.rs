@@ -2,6 +2,7 @@
 
 mod audit;
 mod keeping;
+mod leaving;
 mod phase;
 mod schedule;
 mod shared;
@@ -24,6 +25,7 @@ use crate::plugin::{Catalog, Generation, Ledger, REPLACED, SwitchError, Terms};
 use busway_plugin_api::message::PollRequest;
 use busway_plugin_api::table::{Change, Update};
 use keeping::Keeping;
+use leaving::Leaving;
 use schedule::Schedule;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -83,6 +85,8 @@ pub(super) struct Runner {
     /// A new generation's source is in charge, and the former one waits.
     trial: Option<Box<Trial>>,
     keeping: Keeping,
+    /// Sources that were replaced, and end.
+    leaving: Leaving,
 }
 
 impl Runner {
@@ -112,6 +116,7 @@ impl Runner {
             awaited: 0,
             trial,
             keeping,
+            leaving: Leaving::default(),
         }
     }
 
@@ -156,6 +161,7 @@ impl Runner {
         if let Some(open) = self.shared.set(Standing::Absent) {
             Box::pin(open.close()).await;
         }
+        Box::pin(self.leaving.end()).await;
         self.shared.change(|s| {
             s.on(ended, "");
             (s.generation, s.text) = (None, String::new());
@@ -271,9 +277,7 @@ impl Runner {
         let asked = request.tables.clone();
         match open.poll(request, self.record.spec.deadline).await {
             Ok(updates) => {
-                if !self.is_fit(&updates).await {
-                    return;
-                }
+                let Some(updates) = self.fit(updates).await else { return };
                 let named = names(&updates);
                 let errors = self.apply(&open, updates, all.then_some(asked)).await;
                 self.schedule.worked();

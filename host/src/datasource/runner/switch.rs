@@ -7,7 +7,7 @@ use super::{Command, Event, Open, Phase, Probation, Runner, SourceError, Switche
 use crate::bus::Service;
 use crate::datasource::ingest::Door;
 use crate::datasource::record::Record;
-use crate::plugin::{CallError, Generation, SwitchError, Terms};
+use crate::plugin::{CallError, Generation, Lenience, SwitchError, Terms};
 use crate::table::Shape;
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::info::Overlap;
@@ -92,6 +92,7 @@ impl Runner {
     /// Plain errors of a source that was not well before are no news, so they are no veto: it will be opened anew.
     async fn prepare(&mut self, to: Arc<Generation>, terms: Terms) -> Result<Prepared, SwitchError> {
         let number = to.number;
+        let lenient = terms.accept_errors.clone();
         let nothing = Prepared { beside: None, to: number, votes: false, audit: None };
         let Some(old) = self.shared.open() else { return Ok(nothing) };
         // While a changed record can't be applied the former is in force, over a reload too.
@@ -102,7 +103,7 @@ impl Runner {
         let audit = Audit::open(&self.service, &old.ingest, |table| lazy.contains(table));
         match self.beside(&old, to, record, Some(terms)).await {
             Ok(beside) => Ok(Prepared { beside: Some(beside), to: number, votes, audit: Some(audit) }),
-            Err((_, error)) if (!votes || terms.accept_errors) && !error.is_code_fault() => Ok(nothing),
+            Err((_, error)) if (!votes || lenient.holds()) && !error.is_code_fault() => Ok(nothing),
             // It was cancelled, and has no say any more.
             Err(_) if self.shared.is_ended() => Ok(nothing),
             Err((step, error)) => Err(SwitchError::of(self.service.name(), step, &error, error.is_code_fault())),
@@ -192,8 +193,9 @@ impl Runner {
                 let (former, _) = self.commit(beside).await;
                 self.activate(new).await;
                 if let Some(former) = former {
-                    // Nobody waits for the old one's end.
-                    tokio::spawn(async move { former.retire(DRAIN).await });
+                    // Nobody waits for the old one's end, but who stops the host.
+                    let open = Arc::clone(&former);
+                    self.leaving.see_off(&open, async move { former.retire(DRAIN).await });
                 }
             }
             Err(_) if self.shared.is_ended() => {}
@@ -264,10 +266,11 @@ impl Runner {
     }
 
     async fn warm(&self, old: &Open, new: &Open, state: Option<Terms>) -> Result<Vec<Update>, Failed> {
+        let lenience = state.as_ref().map(|terms| terms.accept_errors.clone());
         if let (Some(terms), Some(writes), Some(reads)) =
             (state, old.generation.info.state.as_ref(), new.generation.info.state.as_ref())
         {
-            let handed = self.hand_over((old, writes.version), (new, &reads.reads), terms).await;
+            let handed = self.hand_over((old, writes.version), (new, &reads.reads), &terms).await;
             match handed {
                 Err((_, error)) if terms.cold_start && !error.is_hung() => {
                     tracing::warn!(datasource = self.service.name(), %error, "the new source begins without the former's state");
@@ -277,10 +280,9 @@ impl Runner {
         }
         let everything = PollRequest { tables: None, snapshot: true };
         let everything = if new.has_lazy() { self.awake(new, everything) } else { everything };
-        let lenient = state.is_some_and(|terms| terms.accept_errors);
         let updates = match new.poll(everything, self.record.spec.deadline).await {
             // Its tables stay as they are, and say why.
-            Err(error) if lenient && !error.is_code_fault() => {
+            Err(error) if lenience.as_ref().is_some_and(Lenience::holds) && !error.is_code_fault() => {
                 let failed = Change::Failed(ErrorBody::new(error.to_string()));
                 let tables = self.service.tables().into_iter();
                 tables.map(|table| Update::bare(table, failed.clone())).collect()
@@ -292,14 +294,16 @@ impl Runner {
             move || (weigh(&service, &updates), updates)
         });
         match weighed.await {
-            Ok((Err(error), _)) if !lenient || error.is_code_fault() => Err(("be polled", error.into())),
+            Ok((Err(error), _)) if !lenience.is_some_and(|lenience| lenience.holds()) || error.is_code_fault() => {
+                Err(("be polled", error.into()))
+            }
             Ok((_, updates)) => Ok(updates),
             Err(panic) => Err(("be polled", CallError::new(Code::FAILED, panic.to_string()).into())),
         }
     }
 
     /// What the old source knows becomes the new one's.
-    async fn hand_over(&self, old: (&Open, u32), new: (&Open, &[u32]), terms: Terms) -> Result<(), Failed> {
+    async fn hand_over(&self, old: (&Open, u32), new: (&Open, &[u32]), terms: &Terms) -> Result<(), Failed> {
         const READ: &str = "read the state of what it replaces";
         let ((old, writes), (new, reads)) = (old, new);
         let broken = |what: String| (READ, SourceError::from(CallError::new(Code::FAILED, what)).into_code_fault());

@@ -169,6 +169,7 @@ impl Script {
             sources: AtomicUsize::new(0),
             size: 0,
             secrets: Arc::default(),
+            health: Arc::default(),
             state: std::sync::Mutex::default(),
         })
     }

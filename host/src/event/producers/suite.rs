@@ -261,6 +261,7 @@ fn generation(id: &str, number: u64, types: &[&str]) -> Arc<Generation> {
         sources: AtomicUsize::new(0),
         size: 0,
         secrets: Arc::default(),
+        health: Arc::default(),
         state: Mutex::default(),
     })
 }

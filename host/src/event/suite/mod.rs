@@ -6,13 +6,14 @@ mod publishing;
 mod subscribing;
 
 use super::*;
+use jiff::Timestamp;
 use serde_json::{Map, json};
 
-fn fields(value: Value) -> Map<String, Value> {
+pub(super) fn fields(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
-fn quiet() -> Events {
+pub(super) fn quiet() -> Events {
     Events::new(Settings { rate: None, ..Settings::default() })
 }
 

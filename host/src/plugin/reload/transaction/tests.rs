@@ -79,6 +79,7 @@ fn generation(number: u64) -> Arc<Generation> {
         sources: AtomicUsize::new(0),
         size: 0,
         secrets: Arc::default(),
+        health: Arc::default(),
         state: Mutex::default(),
     })
 }
