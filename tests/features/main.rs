@@ -17,13 +17,14 @@ mod contract;
 mod datasources;
 mod dev;
 mod drivers;
-mod events;
+
 mod faults;
 mod host;
 mod http;
 mod library;
 mod loading;
 mod metrics;
+mod producers;
 mod python;
 mod refreshes;
 mod relic;

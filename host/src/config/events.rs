@@ -1,6 +1,6 @@
 //! `[events]`: how events are kept and told, and the types that the operator brings.
 
-use super::duration;
+use super::{ConfigError, duration};
 use crate::event::{Catalogue, EventType, Kept, Owner, Role, Settings, fields_of};
 use serde::Deserialize;
 use serde_json::Value;
@@ -88,6 +88,17 @@ impl Events {
         let types: Vec<EventType> = self.types.iter().map(|(name, of)| of.read(name)).collect::<Result<_, _>>()?;
         let refused = Catalogue::default().replace_of(&Owner::Operator, types.clone(), true);
         refused.first().map_or(Ok(types), |error| Err(format!("events.types: {error}")))
+    }
+
+    /// Has a host's events know the operator's types as they are now.
+    ///
+    /// # Errors
+    ///
+    /// The first that can't be one, or is a driver's already; nothing was changed.
+    pub fn bring(&self, events: &crate::event::Events) -> Result<(), ConfigError> {
+        let types = self.types().map_err(ConfigError::Value)?;
+        let refused = events.catalogue().replace_of(&Owner::Operator, types, true);
+        refused.first().map_or(Ok(()), |error| Err(ConfigError::Value(format!("events.types: {error}"))))
     }
 
     /// Paths are taken from the configuration's folder.

@@ -299,6 +299,25 @@ mod tests {
             "the configuration: datasource \"web\": a limit of zero leaves no room for a table's rows"
         );
         assert_eq!(
+            error("[events.types.'acme.door']\nschema = {type = 'array'}\n"),
+            "the configuration: events.types.\"acme.door\": the schema must be an object with \"type\": \"object\" and \
+             \"properties\""
+        );
+        assert_eq!(
+            error("[events.types.'acme.door']\nbase = 'acme.hatch'\n"),
+            "the configuration: events.types: event type \"acme.door\" can't be of \"acme.hatch\": there is no such type"
+        );
+        assert_eq!(
+            error("[events.types.'acme.door']\nschema_file = 'door.json'\n"),
+            "the configuration: events.types.\"acme.door\": schema_file /etc/busway/door.json: No such file or directory (os \
+             error 2)"
+        );
+        assert_eq!(
+            error("[events.types.door]\nbass = 'Event'\n"),
+            "the configuration /etc/busway/busway.toml, line 2: unknown field `bass`, expected one of `about`, `base`, `id`, \
+             `origin`, `schema`, `schema_file`"
+        );
+        assert_eq!(
             error("[listen]\ntcp = '0.0.0.0:1789'\ntoken_file = 't'\nopen_writes = true\n"),
             "the configuration: listen.open_writes lets everybody who reaches listen.tcp change everything, and other machines \
              reach 0.0.0.0:1789: listen on 127.0.0.1, or leave it out"

@@ -48,8 +48,9 @@ pub(super) async fn diff(Extract(state): Extract<State>) -> Result<Json<Value>, 
     Ok(Json(show(&state.datasources.compare(&config.datasource))))
 }
 
-/// Follows the file; what it says of anything but datasources holds from the next start on.
+/// Follows the file; what it says of anything but datasources and types of events holds from the next start on.
 pub(super) async fn reload(Extract(state): Extract<State>) -> Result<Json<Value>, Error> {
     let config = read(state.file.as_ref()).await?;
+    config.events.bring(&state.happenings.events)?;
     Ok(Json(show(&state.datasources.follow_file(&config.datasource).await?)))
 }

@@ -15,7 +15,7 @@ use crate::datasource::secret::{KeyError, Keyring};
 use crate::datasource::store::{OpenError, SqliteStore, StoreError};
 use crate::datasource::{Datasources, Refusal};
 use crate::event::producers::{Container, Producers};
-use crate::event::{Archive, ArchiveError, Events, Monitor, Owner, SessionLimits};
+use crate::event::{Archive, ArchiveError, Events, Monitor, SessionLimits};
 use crate::http::{Happenings, Server, ServerError};
 use crate::plugin::{
     Catalog, ChildVetter, Control, Executor, FileState, Stage, StageError, TRUST_LIST, Trust, VetterError, Watch,
@@ -131,7 +131,7 @@ impl Node {
             false => None,
         };
         let container = Container::new(&events);
-        bring_types(&events, config)?;
+        config.events.bring(&events)?;
         let catalog = Arc::new(Catalog::new(&config.log.filter));
         let mut producers = Producers::start(&events, &bus, &catalog);
         let (store, keyring) = records(&state).await?;
@@ -227,7 +227,7 @@ impl Node {
             Ok::<_, ConfigError>(config)
         });
         let config = read.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        bring_types(&self.events, &config)?;
+        config.events.bring(&self.events)?;
         Ok(Some(self.datasources.follow_file(&config.datasource).await?.len()))
     }
 
@@ -259,13 +259,6 @@ impl Node {
             archive.stop().await;
         }
     }
-}
-
-/// The types of events that the configuration brings.
-fn bring_types(events: &Events, config: &Config) -> Result<(), ConfigError> {
-    let types = config.events.types().map_err(ConfigError::Value)?;
-    let refused = events.catalogue().replace_of(&Owner::Operator, types, true);
-    refused.first().map_or(Ok(()), |error| Err(ConfigError::Value(format!("events.types: {error}"))))
 }
 
 /// The drivers and datasources that are there.

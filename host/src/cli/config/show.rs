@@ -124,12 +124,25 @@ fn held(config: &Config, given: &Given, file: Option<&PathBuf>, lines: &BTreeMap
         ("events.history_bytes", json!(config.events.history_bytes)),
         ("events.rate", json!(config.events.rate)),
         ("events.strict", json!(config.events.strict)),
+        ("events.update_interval", time(config.events.update_interval)),
         ("events.durable", json!(config.events.durable)),
         ("events.durable_events", json!(config.events.durable_events)),
         ("log.filter", json!(config.log.filter)),
         ("log.format", json!(format!("{:?}", config.log.format).to_lowercase())),
     ] {
         hold(key.to_owned(), value);
+    }
+    for (name, of) in &config.events.types {
+        for (key, value) in [
+            ("about", json!(of.about)),
+            ("base", json!(of.base)),
+            ("id", json!(of.id)),
+            ("origin", json!(of.origin)),
+            ("schema", json!(of.schema)),
+            ("schema_file", json!(of.schema_file)),
+        ] {
+            hold(format!("events.types.{name}.{key}"), value);
+        }
     }
     for (name, datasource) in &config.datasource {
         // As the file has it: a name may have dots.
@@ -216,6 +229,6 @@ mod tests {
             assert_eq!(line[1..], [value, origin.as_str()], "{key}");
         }
         assert!(!text.contains("hunter2"), "{text}");
-        assert_eq!(said.len(), 1 + 27 + 9 + 1);
+        assert_eq!(said.len(), 1 + 35 + 9 + 1);
     }
 }
