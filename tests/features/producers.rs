@@ -141,7 +141,7 @@ fn what_a_source_emits_is_told_and_what_is_wrong_is_refused() {
             ..TypeOfEvents::default()
         };
         let bed = Bed::start(|config| {
-            drop(config.datasource.insert("one".to_owned(), fixture()));
+            drop(config.datasource.insert("one".to_owned(), fixture().option("password", "correct-horse")));
             drop(config.events.types.insert(kind, door));
         })
         .await;
@@ -188,6 +188,14 @@ fn what_a_source_emits_is_told_and_what_is_wrong_is_refused() {
             assert_eq!(said, json!({"status": 3, "message": message}), "{event}");
         }
         assert!(heard.subscription.try_next().is_none(), "nobody was told");
+        let leak =
+            json!({"type": "acme.door", "body": {"badge": "it is correct-horse", "description": "correct-horse"}});
+        assert_eq!(bed.tell(leak).await, ok);
+        let event = heard.next().await;
+        assert_eq!(
+            (data(&event), event.field("description")),
+            (json!({"badge": "it is <hidden>"}), Some(json!("<hidden>")))
+        );
         bed.node.stop().await;
     });
 }
