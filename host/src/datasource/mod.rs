@@ -13,6 +13,7 @@ mod converge;
 mod declared;
 mod entry;
 mod error;
+mod fleet;
 mod ingest;
 mod interest;
 mod keep;

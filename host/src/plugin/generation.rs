@@ -5,6 +5,7 @@ use super::pool::Pool;
 use crate::hiding::Finders;
 use busway_plugin_api::info::DriverInfo;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
@@ -100,6 +101,8 @@ pub struct Generation {
     /// out of what it says outside any source.
     pub(crate) secrets: Arc<Finders>,
     pub(crate) state: Mutex<GenerationState>,
+    /// Tables of which something was said that is said once.
+    pub(crate) told: Mutex<BTreeSet<String>>,
 }
 
 impl Generation {
@@ -113,6 +116,13 @@ impl Generation {
     #[must_use]
     pub fn is_withdrawn(&self) -> bool {
         self.state() == GenerationState::Withdrawn
+    }
+
+    /// Whether nothing was said yet of that table which is said once.
+    pub(crate) fn is_news(&self, table: &str) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        // Names are the driver's to make up: what is kept of them has an end.
+        told.len() < 1000 && told.insert(table.to_owned())
     }
 
     pub(super) fn on(&self, happening: Happening) {

@@ -1,9 +1,9 @@
 //! A source of a new generation on probation: the former one waits, paused, to take over again.
 
 use super::audit::Audit;
+use super::beside::weigh;
 use super::shared::Standing;
-use super::switch::weigh;
-use super::{Event, Open, Runner, SourceError, after, is_good, names};
+use super::{Event, Open, Runner, SourceError, after, is_good, lazy, names};
 use crate::bus::{Address, Service, TableView};
 use crate::datasource::ingest::Door;
 use crate::plugin::{CallError, Ledger, SwitchError};
@@ -132,7 +132,8 @@ impl Runner {
         if self.trial.is_none() {
             return true;
         }
-        let fit = weigh(&self.service, updates).and_then(|()| surprise(&self.service, updates));
+        let unsaid = |table: &str| self.shared.open().is_some_and(|open| open.ingest.is_unsaid(Some(table)));
+        let fit = weigh(&self.service, updates).and_then(|()| surprise(&self.service, updates, unsaid));
         match fit {
             Ok(()) => true,
             Err(error) => !self.object("be polled", &error.into()),
@@ -220,7 +221,7 @@ impl Runner {
         self.shared.change(|status| status.generation = number);
         self.plan();
         let everything = PollRequest { tables: None, snapshot: true };
-        let everything = if former.has_lazy() { self.awake(&former, everything) } else { everything };
+        let everything = if former.has_lazy() { lazy::awake(&self.service, &former, everything) } else { everything };
         match former.poll(everything, self.record.spec.deadline).await {
             Ok(updates) => {
                 let named = names(&updates);
@@ -245,9 +246,13 @@ impl Runner {
 
 /// A source on probation that changes its mind about its columns has no schema that anybody could rely on. It may be the
 /// data's doing, so it is no fault of the code.
-fn surprise(service: &Service, updates: &[Update]) -> Result<(), CallError> {
+fn surprise(service: &Service, updates: &[Update], unsaid: impl Fn(&str) -> bool) -> Result<(), CallError> {
     for update in updates {
         let Change::Snapshot(rows) = &update.change else { continue };
+        // What is there is the former source's still.
+        if unsaid(&update.table) {
+            continue;
+        }
         let Ok(address) = Address::new(service.name(), &update.table) else { continue };
         let Some(view) = service.bus().table(&address) else { continue };
         let Ok(shape) = Shape::of(update, rows) else { continue };

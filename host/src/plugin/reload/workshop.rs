@@ -174,6 +174,7 @@ impl Workshop {
             size,
             secrets,
             state: Mutex::default(),
+            told: Mutex::default(),
         }))
     }
 
