@@ -316,6 +316,24 @@ mod tests {
     }
 
     #[test]
+    fn columns_that_are_others_than_declared_are_told_apart() {
+        let info = spec("numbers").info();
+        let given = |fields: Vec<Field>| difference(&info, &fields.into());
+        let (id, name) = (Field::new("id", DataType::UInt64, false), Field::new("name", DataType::Utf8, true));
+        assert_eq!(given(vec![id.clone(), name.clone()]), None);
+        let text = given(vec![id.clone(), Field::new("name", DataType::Int64, false)]);
+        assert_eq!(text.as_deref(), Some("declared: id (L), name (u); given: id (L), name (l)"));
+        assert!(given(vec![id.clone()]).is_some() && given(vec![name, id]).is_some());
+        // Who declares none may give any.
+        assert_eq!(difference(&TableInfo::default(), &Fields::empty()), None);
+        let parts = nested("a").info();
+        let other = nested("b");
+        let text = difference(&parts, other.schema.fields()).unwrap();
+        assert_eq!(text, "declared: x (+s a l); given: x (+s b l)");
+        assert_eq!(difference(&other.info(), other.schema.fields()), None);
+    }
+
+    #[test]
     fn a_table_that_is_refused_as_declared_is_refused_when_polled() {
         let secrets = Redactor::new([&json!("s3cret")]);
         let declared = Declared::new(vec![nested("s3cret").info()], &secrets, &[]);

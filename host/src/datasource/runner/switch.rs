@@ -107,6 +107,9 @@ impl Runner {
                 let Some(Taken { new, former, .. }) = self.commit(beside).await else { return };
                 // These books nobody reads.
                 let ((), _) = new.ingest.counted(|| ());
+                if new.ingest.is_unsaid(None) {
+                    new.ingest.want(&PollRequest::default());
+                }
                 self.activate(new).await;
                 if let Some(former) = former {
                     // Nobody waits for the old one's end.
@@ -176,10 +179,7 @@ impl Runner {
         // All that it said nothing of has ended.
         let errors = self.apply(&new, updates, None).await;
         let pause = paused.elapsed();
-        if !passed.is_empty() {
-            new.ingest.expect_whole(passed);
-            new.ingest.want(&PollRequest { tables: None, snapshot: true });
-        }
+        new.ingest.expect_whole(passed);
         if new.record.revision == self.record.revision {
             self.behind = None;
         }

@@ -148,7 +148,7 @@ async fn inv05_no_table_goes_back_to_what_a_new_source_read_before_the_old_one_w
     let mut seen = Vec::new();
     while let Some(delivery) = subscription.try_next() {
         if let crate::bus::Message::Step(step) = delivery.message {
-            let rows = crate::table::rows_json(step.added.iter().cloned()).unwrap();
+            let rows = crate::table::rows_json(std::iter::once(step.added.clone())).unwrap();
             seen.push(rows.get().to_owned());
         }
     }

@@ -212,9 +212,7 @@ async fn who_comes_for_a_lazy_table_during_a_switch_is_served_by_the_new_source(
     reload.await.unwrap().unwrap();
     bed.script.saw("polled web 2.0 [lazy]").await;
     subscription.wait_for(|view| view.rows.num_rows() == 1, LONG).await.unwrap();
-    while bed.by("web/lazy").as_deref() != Some("web 2.0") {
-        tokio::task::yield_now().await;
-    }
+    bed.until_by("web/lazy", "web 2.0").await;
     assert!(bed.script.has("told web 2.0 [lazy]"), "{:?}", bed.script.log());
 }
 
@@ -229,9 +227,7 @@ async fn who_comes_for_a_lazy_table_before_a_switch_keeps_it() {
     bed.script.free("poll zoo 2.0");
     reload.await.unwrap().unwrap();
     bed.script.saw("polled web 2.0 [lazy]").await;
-    while bed.by("web/lazy").as_deref() != Some("web 2.0") {
-        tokio::task::yield_now().await;
-    }
+    bed.until_by("web/lazy", "web 2.0").await;
     assert_eq!(bed.bus.table(&address("web/lazy")).unwrap().epoch, epoch);
     settle().await;
     assert_eq!(bed.all.get("web").unwrap().status.phase, Phase::Running);
@@ -300,6 +296,6 @@ async fn who_leaves_a_lazy_table_before_the_new_source_is_polled_and_comes_back_
     reload.await.unwrap().unwrap();
     bed.script.saw("polled web 2.0 [lazy]").await;
     subscription.wait_for(|view| view.rows.num_rows() == 1, LONG).await.unwrap();
-    assert_eq!(bed.by("web/lazy").as_deref(), Some("web 2.0"));
+    bed.until_by("web/lazy", "web 2.0").await;
     assert_eq!(bed.all.get("web").unwrap().status.phase, Phase::Running);
 }
