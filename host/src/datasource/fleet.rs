@@ -110,6 +110,9 @@ impl Fleet {
         // None: its runner has ended, as it was removed or the host is stopping; or it has no source to be replaced.
         let Some(start) = asked.flatten().map(Box::new) else { return };
         member.state().start = Some(start.clone());
+        if let Err(failed) = start.agrees() {
+            return self.judge(member, start.judge(failed));
+        }
         if start.is_exclusive() {
             return;
         }

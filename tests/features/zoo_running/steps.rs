@@ -138,7 +138,9 @@ fn inv05_state_that_the_former_build_can_not_hand_over_is_not_lost_without_being
 #[test]
 fn inv05_a_former_build_that_could_not_pause_comes_back_from_a_bad_new_one() {
     for fault in ["panic", "error"] {
-        let mut host = serving(Bed::new(), &Fixture::new().fault("pause", fault), "");
+        // One that panics is poisoned, so its state is lost.
+        let bed = Bed::new().plugins("probation = '100ms'\ncold_start = true");
+        let mut host = serving(bed, &Fixture::new().fault("pause", fault), "");
         let mut watcher = Watcher::of(&host);
         for (i, step) in ["open", "poll", "later"].into_iter().enumerate() {
             let revision = 2 + u32::try_from(i).unwrap();

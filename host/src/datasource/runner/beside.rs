@@ -17,7 +17,11 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 /// At which step a source could not take over, and why.
-pub(in crate::datasource) type Failed = (&'static str, SourceError);
+pub(in crate::datasource) type Failed = (&'static str, Box<SourceError>);
+
+fn failed(step: &'static str, error: impl Into<SourceError>) -> Failed {
+    (step, Box::new(error.into()))
+}
 
 /// Where tables stand: their epochs and numbers.
 type Positions = BTreeMap<String, (u64, u64)>;
@@ -73,7 +77,7 @@ pub(in crate::datasource) struct Beside {
 }
 
 impl Beside {
-    pub(super) fn new(&self) -> Option<&Arc<Open>> {
+    fn source(&self) -> Option<&Arc<Open>> {
         self.new.0.as_ref()
     }
 
@@ -156,7 +160,7 @@ impl Start {
             return Ok(None);
         }
         if error.is_code_fault() || !lenient {
-            return Err(SwitchError::of(self.name(), step, &error, error.is_code_fault()));
+            return Err(SwitchError::of(self.name(), step, &*error, error.is_code_fault()));
         }
         let leaves = self.old.generation.info.state.is_some();
         Ok(leaves.then(|| {
@@ -165,7 +169,11 @@ impl Start {
         }))
     }
 
-    /// What both sides declare; said before anything is asked.
+    /// Whether what both sides declare of state fits; said before anything is asked.
+    pub(in crate::datasource) fn agrees(&self) -> Result<(), Failed> {
+        self.state().map(|_| ())
+    }
+
     fn state(&self) -> Result<State, Failed> {
         let (Some(terms), Some(writes)) = (self.terms, &self.old.generation.info.state) else { return Ok(State::None) };
         let writes = writes.version;
@@ -187,7 +195,7 @@ impl Start {
         };
         match terms.cold_start {
             true => Ok(State::Cold(why)),
-            false => Err((READ, SourceError::from(CallError::new(Code::FAILED, why)).into_code_fault())),
+            false => Err(failed(READ, CallError::new(Code::FAILED, why).into_code_fault())),
         }
     }
 
@@ -196,7 +204,7 @@ impl Start {
     pub(in crate::datasource) async fn ready(&self) -> Result<Beside, Failed> {
         let state = self.state()?;
         let open = patiently(|| Open::new(&self.record, &self.service, Arc::clone(&self.to), &self.shared)).await;
-        let new = Arc::new(open.map_err(|error| ("open", error))?);
+        let new = Arc::new(open.map_err(|error| failed("open", error))?);
         let mut beside =
             Beside { new: Fresh(Some(Arc::clone(&new))), updates: Vec::new(), at: None, paused: None, cold: None };
         match state {
@@ -230,7 +238,7 @@ impl Start {
             None => self.ready().await?,
         };
         beside.paused = Some(paused);
-        let Some(new) = beside.new().cloned() else { return Ok(beside) };
+        let Some(new) = beside.source().cloned() else { return Ok(beside) };
         new.ingest.count_from_now(|| ());
         let warmed = async {
             let cold = match self.state()? {
@@ -261,7 +269,7 @@ impl Start {
                 self.begins_cold(&error.to_string());
                 Ok(Some(error.to_string()))
             }
-            false => Err((READ, error)),
+            false => Err(failed(READ, error)),
         };
         // Whatever is wrong with what the old source gives is not the new one's fault.
         let of_old = |what: String| cold(CallError::new(Code::FAILED, what).into());
@@ -291,7 +299,7 @@ impl Start {
         }
         match patiently(|| new.import_state(state.clone())).await {
             Ok(()) => Ok(None),
-            Err(error) if error.is_hung() => Err((READ, error.into_code_fault())),
+            Err(error) if error.is_hung() => Err(failed(READ, error.into_code_fault())),
             Err(error) => cold(error.into_code_fault()),
         }
     }
@@ -316,16 +324,16 @@ impl Start {
                 let tables = self.service.tables().into_iter();
                 tables.map(|table| Update::bare(table, failed.clone())).collect()
             }
-            polled => polled.map_err(|e| ("be polled", e))?,
+            polled => polled.map_err(|e| failed("be polled", e))?,
         };
         let weighed = tokio::task::spawn_blocking({
             let service = Arc::clone(&self.service);
             move || (weigh(&service, &updates), updates)
         });
         match weighed.await {
-            Ok((Err(error), _)) if !lenient || error.is_code_fault() => Err(("be polled", error.into())),
+            Ok((Err(error), _)) if !lenient || error.is_code_fault() => Err(failed("be polled", error)),
             Ok((_, updates)) => Ok(updates),
-            Err(panic) => Err(("be polled", CallError::new(Code::FAILED, panic.to_string()).into())),
+            Err(panic) => Err(failed("be polled", CallError::new(Code::FAILED, panic.to_string()))),
         }
     }
 }
