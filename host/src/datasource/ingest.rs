@@ -3,6 +3,7 @@
 //! A table belongs to the bus; a source holds the right to write it (its lease) while this door is open. During a reload
 //! the new source's door opens between two updates, after the old one's was shut for good.
 
+use super::books::{self, Books};
 use super::calls::{Calls, Ended};
 use super::declared::{self, Declared};
 use super::error;
@@ -67,8 +68,8 @@ pub(super) struct Ingest {
     bell: Arc<Notify>,
     restored: Arc<Restored>,
     text: Mutex<String>,
-    /// While books are kept: what the source gave of each table.
-    books: Mutex<Option<BTreeMap<String, Entries>>>,
+    /// What the source gives, while books are kept of that.
+    books: Books,
     /// Tables whose rows a former source gave after this one was first polled: deltas, and "unchanged", are of other rows.
     unsaid: Mutex<BTreeSet<String>>,
     /// Tables that were compared with what is declared of them.
@@ -78,15 +79,6 @@ pub(super) struct Ingest {
     /// Tables whose updates are lost between here and the bus.
     #[cfg(test)]
     lost: Mutex<BTreeSet<String>>,
-}
-
-/// What the books have of a table: counted before the bus, which counts for itself.
-#[derive(Debug, Default, Clone, Copy)]
-struct Entries {
-    /// Answers of polls, and publications, that came across from the source.
-    came: u64,
-    /// Those of them that made no state: the bus refused them, or had these rows already; or they were passed over.
-    none: u64,
 }
 
 /// What a source, or the host, asked to be polled out of turn.
@@ -144,7 +136,7 @@ impl Ingest {
             bell: Arc::clone(&shared.bell),
             restored: Arc::clone(&shared.restored),
             text: Mutex::default(),
-            books: Mutex::default(),
+            books: Books::default(),
             unsaid: Mutex::default(),
             compared: Mutex::default(),
             odd: Mutex::default(),
@@ -156,7 +148,7 @@ impl Ingest {
     /// Counts from now on what the source gives. `look`: at the tables, while nothing comes.
     pub(super) fn count_from_now<T>(&self, look: impl FnOnce() -> T) -> T {
         let _door = lock(&self.door);
-        *lock(&self.books) = Some(BTreeMap::new());
+        self.books.open();
         look()
     }
 
@@ -164,26 +156,18 @@ impl Ingest {
     /// more.
     pub(super) fn counted<T>(&self, look: impl FnOnce() -> T) -> (T, BTreeMap<String, u64>) {
         let _door = lock(&self.door);
-        let books = lock(&self.books).take().unwrap_or_default();
-        let states = books.into_iter().map(|(table, entries)| (table, entries.came.saturating_sub(entries.none)));
-        (look(), states.collect())
-    }
-
-    fn note(&self, table: &str, note: impl FnOnce(&mut Entries)) {
-        if let Some(books) = lock(&self.books).as_mut() {
-            note(books.entry(table.to_owned()).or_default());
-        }
+        let made = self.books.close();
+        (look(), made)
     }
 
     /// These came across from the source: whatever becomes of them, they are in the books.
     pub(super) fn crossed(&self, updates: &[Update]) {
-        updates.iter().filter(|update| has_rows(update)).for_each(|update| self.note(&update.table, |e| e.came += 1));
+        updates.iter().filter(|update| books::counts(update)).for_each(|update| self.books.came(&update.table));
     }
 
     /// These are not applied, on purpose.
-    pub(super) fn pass_over<'a>(&self, updates: impl IntoIterator<Item = &'a Update>) {
-        let with_rows = updates.into_iter().filter(|update| has_rows(update));
-        with_rows.for_each(|update| self.note(&update.table, |e| e.none += 1));
+    pub(super) fn pass_over(&self, updates: &[Update]) {
+        updates.iter().filter(|update| books::counts(update)).for_each(|update| self.books.made_none(&update.table));
     }
 
     /// Rows of these tables are a former source's, given after this one's first poll, whose rows were passed over: it has to
@@ -328,10 +312,10 @@ impl Ingest {
         if lock(&self.lost).contains(&update.table) {
             return Ok(());
         }
-        let (table, rows) = (update.table.clone(), has_rows(&update));
+        let (table, counts) = (update.table.clone(), books::counts(&update));
         let put = self.put_in(update, poll);
-        if rows && !matches!(put, Ok(true)) {
-            self.note(&table, |entries| entries.none += 1);
+        if counts && !matches!(put, Ok(true)) {
+            self.books.made_none(&table);
         }
         put.map(|_| ())
     }
@@ -417,11 +401,6 @@ impl Ingest {
             );
         }
     }
-}
-
-/// Whether it may make a state.
-const fn has_rows(update: &Update) -> bool {
-    matches!(update.change, Change::Snapshot(_) | Change::Delta { .. })
 }
 
 impl HostCalls for Ingest {

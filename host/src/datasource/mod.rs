@@ -6,6 +6,7 @@
 
 mod action;
 mod asked;
+mod books;
 mod calls;
 mod cancel;
 mod changes;
