@@ -206,6 +206,7 @@ impl Workshop {
             secrets,
             health,
             state: Mutex::default(),
+            told: Mutex::default(),
         }))
     }
 
