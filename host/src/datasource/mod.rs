@@ -6,6 +6,7 @@
 
 mod action;
 mod asked;
+mod books;
 mod calls;
 mod cancel;
 mod changes;
@@ -13,6 +14,7 @@ mod converge;
 mod declared;
 mod entry;
 mod error;
+mod fleet;
 mod ingest;
 mod interest;
 mod keep;

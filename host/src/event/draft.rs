@@ -209,6 +209,7 @@ impl Draft {
             of: self.of,
             origin: origin.into(),
             time: self.time.unwrap_or(now),
+            home: None,
             extensions,
             content_type: self.content_type,
             schema: self.schema,

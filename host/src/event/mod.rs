@@ -25,7 +25,7 @@ mod topic;
 pub use archive::{Archive, ArchiveCounters, ArchiveError, Archived, FILE as ARCHIVE_FILE};
 pub use catalogue::*;
 pub use draft::Draft;
-pub use envelope::{Data, Event, EventError, MAX_DEPTH, MAX_EVENT};
+pub use envelope::{Data, Event, EventError, Home, MAX_DEPTH, MAX_EVENT};
 pub use filter::{BadFilter, Filter, Test};
 pub use history::{Kept, MAX_PAGE, Page, Query};
 pub use limiter::RateLimiter;
@@ -86,6 +86,7 @@ struct Inner {
     settings: Settings,
     catalogue: Catalogue,
     source: Arc<str>,
+    home: Arc<Home>,
     /// This process: ids of two processes of a node never meet.
     process: String,
     state: Mutex<State>,
@@ -118,6 +119,7 @@ impl Events {
         };
         let inner = Inner {
             source: format!("/{}/{}", settings.bus_id, settings.node).into(),
+            home: Arc::new(Home { bus_id: settings.bus_id.clone(), node: settings.node.clone() }),
             process: Uuid::new_v4().simple().to_string().split_off(16),
             catalogue: Catalogue::default(),
             state: Mutex::new(state),
@@ -179,9 +181,7 @@ impl Events {
         let position = state.position;
         if event.id.is_empty() {
             event.id = format!("{}-{position}", self.inner.process);
-            let settings = &self.inner.settings;
-            event.extensions.insert("buswaybus".to_owned(), settings.bus_id.clone().into());
-            event.extensions.insert("buswaynode".to_owned(), settings.node.clone().into());
+            event.home = Some(Arc::clone(&self.inner.home));
         }
         let receipt = Receipt { id: event.id.clone(), position, listeners: listeners.len() };
         if listeners.is_empty() && !state.history.is_on() {

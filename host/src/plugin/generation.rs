@@ -5,6 +5,7 @@ use super::pool::Pool;
 use crate::hiding::Finders;
 use busway_plugin_api::info::DriverInfo;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -117,6 +118,8 @@ pub struct Generation {
     /// How its copy is.
     pub(crate) health: Arc<Health>,
     pub(crate) state: Mutex<GenerationState>,
+    /// Tables of which something was said that is said once.
+    pub(crate) told: Mutex<BTreeSet<String>>,
 }
 
 impl Generation {
@@ -135,6 +138,13 @@ impl Generation {
     /// Whether its code has failed since it was mapped, or hangs: a fresh copy of the same bytes may do better.
     pub(super) fn is_ailing(&self) -> bool {
         self.health.is_ill() || self.pool.hung() > 0 || self.is_withdrawn()
+    }
+
+    /// Whether nothing was said yet of that table which is said once.
+    pub(crate) fn is_news(&self, table: &str) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        // Names are the driver's to make up: what is kept of them has an end.
+        told.len() < 1000 && told.insert(table.to_owned())
     }
 
     pub(super) fn on(&self, happening: Happening) {

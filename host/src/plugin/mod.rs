@@ -32,8 +32,8 @@ pub use load::{LoadError, load};
 pub use marker::Death;
 pub(crate) use news::News;
 pub use plan::{Claim, Decision, Inputs, Plan, Serving, Step, Unclear, explain, plan};
-pub(crate) use pool::REPLACED;
 pub use pool::{Pool, PoolError};
+pub(crate) use pool::{REPLACED, THREADS};
 pub use record::{By, Difference, Entry, Event, Journal, KeptCopy, Quarantined, Recorded, Replay, Served, replay};
 pub use reload::{
     Answer, Control, Executor, Ledger, Lenience, Moved, OrderError, Outcome, Phases, Report, Settings, SwitchError,

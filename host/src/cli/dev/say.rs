@@ -263,6 +263,7 @@ mod tests {
             exclusive: false,
             phases: Phases { pause_us: 1250, ..Phases::default() },
             ledger: Some(ledger),
+            notes: Vec::new(),
         };
         Told::Moved { report: Box::new(report), serving: Some(if outcome.is_good() { 2 } else { 1 }) }
     }

@@ -1,9 +1,9 @@
 //! A source of a new generation on probation: the former one waits, paused, to take over again.
 
 use super::audit::Audit;
+use super::beside::weigh;
 use super::shared::Standing;
-use super::switch::weigh;
-use super::{Event, FEW_ROWS, Open, Runner, SourceError, after, is_good, names, rows};
+use super::{Event, FEW_ROWS, Open, Runner, SourceError, after, is_good, lazy, names, rows};
 use crate::bus::{Address, Service, TableView};
 use crate::datasource::ingest::Door;
 use crate::plugin::{CallError, Ledger, Lenience, SwitchError};
@@ -128,14 +128,17 @@ impl Runner {
         }
     }
 
-    /// What a source on probation answered to a poll, if it may be applied.
-    pub(super) async fn fit(&mut self, updates: Vec<Update>) -> Option<Vec<Update>> {
+    /// What a source on probation answered to a poll. As an error if it may not be applied.
+    pub(super) async fn fit(&mut self, updates: Vec<Update>) -> Result<Vec<Update>, Vec<Update>> {
         if self.trial.is_none() {
-            return Some(updates);
+            return Ok(updates);
         }
-        let service = Arc::clone(&self.service);
+        let (service, open) = (Arc::clone(&self.service), self.shared.open());
         let few = rows(&updates) <= FEW_ROWS;
-        let look = move || (weigh(&service, &updates).and_then(|()| surprise(&service, &updates)), updates);
+        let look = move || {
+            let unsaid = |table: &str| open.as_ref().is_some_and(|open| open.ingest.is_unsaid(Some(table)));
+            (weigh(&service, &updates).and_then(|()| surprise(&service, &updates, unsaid)), updates)
+        };
         let (fit, updates) = if few {
             look()
         } else {
@@ -146,8 +149,11 @@ impl Runner {
             }
         };
         match fit {
-            Ok(()) => Some(updates),
-            Err(error) => (!self.object("be polled", &error.into())).then_some(updates),
+            Ok(()) => Ok(updates),
+            Err(error) => match self.object("be polled", &error.into()) {
+                true => Err(updates),
+                false => Ok(updates),
+            },
         }
     }
 
@@ -235,7 +241,7 @@ impl Runner {
         self.shared.change(|status| status.generation = number);
         self.plan();
         let everything = PollRequest { tables: None, snapshot: true };
-        let everything = if former.has_lazy() { self.awake(&former, everything) } else { everything };
+        let everything = if former.has_lazy() { lazy::awake(&self.service, &former, everything) } else { everything };
         match former.poll(everything, self.record.spec.deadline).await {
             Ok(updates) => {
                 let named = names(&updates);
@@ -260,9 +266,13 @@ impl Runner {
 
 /// A source on probation that changes its mind about its columns has no schema that anybody could rely on. It may be the
 /// data's doing, so it is no fault of the code.
-fn surprise(service: &Service, updates: &[Update]) -> Result<(), CallError> {
+fn surprise(service: &Service, updates: &[Update], unsaid: impl Fn(&str) -> bool) -> Result<(), CallError> {
     for update in updates {
         let Change::Snapshot(rows) = &update.change else { continue };
+        // What is there is the former source's still.
+        if unsaid(&update.table) {
+            continue;
+        }
         let Ok(address) = Address::new(service.name(), &update.table) else { continue };
         let Some(view) = service.bus().table(&address) else { continue };
         let Ok(shape) = Shape::of(update, rows) else { continue };

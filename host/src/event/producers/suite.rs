@@ -262,6 +262,7 @@ fn generation(id: &str, number: u64, types: &[&str]) -> Arc<Generation> {
         size: 0,
         secrets: Arc::default(),
         health: Arc::default(),
+        told: Mutex::default(),
         state: Mutex::default(),
     })
 }

@@ -82,7 +82,7 @@ fn each_is_told_to_who_means_it_and_to_nobody_else() {
         assert_eq!(written["type"], *one.name);
         let read = Draft::of_json(events.catalogue(), written.clone(), true).unwrap();
         let read = read.finish(Timestamp::now(), None, None, None, || unreachable!("it has an id")).unwrap();
-        assert_eq!(read, *told.event);
+        assert_eq!(read.to_json(), written);
         for field in &one.fields {
             let kept = &written["data"][&field.name];
             match &field.kind {

@@ -49,12 +49,14 @@ impl Default for Terms {
 }
 
 /// Sources were moved. Those that were in charge before wait, paused.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Moved {
     /// How many.
     pub sources: usize,
     /// How long the one that waited longest was without a source in charge.
     pub pause: Duration,
+    /// Which of them begin without the state of what they replace, and why: a sentence each, of many for the first few.
+    pub cold: Vec<String>,
 }
 
 /// Those who have sources of a driver open.

@@ -210,6 +210,7 @@ impl Workshop {
             secrets,
             health,
             state: Mutex::default(),
+            told: Mutex::default(),
         });
         self.catalog.telling().tell(|| News::Loaded(Arc::clone(&made)));
         Ok(made)

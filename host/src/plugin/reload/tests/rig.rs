@@ -180,7 +180,7 @@ impl Tenants for Sources {
         let mut told = self.0.lock().unwrap();
         told.words.insert(to.info.id.clone(), words);
         told.terms.insert(to.info.id.clone(), terms);
-        Ok(Moved { sources: 1, pause: Duration::ZERO })
+        Ok(Moved { sources: 1, pause: Duration::ZERO, cold: Vec::new() })
     }
 
     async fn probe(&self, driver: &str, _: Duration) -> Result<(), SwitchError> {
