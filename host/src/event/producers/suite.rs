@@ -128,7 +128,7 @@ async fn ten_thousand_who_follow_at_once_are_told_of_together() {
         .map(|n| {
             let owner = (n == 0).then(|| "shop".to_owned());
             let options = SubscribeOptions { owner, ..SubscribeOptions::default() };
-            bed.bus.subscribe_with(&"web/pages".parse::<Address>().unwrap(), options).unwrap()
+            bed.bus.subscribe_with("web/pages".parse::<Address>().unwrap(), options).unwrap()
         })
         .collect();
     let (mut told, mut counted) = (0, 0);
