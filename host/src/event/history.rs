@@ -1,5 +1,6 @@
 //! What happened lately: the last events of each type, bounded by number and by bytes.
 
+use super::filter::Filter;
 use super::queue::Told;
 use super::topic::{Topics, Words};
 use jiff::Timestamp;
@@ -32,6 +33,8 @@ impl Default for Kept {
 pub struct Query {
     /// Of these topics; none: of all.
     pub topics: Option<Topics>,
+    /// What events must be besides.
+    pub filters: Vec<Filter>,
     /// That happened then or later.
     pub since: Option<Timestamp>,
     /// With positions after this one: a page goes on where the one before ended.
@@ -51,11 +54,33 @@ pub struct Page {
     pub next: Option<u64>,
 }
 
+/// A page, and what is known beside it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// What was asked for.
+    pub page: Page,
+    /// Where the last event of all stands.
+    pub position: u64,
+    /// Whether no event of these topics that came after the position that was asked for is gone.
+    pub whole: bool,
+}
+
 /// The events of a type.
 #[derive(Debug)]
 struct Shelf {
+    /// The position of the last one that had to go.
+    gone: u64,
     words: Arc<Words>,
     kept: VecDeque<Told>,
+}
+
+impl Shelf {
+    /// Its bytes are given back.
+    fn drop_oldest(&mut self) -> usize {
+        let Some(gone) = self.kept.pop_front() else { return 0 };
+        self.gone = gone.position;
+        gone.bytes
+    }
 }
 
 /// What happened lately.
@@ -63,6 +88,8 @@ struct Shelf {
 pub(super) struct History {
     kept: Kept,
     shelves: HashMap<Arc<str>, Shelf>,
+    /// The position of the last one that had to go with its whole shelf.
+    gone: u64,
     bytes: usize,
 }
 
@@ -83,10 +110,10 @@ impl History {
         self.bytes += told.bytes;
         let kind = Arc::clone(&told.event.kind);
         let shelf =
-            self.shelves.entry(kind).or_insert_with(|| Shelf { words: Arc::clone(words), kept: VecDeque::new() });
+            self.shelves.entry(kind).or_insert_with(|| Shelf { words: Arc::clone(words), kept: VecDeque::new(), gone: 0 });
         shelf.kept.push_back(told);
         if shelf.kept.len() > self.kept.events {
-            self.bytes -= shelf.kept.pop_front().map_or(0, |gone| gone.bytes);
+            self.bytes -= shelf.drop_oldest();
         }
         while self.bytes > self.kept.bytes && self.drop_oldest() {}
     }
@@ -95,12 +122,20 @@ impl History {
     fn drop_oldest(&mut self) -> bool {
         let oldest = self.shelves.iter_mut().min_by_key(|(_, shelf)| shelf.kept.front().map(|told| told.position));
         let Some((kind, shelf)) = oldest else { return false };
-        self.bytes -= shelf.kept.pop_front().map_or(0, |gone| gone.bytes);
+        self.bytes -= shelf.drop_oldest();
         if shelf.kept.is_empty() {
+            self.gone = self.gone.max(shelf.gone);
             let kind = Arc::clone(kind);
             self.shelves.remove(&kind);
         }
         true
+    }
+
+    /// Whether all events of these topics after that position are there. `last`: where the last of all stands.
+    pub(super) fn is_whole(&self, topics: Option<&Topics>, after: u64, last: u64) -> bool {
+        let meant = |shelf: &&Shelf| topics.is_none_or(|topics| topics.may_mean(&shelf.words));
+        let gone = self.shelves.values().filter(meant).map(|shelf| shelf.gone).max().unwrap_or_default();
+        (self.is_on() || after >= last) && gone.max(self.gone) <= after
     }
 
     pub(super) fn page(&self, query: &Query) -> Page {
@@ -108,12 +143,14 @@ impl History {
         let meant = |shelf: &&Shelf, told: &Told| {
             query.topics.as_ref().is_none_or(|topics| topics.mean(&shelf.words, &told.event.origin))
                 && query.since.is_none_or(|since| told.event.time >= since)
+                && query.filters.iter().all(|filter| filter.wants(&told.event))
         };
         let after = query.after.unwrap_or_default();
         // All shelves are in order: of those that begin earliest the next is taken, or from the other end.
         let mut shelves: Vec<(&Shelf, usize, usize)> = self
             .shelves
             .values()
+            .filter(|shelf| query.topics.as_ref().is_none_or(|topics| topics.may_mean(&shelf.words)))
             .map(|shelf| {
                 let first = shelf.kept.partition_point(|told| told.position <= after);
                 (shelf, first, shelf.kept.len())

@@ -110,8 +110,18 @@ impl Publisher {
     ///
     /// It is not complete, or one too many, or it was to have listeners and has none. Nobody was told.
     pub fn publish(&self, draft: Draft, how: How<'_>) -> Result<Receipt, PublishError> {
-        self.pass()?;
+        self.pass(1)?;
         self.events.publish(draft, how, self.origin.as_deref(), Some(&self.name))
+    }
+
+    /// Publishes all of them, one after the other with nothing between, or none.
+    ///
+    /// # Errors
+    ///
+    /// One of them can't be published: which, counted from 0, and why. Nobody was told of any.
+    pub fn publish_all(&self, drafts: Vec<Draft>, how: How<'_>) -> Result<Vec<Receipt>, (usize, PublishError)> {
+        self.pass(drafts.len()).map_err(|error| (0, error))?;
+        self.events.publish_all(drafts, how, self.origin.as_deref(), Some(&self.name))
     }
 
     /// Both at once.
@@ -142,12 +152,13 @@ impl Publisher {
         self.create_and_publish(T::NAME, fields, How { origin: Some(origin), ..How::default() })
     }
 
-    fn pass(&self) -> Result<(), PublishError> {
+    fn pass(&self, events: usize) -> Result<(), PublishError> {
         let Some((most, per, limiter)) = &self.limit else { return Ok(()) };
         let mut limiter = limiter.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if limiter.is_limited(now) {
-            let (publisher, wait) = (self.name.clone(), limiter.wait(now));
+        let limited = if events == 1 { limiter.is_limited(now) } else { limiter.are_limited(events, now) };
+        if limited {
+            let (publisher, wait) = (self.name.clone(), limiter.wait_for(events, now));
             return Err(PublishError::RateLimited { publisher, most: *most, per: *per, wait });
         }
         Ok(())

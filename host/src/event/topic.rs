@@ -165,6 +165,14 @@ impl Topics {
         self.pattern.as_str()
     }
 
+    /// Whether an event told under these words can be meant, whatever its origin.
+    pub(super) fn may_mean(&self, words: &Words) -> bool {
+        match self.pattern.as_str().split_once('.') {
+            Some((first, _)) if first != "*" && first != "#" => words.all.iter().any(|word| word == first),
+            _ => true,
+        }
+    }
+
     /// Whether an event told under these words, of that origin, is meant.
     pub(super) fn mean(&self, words: &Words, origin: &str) -> bool {
         words.all.iter().any(|word| self.pattern.matches(&format!("{word}.{origin}")))
