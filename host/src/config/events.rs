@@ -16,12 +16,23 @@ pub struct Events {
     pub rate: usize,
     /// Whether events of types that nobody described are refused.
     pub strict: bool,
+    /// Whether what happened is kept over restarts, in a file of its own in the state directory.
+    pub durable: bool,
+    /// So many events are kept there.
+    pub durable_events: u64,
 }
 
 impl Default for Events {
     fn default() -> Self {
         let Settings { kept, rate, strict, .. } = Settings::default();
-        Self { history: kept.events, history_bytes: kept.bytes, rate: rate.map_or(0, |(most, _)| most), strict }
+        Self {
+            history: kept.events,
+            history_bytes: kept.bytes,
+            rate: rate.map_or(0, |(most, _)| most),
+            strict,
+            durable: false,
+            durable_events: 1_000_000,
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! All publications have one order: an event's position, its place in the history and its place in every queue agree, so
 //! that who reads the history and then listens misses nothing and gets nothing twice.
 
+mod archive;
 mod catalogue;
 mod draft;
 mod envelope;
@@ -14,12 +15,14 @@ mod filter;
 mod history;
 mod limiter;
 mod place;
+mod monitor;
 mod publisher;
 mod queue;
 mod subscriber;
 mod subscription;
 mod topic;
 
+pub use archive::{Archive, ArchiveCounters, ArchiveError, Archived, FILE as ARCHIVE_FILE};
 pub use catalogue::*;
 pub use draft::Draft;
 pub use envelope::{Data, Event, EventError, MAX_DEPTH, MAX_EVENT};
@@ -27,6 +30,7 @@ pub use filter::{BadFilter, Filter, Test};
 pub use history::{Kept, MAX_PAGE, Page, Query, Reading};
 pub use limiter::RateLimiter;
 pub use place::{BadPlace, PLACE, Place};
+pub use monitor::{Collected, Monitor, MonitorError, SessionLimits};
 pub use publisher::{How, PublishError, Publisher, Receipt};
 pub use queue::{ATTEMPTS, Bounds, Counters, Told};
 pub use subscriber::{Handler, Subscriber, SubscriberError, SubscriberFactory, SubscriberState};

@@ -76,6 +76,16 @@ impl Words {
         Self { all: vec![word(name), format!("{}{FAMILY}", word(name))] }
     }
 
+    /// As one text; no word has a space.
+    pub(super) fn joined(&self) -> String {
+        self.all.join(" ")
+    }
+
+    /// Of such a text.
+    pub(super) fn parse(text: &str) -> Self {
+        Self { all: text.split(' ').map(str::to_owned).collect() }
+    }
+
     /// Of a type, given with all that it is of.
     pub(super) fn of(family: &[Arc<EventType>]) -> Self {
         let itself = family

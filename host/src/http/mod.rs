@@ -12,6 +12,7 @@ mod guard;
 mod json;
 mod log;
 mod metrics;
+mod monitor;
 mod outbox;
 mod overview;
 mod plugins;
@@ -30,7 +31,7 @@ pub use server::{Server, ServerError};
 
 use crate::bus::Bus;
 use crate::datasource::Datasources;
-use crate::event::Events;
+use crate::event::{Archive, Events, Monitor};
 use crate::plugin::{Catalog, Control};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -40,13 +41,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
 
+/// What happens, and those who keep it for others.
+#[derive(Debug, Clone)]
+pub(crate) struct Happenings {
+    pub(crate) events: Events,
+    /// Over restarts, if that is wanted.
+    pub(crate) archive: Option<Arc<Archive>>,
+    pub(crate) monitor: Monitor,
+}
+
 /// What the handlers look at.
 #[derive(Debug, Clone)]
 struct State {
     bus: Bus,
     catalog: Arc<Catalog>,
     datasources: Datasources,
-    events: Events,
+    happenings: Happenings,
     plugins: Control,
     sessions: Sessions,
     /// The configuration file that the host was started with.
@@ -94,6 +104,8 @@ fn router(state: State) -> Router {
         .route("/v1/drivers/{driver}/rollback", post(plugins::rollback))
         .route("/v1/drivers/{driver}/explanation", get(plugins::explain))
         .route(backup::PATH, get(backup::get))
+        .route("/v1/events/sessions/{session}", get(monitor::get).post(monitor::subscribe).delete(monitor::end))
+        .route("/v1/events/sessions/{session}/{subscription}", delete(monitor::unsubscribe))
         .route("/metrics", get(metrics::get))
         .route("/v1/log-filter", get(log::get).put(log::put))
         .route("/v1/services", get(services::list))

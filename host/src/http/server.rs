@@ -2,11 +2,10 @@
 
 use super::guard::{self, Rules};
 use super::session::Sessions;
-use super::{State, router};
+use super::{Happenings, State, router};
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::datasource::Datasources;
-use crate::event::Events;
 use crate::plugin::{Catalog, Control};
 use axum::middleware;
 use std::io;
@@ -127,14 +126,14 @@ impl Server {
         bus: Bus,
         catalog: Arc<Catalog>,
         datasources: Datasources,
-        events: Events,
+        happenings: Happenings,
         plugins: Control,
         file: Option<PathBuf>,
     ) -> Self {
         let (sessions, stopping) = (Sessions::default(), self.stopping.subscribe());
         let file = file.map(Arc::new);
         let started = jiff::Timestamp::now();
-        let state = State { bus, catalog, datasources, events, plugins, sessions, file, started, stopping };
+        let state = State { bus, catalog, datasources, happenings, plugins, sessions, file, started, stopping };
         let app = router(state);
         let stop = |mut stopping: watch::Receiver<bool>| async move {
             let _ = stopping.wait_for(|stop| *stop).await;

@@ -14,8 +14,8 @@ use crate::config::{Config, ConfigError, OnConflict, TrustPolicy};
 use crate::datasource::secret::{KeyError, Keyring};
 use crate::datasource::store::{OpenError, SqliteStore, StoreError};
 use crate::datasource::{Datasources, Refusal};
-use crate::event::Events;
-use crate::http::{Server, ServerError};
+use crate::event::{Archive, ArchiveError, Events, Monitor, SessionLimits};
+use crate::http::{Happenings, Server, ServerError};
 use crate::plugin::{
     Catalog, ChildVetter, Control, Executor, FileState, Stage, StageError, TRUST_LIST, Trust, VetterError, Watch,
 };
@@ -70,6 +70,9 @@ pub enum NodeError {
         /// The files that claim it.
         files: Vec<String>,
     },
+    /// What happens can't be kept.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// Two things of one name.
     #[error(transparent)]
     Name(#[from] RegisterError),
@@ -82,6 +85,7 @@ pub struct Node {
     catalog: Arc<Catalog>,
     datasources: Datasources,
     events: Events,
+    archive: Option<Arc<Archive>>,
     control: Control,
     file: Option<PathBuf>,
     server: Server,
@@ -119,6 +123,10 @@ impl Node {
         let server = Server::bind(config, socket)?;
         let bus = Bus::new(&config.node_name());
         let events = Events::new(config.events.settings(config.bus_id(), bus.node()));
+        let archive = match config.events.durable {
+            true => Some(Arc::new(Archive::start(&events, &state, config.events.durable_events)?)),
+            false => None,
+        };
         let catalog = Arc::new(Catalog::new(&config.log.filter));
         let (store, keyring) = records(&state).await?;
         let datasources = Datasources::start(&bus, &catalog, store, keyring, state.join("tables")).await?;
@@ -148,10 +156,25 @@ impl Node {
         let reloading = tokio::spawn(executor.run(watch, first));
         let introspection = introspection::start(&bus, Arc::clone(&catalog), datasources.clone())?;
         let (bus_too, known) = (bus.clone(), Arc::clone(&catalog));
-        let (sources, happenings) = (datasources.clone(), events.clone());
-        let server = server.serve(bus_too, known, sources, happenings, control.clone(), config.file.clone());
+        let monitor = Monitor::new(&events, SessionLimits::default());
+        monitor.keep_tidy();
+        let happenings = Happenings { events: events.clone(), archive: archive.clone(), monitor };
+        let server =
+            server.serve(bus_too, known, datasources.clone(), happenings, control.clone(), config.file.clone());
         let file = config.file.clone();
-        Ok(Self { bus, catalog, datasources, events, control, file, server, reloading, introspection, _lock: lock })
+        Ok(Self {
+            bus,
+            catalog,
+            datasources,
+            events,
+            archive,
+            control,
+            file,
+            server,
+            reloading,
+            introspection,
+            _lock: lock,
+        })
     }
 
     /// The bus: to subscribe from within the process.
@@ -214,6 +237,10 @@ impl Node {
         self.server.stop().await;
         self.datasources.stop(STOP_LIMIT.saturating_sub(begun.elapsed())).await;
         self.introspection.abort();
+        // Last of all: it keeps what was said of the end.
+        if let Some(archive) = self.archive {
+            archive.stop().await;
+        }
     }
 }
 

@@ -124,6 +124,8 @@ fn held(config: &Config, given: &Given, file: Option<&PathBuf>, lines: &BTreeMap
         ("events.history_bytes", json!(config.events.history_bytes)),
         ("events.rate", json!(config.events.rate)),
         ("events.strict", json!(config.events.strict)),
+        ("events.durable", json!(config.events.durable)),
+        ("events.durable_events", json!(config.events.durable_events)),
         ("log.filter", json!(config.log.filter)),
         ("log.format", json!(format!("{:?}", config.log.format).to_lowercase())),
     ] {

@@ -8,11 +8,11 @@ mod subscribing;
 use super::*;
 use serde_json::{Map, json};
 
-fn fields(value: Value) -> Map<String, Value> {
+pub(super) fn fields(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
-fn quiet() -> Events {
+pub(super) fn quiet() -> Events {
     Events::new(Settings { rate: None, ..Settings::default() })
 }
 
@@ -33,7 +33,7 @@ fn ids(subscription: &Subscription) -> Vec<String> {
 }
 
 /// Waits for what is to be so.
-async fn until(what: &str, mut is: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut is: impl FnMut() -> bool) {
     let end = tokio::time::Instant::now() + Duration::from_secs(20);
     while !is() {
         assert!(tokio::time::Instant::now() < end, "waited too long for {what}");

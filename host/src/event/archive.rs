@@ -1,0 +1,482 @@
+//! Events that outlive the process: a SQLite file of their own, written in batches.
+//!
+//! An event is no acknowledged write: a power cut may cost the last batch. Who writes is a subscriber as any other, with a
+//! bounded queue; what it can't keep up with is lost to the archive, counted, and said in the log.
+
+use super::queue::{Bounds, Told};
+use super::subscription::{Delivery, Listening, Subscription};
+use super::topic::Words;
+use super::{Catalogue, Events, MAX_PAGE, Query};
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// The file's name in the state directory.
+pub const FILE: &str = "events.db";
+
+/// "BSWE": tells our files from those of other programs.
+const APPLICATION: i32 = 0x4253_5745;
+const VERSION: i64 = 1;
+
+/// So many events share a transaction, and so long the first of them waits for the others.
+const BATCH: usize = 1000;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// So much waits for the disk.
+const WAITING: Bounds = Bounds { events: 20_000, bytes: 64 << 20 };
+
+/// A page looks at no more events than this.
+const MOST_LOOKED_AT: usize = 20_000;
+
+const TABLES: &str = "CREATE TABLE event (
+    row INTEGER PRIMARY KEY,
+    told INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    words TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+CREATE INDEX event_told ON event (told);";
+
+/// Why there is no archive. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchiveError {
+    /// Another program's file.
+    #[error("{} is no archive of Busway's events: move it away, or leave events.durable out", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A later Busway made it.
+    #[error("{} has version {found}, and this Busway knows version {VERSION}: start the newer one again, or move the file away", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+    /// It can't be read or written.
+    #[error("the archive of events {} can't be used: {reason}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Some of the archive's events, in the order in which they were published.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Archived {
+    /// Each with its place, as a CloudEvent.
+    pub events: Vec<(u64, Value)>,
+    /// Where to go on, if there may be more.
+    pub next: Option<u64>,
+}
+
+/// How the archive is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ArchiveCounters {
+    /// Events that were written since the start.
+    pub written: u64,
+    /// Events that came faster than they could be written, or that could not be.
+    pub lost: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    written: AtomicU64,
+    lost: AtomicU64,
+}
+
+/// Events that outlive the process.
+#[derive(Debug)]
+pub struct Archive {
+    path: PathBuf,
+    reader: Mutex<Connection>,
+    counts: Arc<Counts>,
+    stop: watch::Sender<bool>,
+    writing: Mutex<Option<JoinHandle<()>>>,
+}
+
+fn unusable(path: &Path, reason: impl ToString) -> ArchiveError {
+    ArchiveError::Unusable { path: path.to_owned(), reason: reason.to_string() }
+}
+
+/// Opens the file; makes it when there is none. One that is damaged is moved aside, and a new one is made: what happened
+/// once is not worth a host that does not start.
+fn open(path: &Path) -> Result<Connection, ArchiveError> {
+    match prepare(path) {
+        Err(rusqlite::Error::SqliteFailure(error, _)) if error.code == rusqlite::ErrorCode::DatabaseCorrupt => {
+            let aside = path.with_extension(format!("damaged-{}", Timestamp::now().as_second()));
+            std::fs::rename(path, &aside).map_err(|error| unusable(path, error))?;
+            for log in ["db-wal", "db-shm"] {
+                let _ = std::fs::remove_file(path.with_extension(log));
+            }
+            tracing::error!(file = %path.display(), moved_to = %aside.display(), "the archive of events is damaged: a new one begins");
+            prepare(path).map_err(|error| unusable(path, error))?
+        }
+        Err(rusqlite::Error::SqliteFailure(error, _)) if error.code == rusqlite::ErrorCode::NotADatabase => {
+            Err(ArchiveError::Foreign { path: path.to_owned() })
+        }
+        other => other.map_err(|error| unusable(path, error))?,
+    }
+}
+
+fn prepare(path: &Path) -> rusqlite::Result<Result<Connection, ArchiveError>> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A batch may be lost with the machine's power, the file may not.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    let number = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+    let (application, version) = (number("application_id")?, number("user_version")?);
+    let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;
+    match (application, version) {
+        (0, 0) if tables == 0 => {
+            connection.execute_batch(&format!(
+                "BEGIN; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
+            ))?;
+        }
+        (application, VERSION) if application == i64::from(APPLICATION) => {}
+        (application, found) if application == i64::from(APPLICATION) => {
+            return Ok(Err(ArchiveError::Newer { path: path.to_owned(), found }));
+        }
+        _ => return Ok(Err(ArchiveError::Foreign { path: path.to_owned() })),
+    }
+    Ok(Ok(connection))
+}
+
+impl Archive {
+    /// Opens the archive of a state directory, and writes down what happens from now on; keeps the last `most` events. Within a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be used, or is another's.
+    pub fn start(events: &Events, state_dir: &Path, most: u64) -> Result<Self, ArchiveError> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = state_dir.join(FILE);
+        let writer = open(&path)?;
+        // What is said in an event is nobody's but the operator's.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(|e| unusable(&path, e))?;
+        let reader = Connection::open(&path).map_err(|error| unusable(&path, error))?;
+        let _ = reader.busy_timeout(Duration::from_secs(5));
+        let (counts, stop) = (Arc::<Counts>::default(), watch::Sender::new(false));
+        let subscription = events.subscribe(&Listening { bounds: WAITING, ..Listening::default() });
+        let work = Work {
+            catalogue: events.catalogue().clone(),
+            counts: Arc::clone(&counts),
+            path: path.clone(),
+            most,
+            failing: false,
+        };
+        let writing = tokio::spawn(write(subscription, writer, work, stop.subscribe()));
+        Ok(Self { path, reader: Mutex::new(reader), counts, stop, writing: Mutex::new(Some(writing)) })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn counters(&self) -> ArchiveCounters {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        ArchiveCounters { written: read(&self.counts.written), lost: read(&self.counts.lost) }
+    }
+
+    /// Writes down what has come, and no more.
+    pub async fn stop(&self) {
+        self.stop.send_replace(true);
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writing) = writing {
+            let _ = writing.await;
+        }
+    }
+
+    /// What happened, over restarts. Places are the archive's own; `since` is about when events were published, and when they
+    /// happened. Reads the disk.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be read.
+    pub fn page(&self, query: &Query) -> Result<Archived, ArchiveError> {
+        let limit = query.limit.unwrap_or(100).min(MAX_PAGE);
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = |error: rusqlite::Error| unusable(&self.path, error);
+        let since = query.since.map_or(i64::MIN, Timestamp::as_microsecond);
+        let mut first = i64::try_from(query.after.unwrap_or_default()).unwrap_or(i64::MAX);
+        if query.since.is_some() {
+            // Rows are in the order of their telling: all before this one were told before.
+            let from = reader.query_row(
+                "SELECT row FROM event WHERE told >= ?1 ORDER BY told LIMIT 1",
+                params![since],
+                |row| row.get::<_, i64>(0),
+            );
+            match from {
+                Ok(from) => first = first.max(from - 1),
+                Err(rusqlite::Error::QueryReturnedNoRows) => return Ok(Archived::default()),
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        let order = if query.latest { "DESC" } else { "ASC" };
+        let text =
+            format!("SELECT row, time, words, origin, body FROM event WHERE row > ?1 ORDER BY row {order} LIMIT ?2");
+        let mut statement = reader.prepare_cached(&text).map_err(failed)?;
+        let most = i64::try_from(MOST_LOOKED_AT).unwrap_or(i64::MAX);
+        let mut rows = statement.query(params![first, most]).map_err(failed)?;
+        let (mut page, mut looked, mut last) = (Archived::default(), 0, 0);
+        while let Some(row) = rows.next().map_err(failed)? {
+            let number = row.get::<_, i64>(0).map_err(failed)?.cast_unsigned();
+            if page.events.len() == limit {
+                page.next = (!query.latest).then_some(last);
+                break;
+            }
+            (looked, last) = (looked + 1, number);
+            let time: i64 = row.get(1).map_err(failed)?;
+            let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+            let meant = time >= since
+                && match &query.topics {
+                    Some(topics) => topics.mean(&Words::parse(text(2).map_err(failed)?), text(3).map_err(failed)?),
+                    None => true,
+                };
+            if meant {
+                let body = serde_json::from_str(text(4).map_err(failed)?).map_err(|e| unusable(&self.path, e))?;
+                page.events.push((number, body));
+            }
+        }
+        if page.next.is_none() && looked == MOST_LOOKED_AT && !query.latest {
+            page.next = Some(last);
+        }
+        if query.latest {
+            page.events.reverse();
+        }
+        Ok(page)
+    }
+}
+
+struct Work {
+    catalogue: Catalogue,
+    counts: Arc<Counts>,
+    path: PathBuf,
+    most: u64,
+    /// The last batch could not be written: the log has one line for an outage's begin, and one for its end.
+    failing: bool,
+}
+
+async fn write(
+    subscription: Subscription,
+    mut connection: Connection,
+    mut work: Work,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        let first = tokio::select! {
+            first = subscription.next() => first,
+            _ = stop.wait_for(|stop| *stop) => None,
+        };
+        let is_over = first.is_none();
+        let mut batch = Vec::new();
+        work.take(first, &mut batch);
+        if !is_over {
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        }
+        loop {
+            while batch.len() < BATCH
+                && let Some(delivery) = subscription.try_next()
+            {
+                work.take(Some(delivery), &mut batch);
+            }
+            let is_full = batch.len() >= BATCH;
+            let given = std::mem::take(&mut batch);
+            let written = tokio::task::spawn_blocking(move || {
+                work.write(&mut connection, &given);
+                (work, connection)
+            });
+            match written.await {
+                Ok(back) => (work, connection) = back,
+                Err(panic) => return tracing::error!(%panic, "events are archived no more"),
+            }
+            if !is_full {
+                break;
+            }
+        }
+        if is_over {
+            return;
+        }
+    }
+}
+
+impl Work {
+    fn take(&self, delivery: Option<Delivery>, batch: &mut Vec<Told>) {
+        match delivery {
+            Some(Delivery::Event(taken)) => {
+                batch.push(taken.told().clone());
+                taken.done();
+            }
+            Some(Delivery::Gap(lost)) => {
+                self.counts.lost.fetch_add(lost, Ordering::Relaxed);
+                tracing::warn!(lost, "events came faster than they could be archived");
+            }
+            None => {}
+        }
+    }
+
+    fn write(&mut self, connection: &mut Connection, batch: &[Told]) {
+        if batch.is_empty() {
+            return;
+        }
+        let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        match self.insert(connection, batch) {
+            Ok(()) => {
+                self.counts.written.fetch_add(count, Ordering::Relaxed);
+                if std::mem::take(&mut self.failing) {
+                    tracing::warn!(file = %self.path.display(), "events are archived again");
+                }
+            }
+            Err(error) => {
+                self.counts.lost.fetch_add(count, Ordering::Relaxed);
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(file = %self.path.display(), %error, "events can't be archived: what happens meanwhile is lost to the archive");
+                }
+            }
+        }
+    }
+
+    fn insert(&self, connection: &mut Connection, batch: &[Told]) -> rusqlite::Result<()> {
+        let transaction = connection.transaction()?;
+        {
+            let mut insert = transaction
+                .prepare_cached("INSERT INTO event (told, time, words, origin, body) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            let now = Timestamp::now().as_microsecond();
+            for told in batch {
+                let (event, words) = (&told.event, self.catalogue.words(&told.event.kind).joined());
+                insert.execute(params![
+                    now,
+                    event.time.as_microsecond(),
+                    words,
+                    &*event.origin,
+                    event.to_json().to_string()
+                ])?;
+            }
+            let most = i64::try_from(self.most).unwrap_or(i64::MAX);
+            let mut prune =
+                transaction.prepare_cached("DELETE FROM event WHERE row <= (SELECT max(row) FROM event) - ?1")?;
+            prune.execute(params![most])?;
+        }
+        transaction.commit()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::suite::{fields, quiet, until};
+    use super::super::{How, Topics};
+    use super::*;
+    use serde_json::json;
+
+    fn publish(events: &Events, of: &str, origin: &str, task: &str) {
+        let fields = match of {
+            "ScheduleEvent" => fields(json!({"task_id": task})),
+            _ => fields(json!({"description": task})),
+        };
+        let how = How { origin: Some(origin), ..How::default() };
+        events.publisher("p").with_limit(None).create_and_publish(of, fields, how).unwrap();
+    }
+
+    fn tasks(page: &Archived) -> Vec<&str> {
+        page.events.iter().map(|(_, event)| event["data"]["task_id"].as_str().unwrap_or("none")).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_happened_is_there_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        for life in 0..2 {
+            let events = quiet();
+            let archive = Archive::start(&events, folder.path(), 1_000_000).unwrap();
+            for n in 0..3 {
+                publish(&events, "ScheduleEvent", "o", &format!("{life}{n}"));
+                publish(&events, "ErrorLoggingEvent", "x", "e");
+            }
+            archive.stop().await;
+            assert_eq!(archive.counters(), ArchiveCounters { written: 6, lost: 0 });
+        }
+        let events = quiet();
+        let archive = Archive::start(&events, folder.path(), 1_000_000).unwrap();
+        let topics = |pattern: &str| Some(Topics::matching(events.catalogue(), pattern).unwrap());
+        let page = archive.page(&Query { topics: topics("2001.o"), limit: Some(4), ..Query::default() }).unwrap();
+        assert_eq!(tasks(&page), ["00", "01", "02", "10"]);
+        let rest =
+            archive.page(&Query { topics: topics("TriggerEvent.#"), after: page.next, ..Query::default() }).unwrap();
+        assert_eq!((tasks(&rest), rest.next), (vec!["11", "12"], None));
+        let latest =
+            archive.page(&Query { topics: topics("*.o"), limit: Some(2), latest: true, ..Query::default() }).unwrap();
+        assert_eq!(tasks(&latest), ["11", "12"]);
+        let since = page.events[3].1["time"].as_str().unwrap().parse().unwrap();
+        let since = archive.page(&Query { topics: topics("*.o"), since: Some(since), ..Query::default() }).unwrap();
+        assert_eq!(tasks(&since), ["10", "11", "12"]);
+        let future = Some(Timestamp::now() + jiff::SignedDuration::from_hours(1));
+        assert_eq!(archive.page(&Query { since: future, ..Query::default() }).unwrap(), Archived::default());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_last_ones_are_kept() {
+        let (folder, events) = (tempfile::tempdir().unwrap(), quiet());
+        let archive = Archive::start(&events, folder.path(), 5).unwrap();
+        (0..12).for_each(|n| publish(&events, "ScheduleEvent", "o", &n.to_string()));
+        until("all to be written", || archive.counters().written == 12).await;
+        assert_eq!(tasks(&archive.page(&Query::default()).unwrap()), ["7", "8", "9", "10", "11"]);
+        archive.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_not_ours_is_left_alone_and_what_is_damaged_is_moved_aside() {
+        let (folder, events) = (tempfile::tempdir().unwrap(), quiet());
+        let path = folder.path().join(FILE);
+        let said = |path: &Path| {
+            Archive::start(&events, folder.path(), 5)
+                .map(drop)
+                .map_err(|e| e.to_string().replace(&path.display().to_string(), "FILE"))
+        };
+        std::fs::write(&path, "a text that is longer than a database's header".repeat(10)).unwrap();
+        let foreign = "FILE is no archive of Busway's events: move it away, or leave events.durable out";
+        assert_eq!(said(&path).unwrap_err(), foreign);
+        std::fs::remove_file(&path).unwrap();
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE a (b)").unwrap();
+        assert_eq!(said(&path).unwrap_err(), foreign);
+        std::fs::remove_file(&path).unwrap();
+        said(&path).unwrap();
+        Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 9").unwrap();
+        assert_eq!(
+            said(&path).unwrap_err(),
+            "FILE has version 9, and this Busway knows version 1: start the newer one again, or move the file away"
+        );
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch("PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE)")
+            .unwrap();
+        // Its first page is whole, the others are not.
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[100..].fill(0x5a);
+        std::fs::write(&path, bytes).unwrap();
+        said(&path).unwrap();
+        let aside = std::fs::read_dir(folder.path())
+            .unwrap()
+            .filter(|f| f.as_ref().unwrap().file_name().to_string_lossy().contains("damaged"))
+            .count();
+        assert_eq!(aside, 1);
+    }
+}

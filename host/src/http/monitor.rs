@@ -1,0 +1,104 @@
+//! Sessions that collect events for those who ask from time to time.
+
+use super::State;
+use super::error::{Body, Error};
+use super::extract::{Path, Query};
+use crate::event::{BadTopics, MonitorError, Topics};
+use axum::Json;
+use axum::extract::State as Extract;
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+impl From<MonitorError> for Error {
+    fn from(error: MonitorError) -> Self {
+        let (status, kind) = match &error {
+            MonitorError::BadName(_) => (StatusCode::BAD_REQUEST, "BadSession"),
+            MonitorError::Sessions(_) | MonitorError::Subscriptions { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "TooManySessions")
+            }
+            MonitorError::NoSession(_) => (StatusCode::NOT_FOUND, "SessionNotFound"),
+            MonitorError::NoSubscription { .. } => (StatusCode::NOT_FOUND, "SubscriptionNotFound"),
+        };
+        Self::new(status, error.to_string()).with(json!({"kind": kind}))
+    }
+}
+
+/// Why these topics can't be.
+fn bad_topics(error: &BadTopics) -> Error {
+    let kind = match error {
+        BadTopics::NoType { .. } => "EventTypeNotFound",
+        BadTopics::Pattern(_) | BadTopics::Nothing { .. } => "BadTopics",
+    };
+    Error::bad_request(error.to_string()).with(json!({"kind": kind}))
+}
+
+/// What a session is to collect: all of it may be missing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Wish {
+    #[serde(rename = "type")]
+    of: Option<String>,
+    origin: Option<String>,
+    pattern: Option<String>,
+}
+
+/// Collects from now on.
+pub(super) async fn subscribe(
+    Extract(state): Extract<State>,
+    Path(session): Path<String>,
+    Body(body): Body,
+) -> Result<Json<Value>, Error> {
+    let form =
+        "the body is {\"type\": TYPE, \"origin\": ORIGIN}, either of which may be missing, or {\"pattern\": PATTERN}";
+    let wish: Option<Wish> =
+        serde_json::from_value(body).map_err(|error| Error::bad_request(format!("{form}: {error}")))?;
+    let wish = wish.unwrap_or_default();
+    let catalogue = state.happenings.events.catalogue();
+    let topics = match (&wish.pattern, &wish.of, &wish.origin) {
+        (Some(pattern), None, None) => Topics::matching(catalogue, pattern),
+        (None, of, origin) => Topics::new(catalogue, of.as_deref(), origin.as_deref()),
+        _ => return Err(Error::bad_request(form)),
+    };
+    let topics = topics.map_err(|error| bad_topics(&error))?;
+    let id = state.happenings.monitor.subscribe(&session, topics.clone())?;
+    Ok(Json(json!({"session": session, "subscription": id, "topics": topics.as_str()})))
+}
+
+/// Since when, and of which subscription.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Since {
+    since: Option<Timestamp>,
+    subscription: Option<String>,
+}
+
+/// What it collected since it was asked last, or since a time.
+pub(super) async fn get(
+    Extract(state): Extract<State>,
+    Path(session): Path<String>,
+    Query(Since { since, subscription }): Query<Since>,
+) -> Json<Value> {
+    let only: Vec<String> = subscription.into_iter().collect();
+    let collected = state.happenings.monitor.get(&session, since, &only).into_iter().map(|one| {
+        let events: Vec<Value> = one.events.iter().map(|told| told.event.to_json()).collect();
+        json!({"subscription": one.id, "topics": one.topics, "lost": one.lost, "events": events})
+    });
+    Json(json!({"session": session, "results": collected.collect::<Vec<_>>()}))
+}
+
+/// Ends a session.
+pub(super) async fn end(Extract(state): Extract<State>, Path(session): Path<String>) -> Result<StatusCode, Error> {
+    state.happenings.monitor.unsubscribe(&session, None)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends one of its subscriptions.
+pub(super) async fn unsubscribe(
+    Extract(state): Extract<State>,
+    Path((session, subscription)): Path<(String, String)>,
+) -> Result<StatusCode, Error> {
+    state.happenings.monitor.unsubscribe(&session, Some(&subscription))?;
+    Ok(StatusCode::NO_CONTENT)
+}
