@@ -6,6 +6,7 @@
 //!
 //! All publications have one order: an event's position, its place in the history and its place in every queue agree, so
 //! that who reads the history and then listens misses nothing and gets nothing twice.
+#![doc = include_str!("events.md")]
 
 mod archive;
 mod catalogue;
@@ -14,8 +15,8 @@ mod envelope;
 mod filter;
 mod history;
 mod limiter;
-mod place;
 mod monitor;
+mod place;
 mod publisher;
 mod queue;
 mod subscriber;
@@ -29,8 +30,8 @@ pub use envelope::{Data, Event, EventError, MAX_DEPTH, MAX_EVENT};
 pub use filter::{BadFilter, Filter, Test};
 pub use history::{Kept, MAX_PAGE, Page, Query, Reading};
 pub use limiter::RateLimiter;
-pub use place::{BadPlace, PLACE, Place};
 pub use monitor::{Collected, Monitor, MonitorError, SessionLimits};
+pub use place::{BadPlace, PLACE, Place};
 pub use publisher::{How, PublishError, Publisher, Receipt};
 pub use queue::{ATTEMPTS, Bounds, Counters, Told};
 pub use subscriber::{Handler, Subscriber, SubscriberError, SubscriberFactory, SubscriberState};
