@@ -1,6 +1,6 @@
 //! Which of the events that a subscriber gets it wants, by their fields.
 
-use super::envelope::Event;
+use super::envelope::{Event, field_of};
 use serde_json::Value;
 
 /// What a field must be.
@@ -38,12 +38,21 @@ impl Filter {
     /// Whether it is wanted. Of a list one of its values is enough.
     #[must_use]
     pub fn wants(&self, event: &Event) -> bool {
+        self.passes(event.field(&self.field))
+    }
+
+    /// The same of an event that was written already.
+    pub(super) fn wants_json(&self, event: &Value) -> bool {
+        self.passes(field_of(event, &self.field))
+    }
+
+    fn passes(&self, value: Option<Value>) -> bool {
         let passes = |value: &Value| match &self.test {
             Test::Is(wanted) => same(value, wanted),
             Test::Begins(start) => value.as_str().is_some_and(|text| text.starts_with(start)),
             Test::In(wanted) => wanted.iter().any(|wanted| same(value, wanted)),
         };
-        match event.field(&self.field) {
+        match value {
             None => false,
             Some(Value::Array(all)) => all.iter().any(passes) || passes(&Value::Array(all)),
             Some(value) => passes(&value),

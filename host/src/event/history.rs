@@ -109,8 +109,11 @@ impl History {
         }
         self.bytes += told.bytes;
         let kind = Arc::clone(&told.event.kind);
-        let shelf =
-            self.shelves.entry(kind).or_insert_with(|| Shelf { words: Arc::clone(words), kept: VecDeque::new(), gone: 0 });
+        let shelf = self.shelves.entry(kind).or_insert_with(|| Shelf {
+            words: Arc::clone(words),
+            kept: VecDeque::new(),
+            gone: 0,
+        });
         shelf.kept.push_back(told);
         if shelf.kept.len() > self.kept.events {
             self.bytes -= shelf.drop_oldest();

@@ -59,9 +59,7 @@ impl RateLimiter {
     pub fn wait_for(&self, calls: usize, now: Instant) -> Duration {
         let free = self.most.saturating_sub(self.passed.len());
         match calls.min(self.most).checked_sub(free + 1).and_then(|last| self.passed.get(last)) {
-            Some(goes) => {
-                (self.per + Duration::from_nanos(1)).saturating_sub(now.saturating_duration_since(*goes))
-            }
+            Some(goes) => (self.per + Duration::from_nanos(1)).saturating_sub(now.saturating_duration_since(*goes)),
             None => Duration::ZERO,
         }
     }

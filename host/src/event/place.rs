@@ -19,7 +19,9 @@ pub struct Place {
 
 /// Why a text is no place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no place among events: give the {PLACE:?} of one, or the \"next\" or \"position\" of an answer, as it is")]
+#[error(
+    "{0:?} is no place among events: give the {PLACE:?} of one, or the \"next\" or \"position\" of an answer, as it is"
+)]
 pub struct BadPlace(pub String);
 
 impl fmt::Display for Place {

@@ -216,6 +216,6 @@ mod tests {
             assert_eq!(line[1..], [value, origin.as_str()], "{key}");
         }
         assert!(!text.contains("hunter2"), "{text}");
-        assert_eq!(said.len(), 1 + 27 + 9 + 1);
+        assert_eq!(said.len(), 1 + 34 + 9 + 1);
     }
 }

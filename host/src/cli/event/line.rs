@@ -30,7 +30,8 @@ pub(super) fn line(event: &Value, zone: &TimeZone, most: Option<usize>, paint: P
     let time = text("time").parse::<Timestamp>().map_or_else(|_| text("time").to_owned(), |time| when(time, zone));
     let kind = printable(text("type").strip_prefix(PREFIX).unwrap_or(text("type")));
     let origin = printable(text("subject"));
-    let parts = [(time, 0, DIM), (kind, TYPES, style(event).bold()), (origin, ORIGINS, BOLD), (says(event), 0, Style::new())];
+    let parts =
+        [(time, 0, DIM), (kind, TYPES, style(event).bold()), (origin, ORIGINS, BOLD), (says(event), 0, Style::new())];
     let (mut line, mut room) = (String::new(), most.unwrap_or(usize::MAX));
     for (at, (text, column, style)) in parts.into_iter().enumerate() {
         let gap = if at == 0 { 0 } else { 2 };

@@ -46,6 +46,9 @@ pub(crate) struct EventsArguments {
     /// Only the past
     #[arg(long)]
     no_follow: bool,
+    /// Only the past, over restarts of the host, which must have `events.durable` set
+    #[arg(long, conflicts_with = "follow")]
+    archived: bool,
     /// Go on with what happens, as it does in any case
     #[arg(long, short, conflicts_with = "no_follow")]
     follow: bool,
@@ -91,12 +94,13 @@ pub(crate) async fn run(client: &Client, arguments: &EventsArguments, output: &m
     let query = arguments.wanted.pairs();
     let mut printer = Printer { zone: TimeZone::system(), left: arguments.count };
     let (past, place) = past(client, arguments, &query).await?;
-    if arguments.no_follow && output.format() == Format::Json {
+    let no_follow = arguments.no_follow || arguments.archived;
+    if no_follow && output.format() == Format::Json {
         let most = arguments.count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
         return output.json_document(&json!({"events": past.iter().take(most).collect::<Vec<_>>()}));
     }
     past.iter().try_for_each(|event| printer.print(event, output))?;
-    if arguments.no_follow {
+    if no_follow {
         if past.is_empty() && output.is_terminal() {
             output.note("nothing of that kind happened of late");
         }
@@ -123,7 +127,9 @@ pub(crate) async fn run(client: &Client, arguments: &EventsArguments, output: &m
                 (was_there, away) = (true, false);
                 output.note("back");
             }
-            News::Lost { failure: failure @ Failure::Refused { .. }, .. } if !was_there && !away => return Err(failure),
+            News::Lost { failure: failure @ Failure::Refused { .. }, .. } if !was_there && !away => {
+                return Err(failure);
+            }
             News::Lost { failure, wait } => {
                 if !std::mem::replace(&mut away, true) {
                     output.note(&format!("{failure}; trying again in {wait:?}, then ever more slowly"));
@@ -144,7 +150,10 @@ async fn past(
     if let Some(since) = &arguments.since {
         path.push_str(&format!("since={}&", part(since)));
     }
-    let unsaid = if arguments.no_follow { None } else { Some(LATEST) };
+    if arguments.archived {
+        path.push_str("archived=true&");
+    }
+    let unsaid = if arguments.no_follow || arguments.archived { None } else { Some(LATEST) };
     let limit = arguments.limit.or(unsaid.filter(|_| arguments.since.is_none()));
     let (mut events, mut after) = (Vec::new(), None::<String>);
     loop {
@@ -160,6 +169,8 @@ async fn past(
         match (answer["next"].as_str(), answer["position"].as_str()) {
             (Some(next), _) if limit.is_none() => after = Some(next.to_owned()),
             (_, Some(position)) => return Ok((events, position.to_owned())),
+            // What goes on behind it is not in the archive yet.
+            _ if arguments.archived => return Ok((events, String::new())),
             _ => return Err(Failure::Unreadable("it does not say where its events end".to_owned())),
         }
     }

@@ -70,7 +70,8 @@ pub(crate) async fn run(client: &Client, arguments: &PublishArguments, output: &
         Format::Json => output.json_document(&answer),
         Format::Jsonl => receipts.iter().try_for_each(|receipt| output.json_line(receipt)),
         Format::Table => receipts.iter().try_for_each(|receipt| {
-            let listeners = receipt["listeners"].as_u64().and_then(|many| usize::try_from(many).ok()).unwrap_or_default();
+            let listeners =
+                receipt["listeners"].as_u64().and_then(|many| usize::try_from(many).ok()).unwrap_or_default();
             let (style, told) = match listeners {
                 0 => (YELLOW, "nobody listens".to_owned()),
                 many => (GREEN, format!("told to {}", count_of_things(many, "listener"))),

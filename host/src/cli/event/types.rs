@@ -102,7 +102,8 @@ fn tree<T: AsRef<EventType>>(types: &[T], output: &mut Output) -> Result<(), Fai
         let about = printable(&format!("{}{note}", one.about));
         let about = most.map_or(about.clone(), |most| shortened(&about, most.saturating_sub(wide + 9)));
         let name = if one.role == Role::Base { paint.put(BOLD, &name) } else { name };
-        let line = format!("{}{name}{pad}  {}  {about}", paint.put(DIM, &stem), paint.put(DIM, &format!("{number:>5}")));
+        let line =
+            format!("{}{name}{pad}  {}  {about}", paint.put(DIM, &stem), paint.put(DIM, &format!("{number:>5}")));
         output.line(line.trim_end())?;
     }
     Ok(())

@@ -7,8 +7,8 @@ use crate::http::extract::bad_query;
 use jiff::{SignedDuration, Timestamp};
 
 /// What a page of the past may be asked by.
-pub(super) const OF_PAGES: [&str; 9] =
-    ["type", "origin", "pattern", "family", "where", "since", "after", "limit", "latest"];
+pub(super) const OF_PAGES: [&str; 10] =
+    ["type", "origin", "pattern", "family", "where", "since", "after", "limit", "latest", "archived"];
 /// What a stream may be asked by.
 pub(super) const OF_STREAMS: [&str; 7] = ["type", "origin", "pattern", "family", "where", "queue", "after"];
 
@@ -21,7 +21,9 @@ pub(super) struct Asked {
     limit: Option<usize>,
     latest: bool,
     pub(super) queue: Option<String>,
-    pub(super) after: Option<Place>,
+    /// Those of the archive, which has places of its own.
+    pub(super) archived: bool,
+    pub(super) after: Option<String>,
 }
 
 impl Asked {
@@ -35,11 +37,7 @@ impl Asked {
         Ok(Self::of(catalogue, pairs, known)?)
     }
 
-    fn of(
-        catalogue: &Catalogue,
-        pairs: Vec<(String, String)>,
-        known: &'static [&'static str],
-    ) -> Result<Self, Fault> {
+    fn of(catalogue: &Catalogue, pairs: Vec<(String, String)>, known: &'static [&'static str]) -> Result<Self, Fault> {
         let (mut asked, mut seen) = (Self::default(), Vec::new());
         let (mut of, mut origin, mut pattern, mut family) = (None, None, None, None);
         for (name, value) in pairs {
@@ -57,14 +55,18 @@ impl Asked {
                 "family" => family = Some(value),
                 "where" => asked.filters.push(value.parse()?),
                 "since" => asked.since = Some(since(&value, Timestamp::now()).ok_or(Fault::Since(value))?),
-                "after" => asked.after = Some(value.parse()?),
+                "after" => asked.after = Some(value),
                 "limit" => {
                     let limit = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
                     asked.limit = Some(limit.ok_or(Fault::Limit(value))?);
                 }
-                "latest" => asked.latest = value.parse().map_err(|_| Fault::Latest(value))?,
+                "latest" => asked.latest = value.parse().map_err(|_| Fault::Flag { name, value })?,
+                "archived" => asked.archived = value.parse().map_err(|_| Fault::Flag { name, value })?,
                 // A type's name is as long, and has the same characters.
-                _ => asked.queue = Some(Some(value.clone()).filter(|name| is_type_name(name)).ok_or(Fault::Queue(value))?),
+                _ => {
+                    asked.queue =
+                        Some(Some(value.clone()).filter(|name| is_type_name(name)).ok_or(Fault::Queue(value))?)
+                }
             }
         }
         let family = family.map(|family| whole(catalogue, &family));
@@ -76,6 +78,17 @@ impl Asked {
             (of, family, origin, None) => Some(Topics::new(catalogue, of.or(family), origin)?),
         };
         Ok(asked)
+    }
+
+    /// The place behind which it goes on.
+    pub(super) fn place(&self) -> Result<Option<Place>, Fault> {
+        Ok(self.after.as_deref().map(str::parse).transpose()?)
+    }
+
+    /// The same, of the archive.
+    pub(super) fn archived_place(&self) -> Result<Option<u64>, Fault> {
+        let read = |text: &String| text.parse().map_err(|_| Fault::Archived(text.clone()));
+        self.after.as_ref().map(read).transpose()
     }
 
     /// As a question to the history.

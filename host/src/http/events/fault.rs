@@ -34,8 +34,12 @@ pub(super) enum Fault {
     OtherRun(Place),
     #[error("limit is a whole number from 1 to {MAX_PAGE}, not {0:?}")]
     Limit(String),
-    #[error("latest is true or false, not {0:?}")]
-    Latest(String),
+    #[error("{name} is true or false, not {value:?}")]
+    Flag { name: &'static str, value: String },
+    #[error("{0:?} is no place in the archive: give the \"next\" of an answer, as it is")]
+    Archived(String),
+    #[error("events are not kept over restarts here: set events.durable in the configuration")]
+    NoArchive,
     #[error("{0:?} can't be the name of a queue: it has 1 to 100 letters, digits, or characters of - _ . and /")]
     Queue(String),
     #[error("those who share a queue share its place, too: leave after and Last-Event-ID out, or queue")]
@@ -55,6 +59,7 @@ impl From<Fault> for Error {
             Fault::Topics(BadTopics::NoType { .. }) => (StatusCode::NOT_FOUND, "EventTypeNotFound"),
             Fault::Topics(_) => (StatusCode::BAD_REQUEST, "BadTopics"),
             Fault::Filter(_) => (StatusCode::BAD_REQUEST, "BadFilter"),
+            Fault::NoArchive => (StatusCode::NOT_FOUND, "NoArchive"),
             Fault::OtherRun(_) => (StatusCode::GONE, "PlaceExpired"),
             _ => (StatusCode::BAD_REQUEST, "BadParameter"),
         };

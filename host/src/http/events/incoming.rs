@@ -173,7 +173,8 @@ fn binary(headers: &HeaderMap, kind: Option<&str>, body: &[u8]) -> Result<Value,
             return Err(malformed(format!("there is no header {PREFIX}{name}: {why}")));
         }
         let value = std::str::from_utf8(value.as_bytes()).ok().and_then(decoded);
-        let value = value.ok_or_else(|| malformed(format!("the header {PREFIX}{name} is no UTF-8, percent-encoded")))?;
+        let value =
+            value.ok_or_else(|| malformed(format!("the header {PREFIX}{name} is no UTF-8, percent-encoded")))?;
         if event.insert(name.to_owned(), value.into()).is_some() {
             return Err(malformed(format!("the header {PREFIX}{name} is there twice")));
         }

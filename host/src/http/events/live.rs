@@ -2,7 +2,7 @@
 
 use super::asked::{Asked, OF_STREAMS};
 use super::fault::Fault;
-use crate::event::{BadPlace, Delivery, Events, Place, Resumed, Subscription, Taken, Told};
+use crate::event::{Delivery, Events, Place, Resumed, Subscription, Taken, Told};
 use crate::http::State;
 use crate::http::error::Error;
 use axum::extract::{RawQuery, State as Extract};
@@ -30,9 +30,9 @@ pub(in crate::http) async fn stream(
     let last = headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).trim().to_owned());
     if let Some(last) = last.filter(|last| !last.is_empty()) {
         // A browser that reconnects asks with the address it began with.
-        asked.after = Some(last.parse().map_err(|error: BadPlace| Fault::from(error))?);
+        asked.after = Some(last);
     }
-    let after = asked.after.take();
+    let after = asked.place()?;
     let following = match (&asked.queue, after) {
         (Some(_), Some(_)) => return Err(Fault::QueueAndAfter.into()),
         (Some(_), None) => {
@@ -65,7 +65,8 @@ fn resumed(
             }
             Some(position) => (position, Event::default().id(place.to_string())),
             None => {
-                let reason = format!("{place} is of a run of the host that is over: what it did not keep of its end is lost");
+                let reason =
+                    format!("{place} is of a run of the host that is over: what it did not keep of its end is lost");
                 let begins = events.place(0).to_string();
                 (0, Event::default().event("reset").id(begins).data(encode(&json!({"reason": reason}))))
             }

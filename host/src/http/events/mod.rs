@@ -11,12 +11,13 @@ pub(super) use live::stream;
 use super::State;
 use super::error::Error;
 use super::extract::Path;
-use crate::event::{EventError, SubscriptionView, describe};
+use crate::event::{Archive, EventError, SubscriptionView, Told, describe};
 use asked::{Asked, OF_PAGES};
 use axum::Json;
 use axum::extract::{RawQuery, State as Extract};
 use fault::Fault;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// An answer has no more bytes of events, about; where to go on is said.
 const MOST_BYTES: usize = 8 << 20;
@@ -25,7 +26,11 @@ const MOST_BYTES: usize = 8 << 20;
 pub(super) async fn list(Extract(state): Extract<State>, RawQuery(query): RawQuery) -> Result<Json<Value>, Error> {
     let events = state.happenings.events;
     let asked = Asked::read(events.catalogue(), query.as_deref(), &OF_PAGES)?;
-    let after = match &asked.after {
+    if asked.archived {
+        let archive = state.happenings.archive.ok_or(Fault::NoArchive)?;
+        return archived(archive, asked).await;
+    }
+    let after = match &asked.place()? {
         None => None,
         Some(place) => match events.position_of(place) {
             Some(position) if position > events.position() => {
@@ -41,7 +46,7 @@ pub(super) async fn list(Extract(state): Extract<State>, RawQuery(query): RawQue
     let answer = tokio::task::spawn_blocking(move || {
         let mut read = events.read(&query);
         let mut bytes = 0;
-        let mut fits = |told: &crate::event::Told| {
+        let mut fits = |told: &Told| {
             bytes += told.bytes;
             bytes <= MOST_BYTES
         };
@@ -62,6 +67,17 @@ pub(super) async fn list(Extract(state): Extract<State>, RawQuery(query): RawQue
         json!({"events": told, "next": read.page.next.map(place), "position": place(read.position), "gap": gap})
     });
     answer.await.map(Json).map_err(|error| Error::internal(&error))
+}
+
+/// The same, over restarts.
+async fn archived(archive: Arc<Archive>, asked: Asked) -> Result<Json<Value>, Error> {
+    let after = asked.archived_place()?;
+    let query = asked.query(after);
+    let read = tokio::task::spawn_blocking(move || archive.page(&query)).await;
+    let page = read.map_err(|error| Error::internal(&error))?.map_err(|error| Error::internal(&error))?;
+    let next = page.next.map(|next| next.to_string());
+    let events: Vec<Value> = page.events.into_iter().map(|(_, event)| event).collect();
+    Ok(Json(json!({"events": events, "next": next})))
 }
 
 /// What can happen.
