@@ -224,11 +224,11 @@ fn types_with_a_host_and_without() {
     let host = start();
     let tree = run(&host, &["event", "types"]);
     let begin = "Event                                        What every type goes back to.\n\
-                 ├─ ResourceLifecycleEvent             1001  A resource came, went, or is in another place in its life.\n\
-                 │  ├─ ContainerLifecycleEvent         1051  A container, which is a host, came or went.\n\
-                 │  ├─ ProcessLifecycleEvent           1052  A process came or went.\n\
-                 │  └─ DatasourceLifecycleEvent              A datasource was made, or removed.\n\
-                 ├─ NewSubscriptionEvent               1201  Somebody follows something from now on.\n";
+                 ├─ ResourceLifecycleEvent              1001  A resource came, went, or is in another place in its life.\n\
+                 │  ├─ ContainerLifecycleEvent          1051  A container, which is a host, came or went.\n\
+                 │  ├─ ProcessLifecycleEvent            1052  A process came or went.\n\
+                 │  └─ DatasourceLifecycleEvent               A datasource was made, or removed.\n\
+                 ├─ NewSubscriptionEvent                1201  Somebody follows something from now on.\n";
     assert!(tree.starts_with(begin), "{tree}");
     let one = run(&host, &["event", "types", "AppLoaderEvent"]);
     assert_eq!(

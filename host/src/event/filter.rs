@@ -67,7 +67,7 @@ fn same(value: &Value, wanted: &Value) -> bool {
         (Value::Number(number), Value::String(text)) => {
             number.to_string() == *text || text.parse().is_ok_and(|wanted: f64| number.as_f64() == Some(wanted))
         }
-        (Value::Bool(_), Value::String(text)) => value.to_string() == *text,
+        (Value::Bool(is), Value::String(text)) => text.parse() == Ok(*is),
         _ => value == wanted,
     }
 }

@@ -32,7 +32,7 @@ pub use history::{Kept, MAX_PAGE, Page, Query, Reading};
 pub use limiter::RateLimiter;
 pub use monitor::{Collected, Monitor, MonitorError, SessionLimits};
 pub use place::{BadPlace, PLACE, Place};
-pub use publisher::{How, PublishError, Publisher, Receipt};
+pub use publisher::{BatchError, How, PublishError, Publisher, Receipt};
 pub use queue::{ATTEMPTS, Bounds, Counters, Told};
 pub use subscriber::{Handler, Subscriber, SubscriberError, SubscriberFactory, SubscriberState};
 pub use subscription::{Delivery, Listening, Resumed, Subscription, SubscriptionView, Taken};
@@ -169,23 +169,24 @@ impl Events {
         Ok(self.put(&mut state, ready, listeners))
     }
 
-    /// All of them, one after the other with nothing between, or none: then which one is at fault, counted from 0.
+    /// All of them, one after the other with nothing between, or none.
     fn publish_all(
         &self,
         drafts: Vec<Draft>,
         how: How<'_>,
         last: Option<&str>,
         sender: Option<&str>,
-    ) -> Result<Vec<Receipt>, (usize, PublishError)> {
+    ) -> Result<Vec<Receipt>, BatchError> {
         let ready = drafts.into_iter().enumerate();
-        let ready = ready.map(|(at, draft)| self.ready(draft, how.origin, last, sender).map_err(|e| (at, e.into())));
+        let ready =
+            ready.map(|(at, draft)| self.ready(draft, how.origin, last, sender).map_err(|e| BatchError::new(at, e)));
         let ready = ready.collect::<Result<Vec<_>, _>>()?;
         let mut state = self.state();
         let who: Vec<_> = ready.iter().map(|ready| state.listeners.who(&ready.words, &ready.event)).collect();
         if how.mandatory
             && let Some(at) = who.iter().position(Vec::is_empty)
         {
-            return Err((at, ready[at].nobody()));
+            return Err(BatchError::new(at, ready[at].nobody()));
         }
         Ok(ready.into_iter().zip(who).map(|(ready, listeners)| self.put(&mut state, ready, listeners)).collect())
     }

@@ -39,6 +39,22 @@ pub enum PublishError {
     },
 }
 
+/// Why none of several events was published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("event {} of the batch: {error}", at + 1)]
+pub struct BatchError {
+    /// Which one is at fault, counted from 0; of too many the first.
+    pub at: usize,
+    /// What is wrong with it.
+    pub error: Box<PublishError>,
+}
+
+impl BatchError {
+    pub(super) fn new(at: usize, error: impl Into<PublishError>) -> Self {
+        Self { at, error: Box::new(error.into()) }
+    }
+}
+
 /// How an event is published.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct How<'a> {
@@ -118,9 +134,9 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// One of them can't be published: which, counted from 0, and why. Nobody was told of any.
-    pub fn publish_all(&self, drafts: Vec<Draft>, how: How<'_>) -> Result<Vec<Receipt>, (usize, PublishError)> {
-        self.pass(drafts.len()).map_err(|error| (0, error))?;
+    /// One of them can't be published: which, and why. Nobody was told of any.
+    pub fn publish_all(&self, drafts: Vec<Draft>, how: How<'_>) -> Result<Vec<Receipt>, BatchError> {
+        self.pass(drafts.len()).map_err(|error| BatchError::new(0, error))?;
         self.events.publish_all(drafts, how, self.origin.as_deref(), Some(&self.name))
     }
 

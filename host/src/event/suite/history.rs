@@ -117,7 +117,7 @@ fn what_is_gone_is_known_by_who_asks_for_it() {
 fn filters_choose_among_what_is_kept() {
     let events = quiet();
     let publisher = events.publisher("p").with_origin("o");
-    let mut publish = |of: &str, data: Value| publisher.create_and_publish(of, fields(data), How::default()).unwrap();
+    let publish = |of: &str, data: Value| publisher.create_and_publish(of, fields(data), How::default()).unwrap();
     publish("ContainerStartupEvent", json!({"startup_names": ["web", "mail"]}));
     publish("DatasetSupplementAddedEvent", json!({"number_of_timesteps": 5}));
     publish("InstrumentSampleDataEvent", json!({"salinity": 35.0}));

@@ -1,7 +1,7 @@
 //! Events that clients publish: CloudEvents in the structured, the batched and the binary mode of its HTTP binding, and a short
 //! form for people.
 
-use crate::event::{Data, Draft, EventError, Events, How, MAX_PAGE, Receipt};
+use crate::event::{Data, Draft, EventError, Events, How, MAX_PAGE, PublishError, Receipt};
 use crate::http::State;
 use crate::http::error::{Error, MOST_BYTES, parsed, unread};
 use crate::http::extract::Query;
@@ -73,10 +73,10 @@ pub(in crate::http) async fn publish(
             };
             let drafts = all.into_iter().enumerate().map(|(n, event)| draft(events, event).map_err(|e| at(n, e)));
             let drafts = drafts.collect::<Result<Vec<_>, _>>()?;
-            let receipts = publisher.publish_all(drafts, how).map_err(|(n, error)| match error {
+            let receipts = publisher.publish_all(drafts, how).map_err(|refused| match *refused.error {
                 // Of no one of them.
-                limited @ crate::event::PublishError::RateLimited { .. } => limited.into(),
-                error => at(n, error.into()),
+                limited @ PublishError::RateLimited { .. } => limited.into(),
+                error => at(refused.at, error.into()),
             })?;
             json!({"results": receipts.into_iter().map(shown).collect::<Vec<_>>()})
         }
