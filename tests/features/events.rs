@@ -378,7 +378,7 @@ fn too_many_are_refused_with_when_to_try_again() {
     wait_for("the session's end", || {
         let (status, body) = host.send("POST", "/v1/events", &headers, &body);
         let text = "the session that x-busway-instance names has ended, or never was";
-        if status == 409 { Ok(assert_eq!(body["error"]["message"], text)) } else { Err(body.to_string()) }
+        if status == 409 && body["error"]["message"] == text { Ok(()) } else { Err(body.to_string()) }
     });
 }
 
@@ -480,7 +480,7 @@ fn those_who_share_a_queue_get_each_event_once() {
     });
     got.sort_unstable();
     assert_eq!(got, (0..20).collect::<Vec<_>>());
-    assert_eq!((0..20).map(|_| next(&alone, "event")).count(), 20);
+    (0..20).for_each(|_| drop(next(&alone, "event")));
     let (_, all) = host.get("/v1/events/subscriptions");
     let shared = all["results"].as_array().unwrap().iter().filter(|one| one["queue"] == "busway.workers");
     assert_eq!(shared.count(), 2);
