@@ -91,6 +91,18 @@ impl Wanted {
 
 /// Prints events until the count is reached or Ctrl-C.
 pub(crate) async fn run(client: &Client, arguments: &EventsArguments, output: &mut Output) -> Result<(), Failure> {
+    tokio::select! {
+        // First, so that it is heard before anything is printed.
+        biased;
+        interrupt = tokio::signal::ctrl_c() => {
+            output.flush()?;
+            Err(interrupt.map_or_else(Failure::from, |()| Failure::Interrupted))
+        }
+        done = print(client, arguments, output) => done,
+    }
+}
+
+async fn print(client: &Client, arguments: &EventsArguments, output: &mut Output) -> Result<(), Failure> {
     let query = arguments.wanted.pairs();
     let mut printer = Printer { zone: TimeZone::system(), left: arguments.count };
     let (past, place) = past(client, arguments, &query).await?;
@@ -110,13 +122,7 @@ pub(crate) async fn run(client: &Client, arguments: &EventsArguments, output: &m
     let (mut was_there, mut away) = (false, false);
     while printer.left != Some(0) {
         output.flush()?;
-        let news = tokio::select! {
-            news = follower.next() => news,
-            interrupt = tokio::signal::ctrl_c() => {
-                return Err(interrupt.map_or_else(Failure::from, |()| Failure::Interrupted));
-            }
-        };
-        match news {
+        match follower.next().await {
             News::Event(event) => {
                 was_there = true;
                 printer.print(&event, output)?;
