@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 29] = [
     "bytes",
     "note",
     "load",
@@ -31,6 +31,11 @@ const NAMES: [&str; 24] = [
     "reload_in_poll",
     "state_round_trip",
     "state_garbage",
+    "action_unknown",
+    "action_arguments",
+    "action_bare",
+    "cancel_in_action",
+    "webhook_garbage",
     "drop_order",
     "thread_leak",
     "descriptor_leak",
@@ -88,21 +93,25 @@ fn a_driver_without_a_mistake_passes_all_checks() {
     assert_eq!(names, NAMES);
     for check in &found {
         assert_eq!(check["outcome"], "passed", "{check}");
-        assert!(check["reason"].is_null() || check["name"] == "cancel_in_poll", "{check}");
+        let is_noted = check["name"].as_str().is_some_and(|name| name.starts_with("cancel_in_"));
+        assert!(check["reason"].is_null() || is_noted, "{check}");
     }
     assert!(outcome_of(&found, "cancel_in_poll").1.ends_with("cancelled after it, the next one was well"), "{found:?}");
+    assert_eq!(outcome_of(&found, "cancel_in_action").1, "over before it could be cancelled: \"count\"");
     let whole = json_of(said);
     assert_eq!((&whole["driver"], &whole["version"]), (&json!("careless"), &json!("0.1.0")));
     let junit = fs::read_to_string(junit).unwrap();
     assert!(
-        junit.contains("<testsuite name=\"careless 0.1.0\" tests=\"24\" failures=\"0\" errors=\"0\" skipped=\"0\"")
+        junit.contains("<testsuite name=\"careless 0.1.0\" tests=\"29\" failures=\"0\" errors=\"0\" skipped=\"0\"")
     );
     // As people read it; and a poll that is cancelled in its middle.
-    let slow = ["--option", "name=x", "--option", "fault=slow", "--check", "cancel_in_poll"];
-    let text = out(bed.run(&[&["plugin", "test", file.to_str().unwrap()], &slow[..]].concat()));
-    let words: Vec<&str> = text.split_whitespace().collect();
-    assert_eq!(words[..6], ["check", "outcome", "ms", "reason", "cancel_in_poll", "passed"], "{text}");
-    assert_eq!(words[7], "-");
+    for (fault, check) in [("fault=slow", "cancel_in_poll"), ("fault=busy", "cancel_in_action")] {
+        let arguments = ["--option", "name=x", "--option", fault, "--check", check];
+        let text = out(bed.run(&[&["plugin", "test", file.to_str().unwrap()], &arguments[..]].concat()));
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!(words[..6], ["check", "outcome", "ms", "reason", check, "passed"], "{text}");
+        assert_eq!(words[7], "-");
+    }
 }
 
 #[test]
@@ -114,6 +123,30 @@ fn a_driver_that_ships_passes() {
     assert_eq!((failed, said.code), (vec![], Some(0)));
     assert_eq!(outcome_of(&found, "state_garbage"), ("skipped", "it hands over no state"));
     assert_eq!(outcome_of(&found, "options_missing"), ("skipped", "it requires no option"));
+    assert_eq!(outcome_of(&found, "action_bare"), ("skipped", "it has no action"));
+    assert_eq!(outcome_of(&found, "webhook_garbage"), ("skipped", "it takes no webhooks"));
+}
+
+#[test]
+fn options_are_given_as_to_a_datasource() {
+    let bed = Bed::new();
+    fs::write(bed.path("options.json"), "{\"name\": \"from the file\", \"fault\": \"slow\"}").unwrap();
+    fs::write(bed.path("secret"), "hunter2\n").unwrap();
+    let secret = format!("password=${{file:{}}}", bed.path("secret").display());
+    let opens = ["--check", "open_close"];
+    let all = ["--config-json", "@options.json", "--option", "fault=none", "--option", &secret];
+    let said = test(&bed, &driver("careless"), &[&all[..], &opens].concat());
+    assert_eq!((outcome_of(&checks(&said), "open_close"), said.code), (("passed", ""), Some(0)));
+    let refused = |arguments: &[&str], what: &str| {
+        let file = driver("careless").display().to_string();
+        let said = bed.run(&[&["plugin", "test", &file], arguments].concat());
+        let remedy = format!("try: `busway plugin inspect {file}` and the driver's documentation");
+        fails(&said, 2, &format!("error: Invalid driver options: {what}\n  {remedy}\n"));
+    };
+    // Of a type that a text can't be, and a file that is not there.
+    refused(&["--config-json", "{\"name\": [1]}"], "option \"name\" takes a string, got [1]");
+    let why = "/name: the file /nowhere can't be read: No such file or directory (os error 2)";
+    refused(&["--option", "name=${file:/nowhere}"], why);
 }
 
 #[test]
@@ -259,6 +292,44 @@ fn checks_of_moving_sources_are_seen_to_fail() {
 }
 
 #[test]
+fn checks_of_what_it_is_asked_are_seen_to_fail() {
+    seen_to_fail("obliging", "action_unknown", "it takes an action that it does not declare for well");
+    seen_to_fail(
+        "stuck",
+        "action_bare",
+        "tried in a child process, it was not done within 3s: it stopped while action \"count\" ran; if it only needs longer, \
+         raise --timeout",
+    );
+    seen_to_fail(
+        "stuck",
+        "cancel_in_action",
+        "action \"count\" goes on for more than 2 s after it was cancelled: ask Context::cancelled in long loops, and sleep with \
+         Context::sleep",
+    );
+    let panicked = |text: &str| format!("as its code panicked: panicked: {text}");
+    seen_to_fail(
+        "brittle",
+        "action_arguments",
+        &format!("it does not bear null as an argument of action \"rename\", {}", panicked("careless expects a text")),
+    );
+    seen_to_fail(
+        "touchy",
+        "action_bare",
+        &format!("action \"count\" fails without arguments, {}", panicked("careless was touched")),
+    );
+    seen_to_fail(
+        "credulous",
+        "webhook_garbage",
+        &format!("it does not refuse the webhook null, {}", panicked("careless expects an event")),
+    );
+    seen_to_fail(
+        "boastful",
+        "webhook_garbage",
+        "it says that the webhook null updated table \"everything\", which is none of its tables",
+    );
+}
+
+#[test]
 fn panics_and_what_comes_too_late_are_seen_to_fail() {
     let begins = |fault: &str, check: &str, begin: &str| {
         let bed = Bed::new();
@@ -281,8 +352,8 @@ fn a_new_crate_builds_tests_and_loads() {
     let text = out(bed.run(&["plugin", "new", "web-shop", "--path", "made/shop", "--sdk", sdk.to_str().unwrap()]));
     assert_eq!(
         text,
-        "made made/shop: driver web-shop, with a table, options, an action and tests\nnext:\n  cd made/shop\n  cargo test\n  \
-         cargo build --release\n  busway plugin test target/release/libweb_shop.so --option name=Ada\n  busway run --plugins \
+        "made made/shop: driver web-shop, with a table, options, an action and tests\nnext:\n  cd made/shop\n  busway dev\n  \
+         cargo test\n  cargo build --release\n  busway plugin test target/release/libweb_shop.so --option name=Ada\n  busway run --plugins \
          target/release\n"
     );
     let folder = bed.path("made/shop");

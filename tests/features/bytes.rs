@@ -5,6 +5,7 @@ use busway::plugin::{BytesError, facts};
 use busway_tests::fixture::Fixture;
 use busway_tests::host::{Bed, Said};
 use busway_tests::wait_for;
+use busway_tests::workspace::root;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -324,4 +325,45 @@ fn only_listed_bytes_are_loaded_where_that_is_asked_for() {
     assert_eq!((out.as_str(), err.starts_with(&expected), code), ("", true, Some(4)), "{err}");
     let (_, err, code) = trust(&["busway.toml"]);
     assert_eq!((err.as_str(), code), ("error: busway.toml: it is no shared library: it is text\n", Some(6)));
+}
+
+/// What the fuzzer begins with is still what its name says.
+#[test]
+fn inv02_of_each_seed_it_is_known_what_is_said() {
+    let cut = "it is cut short: its header ends at byte 64, the file at ";
+    let cut_table = "it is cut short: its table of sections ends at byte ";
+    let expected = [
+        ("cut-half", cut_table),
+        ("cut-header", cut),
+        ("cut-ident", cut),
+        ("cut-segments", cut_table),
+        ("hole-dynamic", "it has a hole: in its dynamic table, bytes "),
+        ("hole-symbols", "it has a hole: in section .dynsym, bytes "),
+        ("note-abort", "it is built with panic = \"abort\", "),
+        ("note-contract", "it speaks contract 9.0.0, this host "),
+        ("note-length", "its note can't be read: the note is shorter than it says"),
+        ("note-no-json", "its note can't be read: key must be a string at line 1 column 2"),
+        ("note-none", "it is no Busway driver: it has no section .busway; "),
+        ("other-machine", "it is built for linux aarch64, "),
+        ("sections-far", cut_table),
+        ("stranger-archive", "it is no shared library: it is an archive of object files (.a): "),
+        ("stranger-macho", "it is built for macos, "),
+        ("stranger-pe", "it is built for windows, "),
+        ("stranger-text", "it is no shared library: it is a script"),
+        ("whole", "seed"),
+        ("whole-relro", "seed"),
+        ("whole-run-path", "seed"),
+        ("whole-sysv-hash", "seed"),
+        ("whole-unrelocated", "seed"),
+    ];
+    let folder = root().join("host/fuzz/seeds/plugin_bytes");
+    let mut names: Vec<String> =
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, expected.map(|(name, _)| name));
+    for (name, begin) in expected {
+        let bytes = fs::read(folder.join(name)).unwrap();
+        let said = facts(&bytes).map_or_else(|error| error.to_string(), |facts| facts.note.id);
+        assert!(said.starts_with(begin), "{name}: {said}");
+    }
 }

@@ -1,6 +1,9 @@
 //! The contract's promise: any driver of contract 1.x runs in any host of 1.y, both ways.
 
+use busway_tests::fixture::Fixture;
+use busway_tests::host::Bed;
 use busway_tests::workspace::{cargo, root, target};
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -174,20 +177,94 @@ fn a_driver_of_another_major_is_refused_in_one_line() {
         run(plain(), &[&next, plain()]),
         [
             "refused: built with contract 2.0.0, this host speaks 1.0.0: rebuild the driver with busway-abi 1.x",
+            "| the contract has another major version",
+            "| expected: 1.0.0",
+            "| found:    2.0.0",
+            "| older:    this host: the driver has contract 2.0.0, and this host 1.0.0",
+            "| now:      rebuild the driver with a busway-plugin-api that is made with busway-abi 1.x, or use a host of \
+             contract 2",
             PLAIN_IN_PLAIN
         ]
     );
 }
 
+fn broken() -> &'static Built {
+    static BUILT: OnceLock<Built> = OnceLock::new();
+    BUILT.get_or_init(|| build("broken", "1.2.0", &[BREAK], false))
+}
+
+const REFUSED: &str = "its types differ from contract 1.0.0 (it was built with 1.2.0): Source::intruder is new in the \
+                       driver, and not at an end where it might be; rebuild the driver with busway-abi 1.0.0 (`cargo \
+                       update -p busway-abi --precise 1.0.0`), or use a host of contract 1.2.0";
+const EXPLAINED: [&str; 5] = [
+    "Source::intruder is new in the driver, and not at an end where it might be",
+    "expected: poll: fn(&self, RStr<'_>) -> PollReply",
+    "found:    intruder: fn(&self) -> Reply",
+    "older:    this host: the driver has contract 1.2.0, and this host 1.0.0",
+    "now:      rebuild the driver with busway-abi 1.0.0 (`cargo update -p busway-abi --precise 1.0.0`), or use a host \
+     of contract 1.2.0",
+];
+
 #[test]
-fn a_method_slipped_in_before_the_last_is_refused_in_one_line() {
-    let broken = build("broken", "1.2.0", &[BREAK], false);
-    let said = run(plain(), &[&broken, plain()]);
-    assert_eq!(said.len(), 2, "{said:#?}");
-    assert!(
-        said[0].starts_with("refused: its types differ from contract 1.0.0 (it was built with 1.2.0): "),
-        "{said:#?}"
+fn a_method_slipped_in_before_the_last_is_refused_in_one_line_and_explained_in_five() {
+    let said = run(plain(), &[broken(), plain()]);
+    let explained = EXPLAINED.map(|line| format!("| {line}"));
+    let expected: Vec<String> =
+        [format!("refused: {REFUSED}")].into_iter().chain(explained).chain([PLAIN_IN_PLAIN.to_owned()]).collect();
+    assert_eq!(said, expected);
+}
+
+/// The other way round: the host was built from sources that broke the contract.
+#[test]
+fn an_old_driver_in_a_host_that_broke_the_contract_is_told_so() {
+    let said = run(broken(), &[plain()]);
+    assert_eq!(
+        said[1..],
+        [
+            "| Source::intruder is missing in the driver",
+            "| expected: intruder: fn(&self) -> Reply",
+            "| found:    poll: fn(&self, RStr<'_>) -> PollReply",
+            "| older:    the driver: it has contract 1.0.0, and this host 1.2.0",
+            "| now:      rebuild the driver with busway-plugin-api on busway-abi 1.2.0 (`cargo update -p busway-abi \
+             --precise 1.2.0`)",
+        ]
     );
-    assert!(said[0].len() < 420, "{}", said[0]);
-    assert_eq!(said[1], PLAIN_IN_PLAIN);
+}
+
+#[test]
+fn the_program_refuses_such_a_driver_and_tells_all_of_it() {
+    let bed = Bed::new();
+    let file = bed.plugin("libbroken.so");
+    fs::copy(&broken().plugin, &file).unwrap();
+    let path = file.to_str().unwrap();
+    // From its bytes alone nothing is wrong with it.
+    assert_eq!(bed.run(&["plugin", "inspect", path]).code, Some(0));
+    let said = bed.run(&["plugin", "inspect", path, "--verbose"]);
+    assert_eq!((said.code, said.err), (Some(6), format!("error: {path}: {REFUSED}\n")));
+    let lines: Vec<&str> = said.out.lines().skip_while(|line| !line.starts_with("tried ")).collect();
+    assert_eq!(lines[..2], ["tried       it can't be loaded", ""]);
+    assert_eq!(lines[2..7], EXPLAINED);
+    assert_eq!(lines[7..10], ["", "one difference in all:", "  Module.open > Opened.source > Source::intruder"]);
+    assert!(lines.contains(&"abi_stable's report:") && lines.len() > 100, "the whole tree: {} lines", lines.len());
+    let said = bed.run(&["plugin", "inspect", path, "--verbose", "--output", "json"]);
+    let trial = serde_json::from_str::<Value>(&said.out).unwrap()["trial"].take();
+    assert_eq!(
+        (&trial["verdict"], &trial["kind"], &trial["reason"]),
+        (&json!("bad"), &json!("contract"), &json!(REFUSED))
+    );
+    assert_eq!(trial["explanation"], EXPLAINED.join("\n"));
+    // The suite for authors, and a host.
+    let said = bed.run(&["plugin", "test", path, "--output", "json"]);
+    let checks = serde_json::from_str::<Value>(&said.out).unwrap()["checks"].take();
+    let contract = checks.as_array().unwrap().iter().find(|check| check["name"] == "contract").unwrap().clone();
+    assert_eq!((&contract["outcome"], &contract["reason"]), (&json!("failed"), &json!(REFUSED)));
+    assert_eq!(contract["explanation"], EXPLAINED.join("\n"));
+    Fixture::new().rename_into(&bed.plugin("libfixture.so"));
+    let host = bed.start("[datasource.one]\ndriver = 'fixture-driver-aa'\npoll = '100ms'\n");
+    assert_eq!(host.wait_plugin("libbroken.so", "refused")["reason"], REFUSED);
+    host.wait_datasource("one", "running");
+    // One that fits is told so.
+    let good = host.plugin("libfixture.so");
+    let said = host.run(&["plugin", "inspect", good.to_str().unwrap(), "--verbose"]);
+    assert_eq!((said.code, said.out.lines().last()), (Some(0), Some("tried       it can be loaded")), "{said:?}");
 }

@@ -149,6 +149,29 @@ fn a_source_that_hangs_is_revived_by_the_next_build() {
 }
 
 #[test]
+fn inv01_a_driver_that_hangs_is_revived_by_an_order_from_a_fresh_copy_of_the_same_bytes() {
+    let bed = Bed::new();
+    Fixture::new().rename_into(&bed.plugin("libfixture.so"));
+    let host = bed.start(
+        "[datasource.one]\ndriver = 'fixture-driver-aa'\npoll = '50ms'\ndeadline = \
+         '300ms'\n[datasource.one.options]\nfault = 'poll_hang'\nfault_of = 1\nafter = 3\n",
+    );
+    host.wait_datasource("one", "hung");
+    let revived = host.run(&["plugin", "reload", "fixture-driver-aa", "--wait"]);
+    assert_eq!(revived.code, Some(0), "{revived:?}");
+    assert!(revived.out.starts_with("fixture-driver-aa 0.1.0 committed, generation 2 after 1"), "{revived:?}");
+    let mapped = std::fs::read_to_string(format!("/proc/{}/maps", host.pid())).unwrap();
+    let copies: std::collections::BTreeSet<&str> =
+        mapped.lines().filter_map(|l| l.split_whitespace().last()).filter(|p| p.contains("/staged/")).collect();
+    assert_eq!(copies.len(), 2, "{copies:#?}");
+    // One that is well is left alone.
+    let (host, _) = start();
+    let well = host.run(&["plugin", "reload", "fixture-driver-aa", "--wait"]);
+    assert_eq!(well.code, Some(0), "{well:?}");
+    assert!(well.out.starts_with("fixture-driver-aa 0.1.0 already serves these bytes, those of "), "{well:?}");
+}
+
+#[test]
 fn inv05_what_fails_on_probation_is_taken_back_and_stays_out() {
     let bed = Bed::new();
     Fixture::new().rename_into(&bed.plugin("libfixture.so"));

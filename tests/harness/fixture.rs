@@ -51,6 +51,12 @@ impl Fixture {
         self.replace("state=0001;reads=0001", &format!("state={version:04};reads={version:04}"))
     }
 
+    /// Whose sources hand over no state, and read none.
+    #[must_use]
+    pub fn stateless(self) -> Self {
+        self.state(0)
+    }
+
     /// Of whose sources only one can be open.
     #[must_use]
     pub fn exclusive(self) -> Self {

@@ -7,6 +7,7 @@ pub mod host;
 pub mod openstack;
 pub mod proxy;
 pub mod python;
+pub mod relic;
 pub mod running;
 pub mod session;
 pub mod stream;

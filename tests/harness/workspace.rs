@@ -40,7 +40,15 @@ pub fn cargo(folder: &Path, arguments: &[&str]) -> String {
 pub fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let packages = ["busway", "busway-fixture", "busway-careless", "busway-system", "busway-files", "busway-push"];
+        let packages = [
+            "busway",
+            "busway-fixture",
+            "busway-careless",
+            "busway-relic",
+            "busway-system",
+            "busway-files",
+            "busway-push",
+        ];
         let named = packages.iter().flat_map(|p| ["-p", p]);
         cargo(&root(), &["build", "--quiet"].into_iter().chain(named).collect::<Vec<_>>());
         target().join("debug")

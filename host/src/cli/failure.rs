@@ -13,6 +13,7 @@ use crate::node::NodeError;
 use crate::plugin::TrustError;
 
 use super::address::Attempt;
+use super::dev::ProjectError;
 use super::exit;
 use super::table_name::TableName;
 
@@ -185,6 +186,9 @@ pub(crate) enum Failure {
     /// The list of trusted plugins can't be read or written.
     #[error("{0}")]
     Trust(#[from] TrustError),
+    /// A crate that can't be built (`dev`).
+    #[error("{0}")]
+    Project(#[from] ProjectError),
     /// A driver that the demonstration needs is not there.
     #[error("the driver {name} is not in {}", plugins.display())]
     NoDriver {
@@ -213,7 +217,7 @@ impl Failure {
             Self::NoTable { .. } | Self::Ambiguous { .. } | Self::NoColumn { .. } => exit::NOT_FOUND,
             Self::NoService { .. } | Self::NoMethod { .. } | Self::Unknown { .. } => exit::NOT_FOUND,
             Self::Usage { .. } | Self::NeedsYes(_) => exit::USAGE,
-            Self::Declined | Self::InTheWay(_) | Self::File { .. } => exit::FAILED,
+            Self::Declined | Self::InTheWay(_) | Self::File { .. } | Self::Project(_) => exit::FAILED,
             Self::Replay { .. } | Self::Trust(_) | Self::Restore(_) | Self::Poll { .. } | Self::Waited(_) => {
                 exit::FAILED
             }
@@ -287,6 +291,7 @@ impl Failure {
                 vec![format!("the services are {}", known.join(", "))]
             }
             Self::NoMethod { known, .. } => vec![format!("its methods are {}", known.join(", "))],
+            Self::Project(error) => error.why(),
             Self::NoColumn { known, .. } => vec![format!("its columns are {}", known.join(", "))],
             _ => Vec::new(),
         }
@@ -308,6 +313,7 @@ impl Failure {
             Self::NoTable { nearest: Some(nearest), .. } => Some(format!("{nearest}, which is a near name")),
             Self::NoTable { nearest: None, .. } => Some("`busway tables --all` lists what there is".to_owned()),
             Self::Ambiguous { table, services } => services.first().map(|service| format!("{service}/{table}")),
+            Self::Project(error) => error.remedy(),
             Self::NoDriver { .. } => Some("`cargo build --release`, or name their directory: --plugins DIR".to_owned()),
             Self::Usage { remedy, .. } => Some(remedy.clone()),
             Self::NeedsYes(_) => Some("say it with --yes".to_owned()),

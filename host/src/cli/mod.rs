@@ -11,6 +11,7 @@ mod completions;
 mod config;
 mod datasource;
 mod demo;
+mod dev;
 mod driver;
 mod event;
 mod event_stream;
@@ -106,6 +107,7 @@ struct GlobalArguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::DemoArguments),
+    Dev(dev::DevArguments),
     Run(run::RunArguments),
     Status(status::StatusArguments),
     Tables(tables::TablesArguments),
@@ -148,6 +150,7 @@ pub fn main() -> ExitCode {
     let done = match &program.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Demo(arguments) => demo::run(arguments, &mut output),
+        Command::Dev(arguments) => dev::run(arguments, &mut output),
         command => on_one_thread(ask(command, named, &config::Given::of(&matches), &mut output)),
     };
     let done = done.and_then(|()| output.flush());
@@ -210,7 +213,8 @@ async fn ask(
         Command::Status(arguments) => status::run(&client, arguments, output).await,
         Command::Config(command) => command.run(&client, output).await,
         Command::Backup(arguments) => backup::run(&client, arguments, output).await,
-        Command::Demo(_) | Command::Run(_) | Command::Check(_) | Command::Restore(_) => Ok(()),
+        Command::Demo(_) | Command::Dev(_) | Command::Run(_) => Ok(()),
+        Command::Check(_) | Command::Restore(_) => Ok(()),
         Command::Completions(_) | Command::Man(_) => Ok(()),
     }
 }

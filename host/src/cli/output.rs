@@ -170,6 +170,13 @@ impl Output {
         let _ = writeln!(self.diagnostics, "{text}");
     }
 
+    /// Says something beside the data, on stderr, with a word before it that ends at that column.
+    pub(crate) fn aside(&mut self, style: Style, word: &str, end: usize, text: &str) {
+        let _ = self.data.flush();
+        let word = self.diagnostics_paint.put(style, &format!("{word:>end$}"));
+        let _ = writeln!(self.diagnostics, "{word} {text}");
+    }
+
     /// Asks something, on stderr; the answer comes on the same line.
     pub(crate) fn question(&mut self, text: &str) {
         let _ = write!(self.diagnostics, "{text} ");

@@ -229,14 +229,7 @@ impl Watch {
                     output.line(&line)?;
                 }
                 Format::Json | Format::Jsonl => {
-                    let object = match change {
-                        Change::Added(row) => json!({"op":"add","epoch":epoch,"to":to,"row":**row}),
-                        Change::Removed(row) => json!({"op":"remove","epoch":epoch,"to":to,"row":**row}),
-                        Change::Updated { old, new } => {
-                            json!({"op":"update","epoch":epoch,"to":to,"old":**old,"new":**new})
-                        }
-                    };
-                    output.json_line(&self.named(name, object))?;
+                    output.json_line(&self.named(name, object(change, epoch, to)))?;
                 }
             }
         }
@@ -244,8 +237,22 @@ impl Watch {
     }
 }
 
+/// A change as an object.
+pub(super) fn object(change: &Change, epoch: u64, to: u64) -> Value {
+    match change {
+        Change::Added(row) => json!({"op":"add","epoch":epoch,"to":to,"row":**row}),
+        Change::Removed(row) => json!({"op":"remove","epoch":epoch,"to":to,"row":**row}),
+        Change::Updated { old, new } => json!({"op":"update","epoch":epoch,"to":to,"old":**old,"new":**new}),
+    }
+}
+
 /// A change as `+ …`, `- …` or `~ KEY column=old→new`.
-pub(super) fn line(change: &Change, key: &[String], most: Option<usize>, paint: Paint) -> String {
+fn line(change: &Change, key: &[String], most: Option<usize>, paint: Paint) -> String {
+    labelled(change, "", key, most, paint)
+}
+
+/// The same, with a name before the row: `+ orders id=7`.
+pub(super) fn labelled(change: &Change, label: &str, key: &[String], most: Option<usize>, paint: Paint) -> String {
     let style = match change {
         Change::Added(_) => GREEN,
         Change::Removed(_) => RED,
@@ -256,9 +263,15 @@ pub(super) fn line(change: &Change, key: &[String], most: Option<usize>, paint: 
         Change::Updated { old, new } => (of_key(new, key), differences(old, new, key)),
     };
     let room = most.map_or(usize::MAX, |most| most.saturating_sub(2));
+    let label = shortened(label, room);
+    let room = room.saturating_sub(width(&label) + usize::from(!label.is_empty()));
     let head = shortened(&head, room);
     let rest = shortened(&rest, room.saturating_sub(width(&head) + usize::from(!head.is_empty())));
     let mut line = paint.put(style.bold(), &change.sign().to_string());
+    if !label.is_empty() {
+        line.push(' ');
+        line.push_str(&label);
+    }
     for (part, style) in [(head, BOLD), (rest, if matches!(change, Change::Updated { .. }) { DIM } else { style })] {
         if !part.is_empty() {
             line.push(' ');

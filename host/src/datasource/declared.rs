@@ -7,11 +7,11 @@ use super::secret::Redactor;
 use crate::hiding::Finder;
 use crate::plugin::CallError;
 use arrow_array::RecordBatch;
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::info::{ColumnInfo, TableInfo};
 use busway_plugin_api::message::ErrorBody;
-use busway_plugin_api::table::{Batches, Change, Update};
+use busway_plugin_api::table::{Batches, Change, Update, columns};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -194,6 +194,32 @@ impl<'a> Names<'a> {
     }
 }
 
+/// In what a table's columns are others than it is declared with; one that is declared without columns may have any.
+pub(super) fn difference(info: &TableInfo, fields: &Fields) -> Option<String> {
+    let type_of = |column: &ColumnInfo| (column.name.clone(), kind_of(column));
+    let declared: Vec<(String, String)> = info.columns.iter().map(type_of).collect();
+    let given: Vec<(String, String)> = columns(&Schema::new(fields.clone())).iter().map(type_of).collect();
+    if declared.is_empty() || declared == given {
+        return None;
+    }
+    let list = |columns: &[(String, String)]| {
+        let shown: Vec<String> = columns.iter().map(|(name, kind)| format!("{name} ({kind})")).collect();
+        shown.join(", ")
+    };
+    Some(format!("declared: {}; given: {}", list(&declared), list(&given)))
+}
+
+/// A column's type, with its parts'.
+fn kind_of(column: &ColumnInfo) -> String {
+    if column.children.is_empty() {
+        return column.kind.clone();
+    }
+    // What the values of a list are called is nobody's business.
+    let named = column.kind == "+s";
+    let part = |child: &ColumnInfo| if named { format!("{} {}", child.name, kind_of(child)) } else { kind_of(child) };
+    format!("{} {}", column.kind, column.children.iter().map(part).collect::<Vec<_>>().join(", "))
+}
+
 fn is_named(column: &ColumnInfo, name: &str) -> bool {
     column.name == name || column.children.iter().any(|child| is_named(child, name))
 }
@@ -287,6 +313,24 @@ mod tests {
         };
         assert_eq!([error(1), error(3), error(4)], [NAME, "no way in with <hidden>", COLUMN]);
         assert!(matches!(updates[2].change, Change::Gone));
+    }
+
+    #[test]
+    fn columns_that_are_others_than_declared_are_told_apart() {
+        let info = spec("numbers").info();
+        let given = |fields: Vec<Field>| difference(&info, &fields.into());
+        let (id, name) = (Field::new("id", DataType::UInt64, false), Field::new("name", DataType::Utf8, true));
+        assert_eq!(given(vec![id.clone(), name.clone()]), None);
+        let text = given(vec![id.clone(), Field::new("name", DataType::Int64, false)]);
+        assert_eq!(text.as_deref(), Some("declared: id (L), name (u); given: id (L), name (l)"));
+        assert!(given(vec![id.clone()]).is_some() && given(vec![name, id]).is_some());
+        // Who declares none may give any.
+        assert_eq!(difference(&TableInfo::default(), &Fields::empty()), None);
+        let parts = nested("a").info();
+        let other = nested("b");
+        let text = difference(&parts, other.schema.fields()).unwrap();
+        assert_eq!(text, "declared: x (+s a l); given: x (+s b l)");
+        assert_eq!(difference(&other.info(), other.schema.fields()), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A table belongs to the bus; a source holds the right to write it (its lease) while this door is open. During a reload
 //! the new source's door opens between two updates, after the old one's was shut for good.
 
+use super::books::{self, Books};
 use super::calls::{Calls, Ended};
 use super::declared::{self, Declared};
 use super::error;
@@ -13,6 +14,7 @@ use crate::hiding::{Finder, Heeded};
 use crate::logging::forward;
 use crate::plugin::{CallError, Generation, HostCalls, Source};
 use crate::table::{Applied, Limits, Shape};
+use arrow_schema::Fields;
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::info::TableInfo;
 use busway_plugin_api::message::{CallRequest, ErrorBody, LogRecord, PollRequest};
@@ -54,6 +56,9 @@ pub(super) struct Ingest {
     redactor: Arc<Redactor>,
     /// The tables that its driver declared before it knew of any secret.
     known: Vec<TableInfo>,
+    /// What the source says of its tables, if that is not what its driver declares: of thousands of sources most have that, and
+    /// it is there once.
+    listed: Mutex<Option<Declared>>,
     /// What the driver says outside any source is searched for this one's secrets, as long as it can reach the host by it.
     _heeded: Heeded,
     /// Tables that the source publishes by itself.
@@ -63,8 +68,17 @@ pub(super) struct Ingest {
     bell: Arc<Notify>,
     restored: Arc<Restored>,
     text: Mutex<String>,
-    /// While books are kept: how many states of each table the source made.
-    made: Mutex<Option<BTreeMap<String, u64>>>,
+    /// What the source gives, while books are kept of that.
+    books: Books,
+    /// Tables whose rows a former source gave after this one was first polled: deltas, and "unchanged", are of other rows.
+    unsaid: Mutex<BTreeSet<String>>,
+    /// Tables that were compared with what is declared of them.
+    compared: Mutex<BTreeSet<String>>,
+    /// Tables that have other columns than they are declared with.
+    odd: Mutex<BTreeSet<String>>,
+    /// Tables whose updates are lost between here and the bus.
+    #[cfg(test)]
+    lost: Mutex<BTreeSet<String>>,
 }
 
 /// What a source, or the host, asked to be polled out of turn.
@@ -116,41 +130,62 @@ impl Ingest {
             _heeded: generation.secrets.heed(Arc::clone(&redactor) as _),
             redactor,
             known: generation.info.tables.clone(),
+            listed: Mutex::default(),
             offered: Mutex::default(),
             wanted: Mutex::default(),
             bell: Arc::clone(&shared.bell),
             restored: Arc::clone(&shared.restored),
             text: Mutex::default(),
-            made: Mutex::default(),
+            books: Books::default(),
+            unsaid: Mutex::default(),
+            compared: Mutex::default(),
+            odd: Mutex::default(),
+            #[cfg(test)]
+            lost: Mutex::default(),
         }
     }
 
-    /// Counts from now on what the source makes. `look`: at the tables, while nothing is made.
+    /// Counts from now on what the source gives. `look`: at the tables, while nothing comes.
     pub(super) fn count_from_now<T>(&self, look: impl FnOnce() -> T) -> T {
         let _door = lock(&self.door);
-        *lock(&self.made) = Some(BTreeMap::new());
+        self.books.open();
         look()
     }
 
-    /// What it made of each table since, and what is to be seen of them at that moment. It is counted no more.
+    /// How many states of each table came from it since, and what is to be seen of them at that moment. It is counted no
+    /// more.
     pub(super) fn counted<T>(&self, look: impl FnOnce() -> T) -> (T, BTreeMap<String, u64>) {
         let _door = lock(&self.door);
-        let made = lock(&self.made).take().unwrap_or_default();
+        let made = self.books.close();
         (look(), made)
     }
 
-    fn note_made(&self, table: &str, applied: &Applied) {
-        if let Applied::Stepped(step) = applied
-            && let Some(made) = lock(&self.made).as_mut()
-        {
-            *made.entry(table.to_owned()).or_default() += step.to - step.from;
-        }
+    /// These came across from the source: whatever becomes of them, they are in the books.
+    pub(super) fn crossed(&self, updates: &[Update]) {
+        updates.iter().filter(|update| books::counts(update)).for_each(|update| self.books.came(&update.table));
     }
 
-    /// The source made a state, and it was lost.
+    /// These are not applied, on purpose.
+    pub(super) fn pass_over(&self, updates: &[Update]) {
+        updates.iter().filter(|update| books::counts(update)).for_each(|update| self.books.made_none(&update.table));
+    }
+
+    /// Rows of these tables are a former source's, given after this one's first poll, whose rows were passed over: it has to
+    /// give them whole before anything else.
+    pub(super) fn expect_whole(&self, tables: BTreeSet<String>) {
+        *lock(&self.unsaid) = tables;
+    }
+
+    /// Whether the rows of a table are a former source's, and it has to give them whole; no table named: of any.
+    pub(super) fn is_unsaid(&self, table: Option<&str>) -> bool {
+        let unsaid = lock(&self.unsaid);
+        table.map_or(!unsaid.is_empty(), |table| unsaid.contains(table))
+    }
+
+    /// What the source gives of that table from now on is lost on the way.
     #[cfg(test)]
-    pub(super) fn swallow(&self, table: &str) {
-        *lock(&self.made).as_mut().unwrap().entry(table.to_owned()).or_default() += 1;
+    pub(super) fn lose(&self, table: &str) {
+        lock(&self.lost).insert(table.to_owned());
     }
 
     /// Turns the door; waits for an update that is being applied.
@@ -184,6 +219,11 @@ impl Ingest {
         Declared::new(tables, &self.redactor, &self.known)
     }
 
+    /// What the source says of its tables, if that is not what its driver declares.
+    pub(super) fn listed(&self) -> MutexGuard<'_, Option<Declared>> {
+        lock(&self.listed)
+    }
+
     /// What a poll answered, without the source's secrets.
     pub(super) fn clean_updates(&self, updates: &mut Vec<Update>, declared: &Declared) {
         declared::clean_all(updates, &self.redactor, &self.known, declared);
@@ -205,7 +245,10 @@ impl Ingest {
     pub(super) fn write(&self, update: Update) -> Result<(), CallError> {
         let door = lock(&self.door);
         match *door {
-            Door::Open => self.put(update, 0),
+            Door::Open => {
+                self.crossed(std::slice::from_ref(&update));
+                self.put(update, 0)
+            }
             Door::Standby | Door::Superseded => {
                 Err(CallError::new(Code::STANDBY, "the datasource moves to another source: try again at once"))
             }
@@ -223,8 +266,15 @@ impl Ingest {
         lock(&self.offered).clone()
     }
 
+    /// What the source says it is doing, and what the host says of its tables.
     pub(super) fn text(&self) -> String {
-        lock(&self.text).clone()
+        let (said, odd) = (lock(&self.text).clone(), lock(&self.odd));
+        if odd.is_empty() {
+            return said;
+        }
+        let tables: Vec<String> = odd.iter().map(|table| format!("{table:?}")).collect();
+        let odd = format!("other columns than declared: {}", tables.join(", "));
+        if said.is_empty() { odd } else { format!("{said}; {odd}") }
     }
 
     /// What is wanted out of turn, once.
@@ -258,6 +308,20 @@ impl Ingest {
     }
 
     fn put(&self, update: Update, poll: u64) -> Result<(), CallError> {
+        #[cfg(test)]
+        if lock(&self.lost).contains(&update.table) {
+            return Ok(());
+        }
+        let (table, counts) = (update.table.clone(), books::counts(&update));
+        let put = self.put_in(update, poll);
+        if counts && !matches!(put, Ok(true)) {
+            self.books.made_none(&table);
+        }
+        put.map(|_| ())
+    }
+
+    /// Answers whether it made a state.
+    fn put_in(&self, update: Update, poll: u64) -> Result<bool, CallError> {
         let refuse = |error: PublishError| {
             let status = match &error {
                 PublishError::NeedsSnapshot => Code::NEEDS_SNAPSHOT,
@@ -273,18 +337,23 @@ impl Ingest {
                 if !self.service.has(table) {
                     self.service.limit(table, self.limits);
                 }
+                let declared = shape.schema.fields().clone();
                 let applied = self.service.snapshot(table, shape, rows, poll).map_err(refuse)?;
-                self.note_made(table, &applied);
                 self.restored.remove(table);
+                lock(&self.unsaid).remove(table);
+                self.compare(table, &declared, matches!(applied, Applied::Begun));
+                return Ok(!matches!(applied, Applied::Unchanged));
             }
-            // It is of rows that the source gave, not of those from the disk.
-            Change::Delta { .. } if self.restored.contains(table) => return Err(refuse(PublishError::NeedsSnapshot)),
-            Change::Unchanged if self.restored.contains(table) => {
+            // It is of rows that the source gave, not of those from the disk, nor of a former source's.
+            Change::Delta { .. } if self.restored.contains(table) || self.is_unsaid(Some(table)) => {
+                return Err(refuse(PublishError::NeedsSnapshot));
+            }
+            Change::Unchanged if self.restored.contains(table) || self.is_unsaid(Some(table)) => {
                 return Err(CallError::new(Code::INVALID, "\"unchanged\", though its rows were never given"));
             }
             Change::Delta { added, removed } => {
                 let applied = self.service.delta(table, added, removed, poll).map_err(refuse)?;
-                self.note_made(table, &applied);
+                return Ok(!matches!(applied, Applied::Unchanged));
             }
             Change::Unchanged if self.service.has(table) => self.service.confirm(table),
             Change::Unchanged => {
@@ -297,11 +366,40 @@ impl Ingest {
             }
             Change::Gone => {
                 lock(&self.offered).remove(table);
+                lock(&self.unsaid).remove(table);
                 self.service.end(table);
             }
             Change::Failed(error) => return Err(CallError::of(Code::FAILED, error.clone())),
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// Compares a table with what is declared of it, when it is given first and when its columns are others. Rows hold
+    /// whatever was declared; that it was otherwise is said once a generation.
+    fn compare(&self, table: &str, columns: &Fields, begun: bool) {
+        if !lock(&self.compared).insert(table.to_owned()) && !begun {
+            return;
+        }
+        let difference = {
+            let listed = lock(&self.listed);
+            let tables = listed.as_ref().map_or(&self.known, |listed| &listed.tables);
+            tables.iter().find(|info| info.name == table).and_then(|info| declared::difference(info, columns))
+        };
+        let Some(difference) = difference else {
+            lock(&self.odd).remove(table);
+            return;
+        };
+        lock(&self.odd).insert(table.to_owned());
+        if self.generation.is_news(table) {
+            tracing::warn!(
+                driver = self.generation.info.id,
+                generation = self.generation.number,
+                datasource = self.service.name(),
+                table,
+                difference,
+                "a table has other columns than its driver declares: rows are taken as they come"
+            );
+        }
     }
 }
 
@@ -320,6 +418,7 @@ impl HostCalls for Ingest {
             return Err(CallError::new(Code::INVALID, "that is an answer to a poll"));
         }
         let table = update.table.clone();
+        self.crossed(std::slice::from_ref(&update));
         let put = self.put(update, 0);
         drop(door);
         if put.as_ref().is_err_and(|e| matches!(e.status, Code::INCONSISTENT | Code::NEEDS_SNAPSHOT)) {

@@ -6,6 +6,7 @@
 
 mod action;
 mod asked;
+mod books;
 mod calls;
 mod cancel;
 mod changes;
@@ -13,6 +14,7 @@ mod converge;
 mod declared;
 mod entry;
 mod error;
+mod fleet;
 mod ingest;
 mod interest;
 mod keep;
@@ -35,7 +37,7 @@ mod tests;
 
 pub use action::ActionError;
 pub use once::Begun;
-pub(crate) use options::typed;
+pub(crate) use options::as_opened;
 pub use options::{PERSIST_DATA, POLL_TIME, shown};
 pub use push::Written;
 pub use record::{Change, Draft, ManagedBy, Record};

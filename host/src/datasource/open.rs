@@ -77,12 +77,13 @@ pub(super) struct Open {
     /// What it was opened by.
     pub(super) record: Arc<Record>,
     pub(super) ingest: Arc<Ingest>,
-    /// What it says of its tables, if that is not what its driver declares: of thousands of sources most have that, and it is
-    /// there once.
-    declared: Mutex<Option<Declared>>,
     /// There until it is closed.
     source: Mutex<Option<Arc<dyn Source>>>,
     calls: AtomicU64,
+    /// The number of the last poll.
+    polling: AtomicU64,
+    /// Held by a poll until the driver is back from it: one at a time, also when nobody waits for one any more.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl std::fmt::Debug for Open {
@@ -111,14 +112,14 @@ impl Open {
         let host: Arc<dyn HostCalls> = Arc::clone(&ingest) as _;
         let door = Arc::clone(&ingest);
         let opening = move || driver.open(&request, host);
-        let source = generation.pool.run(DEADLINE, move || door.close(), opening).await?;
-        let source = source.map_err(|error| ingest.clean(error))?;
+        let opened = generation.pool.run(DEADLINE, move || door.close(), opening).await;
+        let source = blame(&generation, answer(opened, &ingest))?;
         generation.sources.fetch_add(1, Ordering::Relaxed);
-        let declared = Mutex::default();
         let record = Arc::clone(record);
         ingest.came(&source);
-        let open =
-            Self { generation, record, ingest, declared, source: Mutex::new(Some(source)), calls: AtomicU64::new(2) };
+        let (source, calls) = (Mutex::new(Some(source)), AtomicU64::new(2));
+        let (polling, turn) = Default::default();
+        let open = Self { generation, record, ingest, source, calls, polling, turn };
         if let Err(error) = open.learn_tables().await {
             match error.is_hung() {
                 true => Arc::new(open).leak(),
@@ -147,7 +148,7 @@ impl Open {
     }
 
     fn declared(&self) -> MutexGuard<'_, Option<Declared>> {
-        self.declared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ingest.listed()
     }
 
     /// The tables that it says it has.
@@ -194,7 +195,23 @@ impl Open {
         deadline: Duration,
         work: impl FnOnce(&dyn Source, CallHead) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, SourceError> {
-        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        self.call_as(self.number(), source, told, deadline, work).await
+    }
+
+    /// The number of the next call.
+    fn number(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The same, under a number that was taken before.
+    async fn call_as<T: Send + 'static>(
+        &self,
+        call: u64,
+        source: Arc<dyn Source>,
+        told: Duration,
+        deadline: Duration,
+        work: impl FnOnce(&dyn Source, CallHead) -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, SourceError> {
         let head = CallHead { call, deadline_ms: u64::try_from(told.as_millis()).unwrap_or(u64::MAX) };
         let mut waits = Waits(Some((Arc::clone(&self.ingest), call)));
         let ingest = Arc::clone(&self.ingest);
@@ -214,12 +231,26 @@ impl Open {
         };
         let done = self.generation.pool.run(deadline, overdue, work).await;
         waits.0 = None;
-        Ok(done?.map_err(|error| self.ingest.clean(error))?)
+        blame(&self.generation, answer(done, &self.ingest))
     }
 
+    /// A poll whose caller goes is cancelled; the next one waits until the driver is back from it, for as long as a poll may
+    /// take.
     pub(super) async fn poll(&self, request: PollRequest, deadline: Duration) -> Result<Vec<Update>, SourceError> {
         let asked = request.tables.clone();
-        let mut updates = self.call(deadline, move |s, head| s.poll(Call { head, body: &request })).await?;
+        let turn = tokio::time::timeout(deadline, Arc::clone(&self.turn).lock_owned()).await;
+        let turn = turn.map_err(|_| PoolError::Overdue(deadline))?;
+        let source = self.source()?;
+        if self.ingest.calls.is_closing() {
+            return Err(ending().into());
+        }
+        let call = self.number();
+        self.polling.store(call, Ordering::Relaxed);
+        let work = move |source: &dyn Source, head: CallHead| {
+            let _turn = turn;
+            source.poll(Call { head, body: &request })
+        };
+        let mut updates = self.call_as(call, source, deadline, deadline, work).await?;
         let mut seen = BTreeSet::new();
         for update in &updates {
             let unasked = asked.as_ref().is_some_and(|tables| !tables.contains(&update.table));
@@ -233,7 +264,13 @@ impl Open {
             Some(declared) => self.ingest.clean_updates(&mut updates, declared),
             None => self.ingest.clean_updates(&mut updates, &Declared::default()),
         }
+        self.ingest.crossed(&updates);
         Ok(updates)
+    }
+
+    /// Cancels the poll that runs, or waits for a thread, if one does.
+    pub(super) fn cancel_poll(&self) {
+        self.ingest.cancel(self.polling.load(Ordering::Relaxed));
     }
 
     /// Runs an action, if the source is `still` the one to run it when a thread is free; `None`: not. The caller's deadline is
@@ -328,6 +365,20 @@ impl Open {
         self.generation.sources.fetch_sub(1, Ordering::Relaxed);
         std::mem::forget(self);
     }
+}
+
+/// What a call came to, without secrets.
+fn answer<T>(done: Result<Result<T, CallError>, PoolError>, ingest: &Ingest) -> Result<T, SourceError> {
+    Ok(done?.map_err(|error| ingest.clean(error))?)
+}
+
+/// Code that is at fault is not mapped again from the same copy.
+fn blame<T>(generation: &Generation, done: Result<T, SourceError>) -> Result<T, SourceError> {
+    done.inspect_err(|error| {
+        if error.is_code_fault() {
+            generation.health.blame();
+        }
+    })
 }
 
 fn ending() -> CallError {

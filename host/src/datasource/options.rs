@@ -2,7 +2,7 @@
 
 use super::record::Record;
 use super::refusal::Refusal;
-use super::secret::HIDDEN;
+use super::secret::{HIDDEN, ReferenceProblem, read_limited, resolve};
 use crate::config::{Datasource, read_duration};
 use busway_plugin_api::info::OptionInfo;
 use busway_plugin_api::options::problems;
@@ -60,6 +60,21 @@ pub(crate) fn complete(declared: &[OptionInfo], given: &Map<String, Value>) -> M
     let unset = declared.iter().filter(|o| !o.default.is_null() && !given.contains_key(&o.name));
     let defaults = unset.map(|o| (o.name.clone(), o.default.clone()));
     given.iter().map(|(name, value)| (name.clone(), value.clone())).chain(defaults).collect()
+}
+
+/// What a source would be opened with, if a datasource had these options; outside any host.
+///
+/// # Errors
+///
+/// When they don't fit what the driver declares, or refer to what can't be read.
+pub(crate) fn as_opened(declared: &[OptionInfo], given: &Map<String, Value>) -> Result<Map<String, Value>, String> {
+    let given = typed(declared, given).map_err(|refusal| refusal.to_string())?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let resolved = resolve(&Value::Object(complete(declared, &given)), &variable, &read_limited);
+    let told = |problems: Vec<ReferenceProblem>| problems.iter().map(ToString::to_string).collect();
+    let resolved = resolved.map_err(|problems| Refusal::InvalidDriverOption(told(problems)).to_string())?;
+    let resolved = resolved.as_object().cloned().unwrap_or_default();
+    typed(declared, &resolved).map_err(|refusal| refusal.to_string())
 }
 
 /// The type of a list's items, if that is declared.

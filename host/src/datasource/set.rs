@@ -52,6 +52,8 @@ pub(super) struct Inner {
     pub(super) once: Arc<Once>,
     /// Drivers on probation.
     pub(super) trials: Trials,
+    /// Read by who moves sources; the host's end waits for that.
+    pub(super) moving: tokio::sync::RwLock<()>,
     /// Runners that were told to end.
     pub(super) ending: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
@@ -89,6 +91,7 @@ impl Datasources {
             stopping: watch::Sender::new(false),
             once: Arc::default(),
             trials: Trials::default(),
+            moving: tokio::sync::RwLock::default(),
             ending: std::sync::Mutex::default(),
         };
         let all = Self { inner: Arc::new(inner) };
@@ -165,6 +168,7 @@ impl Datasources {
                 // A panic of a runner was logged where it happened.
                 let _ = task.await;
             }
+            drop(self.inner.moving.write().await);
         };
         if tokio::time::timeout_at(until, ended).await.is_err() {
             tracing::warn!(?limit, "sources did not close in time: left behind");

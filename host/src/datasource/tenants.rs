@@ -2,8 +2,10 @@
 
 use super::Datasources;
 use super::entry::Entry;
+use super::fleet::Fleet;
 use super::runner::{Command, Probation, Said};
 use crate::plugin::{Generation, Ledger, Moved, SwitchError, Tenants, Terms};
+use busway_plugin_api::message::PollRequest;
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,41 +72,24 @@ impl Datasources {
 
 impl Tenants for Datasources {
     async fn switch(&self, to: Arc<Generation>, terms: Terms) -> Result<Moved, SwitchError> {
-        let mine = self.of(&to.info.id);
-        // All at once: the pause is as long as the slowest takes, not as long as all together.
-        let asked = mine.iter().map(async |entry| {
-            let answer = entry.ask(|reply| Command::Prepare(Arc::clone(&to), terms, reply)).await;
-            (entry, answer)
-        });
-        let mut prepared = Vec::new();
-        let mut failed: Option<SwitchError> = None;
-        for (entry, answer) in join_all(asked).await {
-            match answer {
-                Some(Ok(())) => prepared.push(entry),
-                // Of several the code's own fault is told: it decides whether the build is tried again.
-                Some(Err(error)) if failed.as_ref().is_none_or(|f| error.code_fault && !f.code_fault) => {
-                    failed = Some(error);
-                }
-                Some(Err(_)) => {}
-                // Its runner has ended: it was removed, or the host is stopping.
-                None => {}
+        // The host's end waits for sources that are nobody's yet.
+        let _moving = self.inner.moving.read().await;
+        let fleet = Fleet::of(self.of(&to.info.id));
+        fleet.make_ready(&to, &terms).await?;
+        let (said, hears) = mpsc::unbounded_channel();
+        let switched = fleet.commit(&Probation { said, accept_errors: terms.accept_errors }).await;
+        let outstanding =
+            switched.iter().filter(|(_, s)| s.votes).map(|(entry, _)| entry.record().name.clone()).collect();
+        self.inner.trials.put(&to.info.id, Trial { said: hears, outstanding });
+        for (entry, _) in &switched {
+            // What it does in charge it has not done before: it is read once more. Not before all are in charge: that takes
+            // no thread, a poll may take one for long.
+            if let Some(open) = entry.shared().open().filter(|open| open.generation.number == to.number) {
+                open.ingest.want(&PollRequest::default());
             }
         }
-        if let Some(failed) = failed {
-            join_all(prepared.into_iter().map(|entry| entry.ask(Command::Abort))).await;
-            return Err(failed);
-        }
-        let (said, hears) = mpsc::unbounded_channel();
-        let probation = Probation { said, accept_errors: terms.accept_errors };
-        let switched = join_all(prepared.iter().map(async |entry| {
-            let switched = entry.ask(|reply| Command::Commit(probation.clone(), reply)).await.flatten();
-            switched.map(|switched| (entry.record().name.clone(), switched))
-        }));
-        let switched: Vec<_> = switched.await.into_iter().flatten().collect();
-        let outstanding = switched.iter().filter(|(_, s)| s.votes).map(|(name, _)| name.clone()).collect();
-        self.inner.trials.put(&to.info.id, Trial { said: hears, outstanding });
         let pause = switched.iter().map(|(_, switched)| switched.pause).max().unwrap_or_default();
-        Ok(Moved { sources: switched.len(), pause })
+        Ok(Moved { sources: switched.len(), pause, cold: fleet.cold() })
     }
 
     async fn probe(&self, driver: &str, least: Duration) -> Result<(), SwitchError> {

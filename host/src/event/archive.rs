@@ -363,11 +363,10 @@ impl Work {
         {
             let mut insert = transaction
                 .prepare_cached("INSERT INTO event (told, time, words, origin, body) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-            let now = Timestamp::now().as_microsecond();
             for told in batch {
                 let (event, words) = (&told.event, self.catalogue.words(&told.event.kind).joined());
                 insert.execute(params![
-                    now,
+                    told.at.as_microsecond(),
                     event.time.as_microsecond(),
                     words,
                     &*event.origin,

@@ -185,6 +185,7 @@ impl Draft {
     /// The event, as it is told from now on. `origin`: instead of its own; `last`: if it has none.
     pub(super) fn finish(
         self,
+        now: Timestamp,
         origin: Option<&str>,
         last: Option<&str>,
         sender: Option<&str>,
@@ -208,7 +209,8 @@ impl Draft {
             kind: self.kind,
             of: self.of,
             origin: origin.into(),
-            time: self.time.unwrap_or_else(Timestamp::now),
+            time: self.time.unwrap_or(now),
+            home: None,
             extensions,
             content_type: self.content_type,
             schema: self.schema,

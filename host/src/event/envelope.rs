@@ -59,6 +59,15 @@ pub enum Data {
     Binary(String),
 }
 
+/// Where an event was published: the extensions `buswaybus` and `buswaynode`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// What sets the system apart.
+    pub bus_id: String,
+    /// The host's name.
+    pub node: String,
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -74,6 +83,8 @@ pub struct Event {
     pub origin: Arc<str>,
     /// When.
     pub time: Timestamp,
+    /// Where it was published; none: it came from elsewhere, and says so itself if it does.
+    pub home: Option<Arc<Home>>,
     /// Everything else outside its data, by its CloudEvents name.
     pub extensions: Map<String, Value>,
     /// The media type of the data; none: JSON.
@@ -187,6 +198,10 @@ impl Event {
             all.insert("dataschema".to_owned(), json!(schema));
         }
         all.extend(self.extensions.iter().map(|(name, value)| (name.clone(), value.clone())));
+        if let Some(home) = &self.home {
+            all.insert("buswaybus".to_owned(), json!(home.bus_id));
+            all.insert("buswaynode".to_owned(), json!(home.node));
+        }
         match (&self.data, &self.content_type) {
             (Data::None, _) => {}
             (Data::Json(data), None) => {
@@ -228,6 +243,8 @@ impl Event {
             "source" => Some(json!(&*self.source)),
             "type" => Some(json!(&*self.kind)),
             "subject" => Some(json!(&*self.origin)),
+            "buswaybus" if self.home.is_some() => self.home.as_ref().map(|home| json!(home.bus_id)),
+            "buswaynode" if self.home.is_some() => self.home.as_ref().map(|home| json!(home.node)),
             "time" if is_common(name) => Some(json!(self.time.to_string())),
             _ => match (&self.data, self.extensions.get(attribute)) {
                 (_, Some(value)) => Some(value.clone()),

@@ -2,13 +2,13 @@
 
 use super::filter::Filter;
 use super::queue::Told;
-use super::topic::{Topics, Words};
+use super::topic::{Origins, Topics, Words};
 use jiff::Timestamp;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// A page looks at no more events than this: of a pattern that few match it is short, and says where to go on.
-const MOST_LOOKED_AT: usize = 20_000;
+const MOST_LOOKED_AT: usize = 100_000;
 
 /// The most that a page has.
 pub const MAX_PAGE: usize = 1000;
@@ -35,7 +35,7 @@ pub struct Query {
     pub topics: Option<Topics>,
     /// What events must be besides.
     pub filters: Vec<Filter>,
-    /// That happened then or later.
+    /// That happened, and were published, then or later.
     pub since: Option<Timestamp>,
     /// With positions after this one: a page goes on where the one before ended.
     pub after: Option<u64>,
@@ -52,6 +52,8 @@ pub struct Page {
     pub events: Vec<Told>,
     /// Where to go on, if there may be more.
     pub next: Option<u64>,
+    /// It is shorter than it might be, since too many others had to be looked at.
+    pub cut: bool,
 }
 
 /// A page, and what is known beside it.
@@ -136,59 +138,82 @@ impl History {
 
     /// Whether all events of these topics after that position are there. `last`: where the last of all stands.
     pub(super) fn is_whole(&self, topics: Option<&Topics>, after: u64, last: u64) -> bool {
-        let meant = |shelf: &&Shelf| topics.is_none_or(|topics| topics.may_mean(&shelf.words));
+        let meant = |shelf: &&Shelf| topics.is_none_or(|topics| topics.narrow(&shelf.words).is_some());
         let gone = self.shelves.values().filter(meant).map(|shelf| shelf.gone).max().unwrap_or_default();
         (self.is_on() || after >= last) && gone.max(self.gone) <= after
     }
 
     pub(super) fn page(&self, query: &Query) -> Page {
         let limit = query.limit.unwrap_or(100).min(MAX_PAGE);
-        let meant = |shelf: &&Shelf, told: &Told| {
-            query.topics.as_ref().is_none_or(|topics| topics.mean(&shelf.words, &told.event.origin))
-                && query.since.is_none_or(|since| told.event.time >= since)
-                && query.filters.iter().all(|filter| filter.wants(&told.event))
-        };
         let after = query.after.unwrap_or_default();
-        // All shelves are in order: of those that begin earliest the next is taken, or from the other end.
-        let mut shelves: Vec<(&Shelf, usize, usize)> = self
-            .shelves
-            .values()
-            .filter(|shelf| query.topics.as_ref().is_none_or(|topics| topics.may_mean(&shelf.words)))
-            .map(|shelf| {
-                let first = shelf.kept.partition_point(|told| told.position <= after);
-                (shelf, first, shelf.kept.len())
-            })
-            .collect();
-        shelves.retain(|(_, first, end)| first < end);
-        let mut page = Page::default();
-        for looked in 0.. {
-            let at = |(shelf, first, end): &(&Shelf, usize, usize)| match query.latest {
-                false => shelf.kept[*first].position,
-                true => u64::MAX - shelf.kept[*end - 1].position,
+        let is_before = |told: &Told| told.position <= after || query.since.is_some_and(|since| told.at < since);
+        let meant = self.shelves.values().filter_map(|shelf| {
+            let origins = match &query.topics {
+                Some(topics) => topics.narrow(&shelf.words)?,
+                None => Origins::All,
             };
-            let Some(place) = (0..shelves.len()).min_by_key(|place| at(&shelves[*place])) else { break };
-            let (shelf, first, end) = &mut shelves[place];
-            let told = &shelf.kept[if query.latest { *end - 1 } else { *first }];
-            if page.events.len() == limit || looked >= MOST_LOOKED_AT {
+            let first = shelf.kept.partition_point(is_before);
+            (first < shelf.kept.len()).then_some(Part { shelf, origins, first, end: shelf.kept.len() })
+        });
+        let mut parts: Vec<Part<'_>> = meant.collect();
+        // All are in order: the next is the one that is first of those at their front, or from the other end.
+        let mut next: BinaryHeap<(u64, usize)> =
+            parts.iter().zip(0..).map(|(part, place)| (part.rank(query.latest), place)).collect();
+        let mut page = Page::default();
+        let mut looked = 0;
+        while let Some((_, place)) = next.pop() {
+            let part = &mut parts[place];
+            let told = part.peek(query.latest);
+            if page.events.len() == limit || looked == MOST_LOOKED_AT {
                 // Of the latest there is nothing behind.
                 page.next = (!query.latest).then(|| told.position - 1);
+                page.cut = page.events.len() < limit;
                 break;
             }
-            if meant(shelf, told) {
+            looked += 1;
+            // One may have been published late.
+            let happened = query.since.is_none_or(|since| told.event.time >= since);
+            let wanted = || query.filters.iter().all(|filter| filter.wants(&told.event));
+            if happened && part.origins.mean(&part.shelf.words, &told.event.origin) && wanted() {
                 page.events.push(told.clone());
             }
-            if query.latest {
-                *end -= 1
-            } else {
-                *first += 1
-            }
-            if first == end {
-                shelves.swap_remove(place);
+            if part.step(query.latest) {
+                next.push((part.rank(query.latest), place));
             }
         }
         if query.latest {
             page.events.reverse();
         }
         page
+    }
+}
+
+/// What of a shelf is not looked at yet.
+struct Part<'a> {
+    shelf: &'a Shelf,
+    origins: Origins,
+    first: usize,
+    end: usize,
+}
+
+impl<'a> Part<'a> {
+    fn peek(&self, latest: bool) -> &'a Told {
+        &self.shelf.kept[if latest { self.end - 1 } else { self.first }]
+    }
+
+    /// The greatest is next.
+    fn rank(&self, latest: bool) -> u64 {
+        let position = self.peek(latest).position;
+        if latest { position } else { u64::MAX - position }
+    }
+
+    /// Whether there is another.
+    fn step(&mut self, latest: bool) -> bool {
+        if latest {
+            self.end -= 1
+        } else {
+            self.first += 1
+        }
+        self.first < self.end
     }
 }

@@ -26,7 +26,7 @@ mod topic;
 pub use archive::{Archive, ArchiveCounters, ArchiveError, Archived, FILE as ARCHIVE_FILE};
 pub use catalogue::*;
 pub use draft::Draft;
-pub use envelope::{Data, Event, EventError, MAX_DEPTH, MAX_EVENT};
+pub use envelope::{Data, Event, EventError, Home, MAX_DEPTH, MAX_EVENT};
 pub use filter::{BadFilter, Filter, Test};
 pub use history::{Kept, MAX_PAGE, Page, Query, Reading};
 pub use limiter::RateLimiter;
@@ -39,6 +39,7 @@ pub use subscription::{Delivery, Listening, Resumed, Subscription, SubscriptionV
 pub use topic::{BadOrigin, BadTopics, MAX_ORIGIN, Topics, check_origin};
 
 use history::History;
+use jiff::Timestamp;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -78,6 +79,7 @@ struct Inner {
     settings: Settings,
     catalogue: Catalogue,
     source: Arc<str>,
+    home: Arc<Home>,
     /// This process: ids of two processes of a node never meet.
     process: String,
     state: Mutex<State>,
@@ -86,6 +88,8 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     position: u64,
+    /// When the last one was published.
+    at: Timestamp,
     history: History,
     listeners: Listeners,
 }
@@ -94,6 +98,7 @@ struct State {
 #[derive(Debug)]
 struct Ready {
     event: Event,
+    now: Timestamp,
     words: Arc<topic::Words>,
     bytes: usize,
 }
@@ -114,9 +119,15 @@ impl Events {
     /// None yet, and nobody who listens.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let state = State { position: 0, history: History::new(settings.kept), listeners: Listeners::default() };
+        let state = State {
+            position: 0,
+            at: Timestamp::MIN,
+            history: History::new(settings.kept),
+            listeners: Listeners::default(),
+        };
         let inner = Inner {
             source: format!("/{}/{}", settings.bus_id, settings.node).into(),
+            home: Arc::new(Home { bus_id: settings.bus_id.clone(), node: settings.node.clone() }),
             process: Uuid::new_v4().simple().to_string().split_off(16),
             catalogue: Catalogue::default(),
             state: Mutex::new(state),
@@ -200,25 +211,26 @@ impl Events {
     ) -> Result<Ready, EventError> {
         let words = self.inner.catalogue.words(draft.kind());
         // Its number is taken when it is published: no two have one, and some may be of none.
-        let event = draft.finish(origin, last, sender, || (String::new(), Arc::clone(&self.inner.source)))?;
-        Ok(Ready { bytes: event.bytes(), event, words })
+        let now = Timestamp::now();
+        let event = draft.finish(now, origin, last, sender, || (String::new(), Arc::clone(&self.inner.source)))?;
+        Ok(Ready { bytes: event.bytes(), now, event, words })
     }
 
     fn put(&self, state: &mut State, ready: Ready, listeners: Vec<Arc<queue::Queue>>) -> Receipt {
-        let Ready { mut event, words, bytes } = ready;
+        let Ready { mut event, now, words, bytes } = ready;
+        // Clocks are set back, the order is not.
+        state.at = state.at.max(now);
         state.position += 1;
         let position = state.position;
         if event.id.is_empty() {
             event.id = format!("{}-{position}", self.inner.process);
-            let settings = &self.inner.settings;
-            event.extensions.insert("buswaybus".to_owned(), settings.bus_id.clone().into());
-            event.extensions.insert("buswaynode".to_owned(), settings.node.clone().into());
+            event.home = Some(Arc::clone(&self.inner.home));
         }
         let receipt = Receipt { id: event.id.clone(), position, listeners: listeners.len() };
         if listeners.is_empty() && !state.history.is_on() {
             return receipt;
         }
-        let told = Told { position, event: Arc::new(event), bytes };
+        let told = Told { position, at: state.at, event: Arc::new(event), bytes };
         for queue in listeners {
             queue.push(told.clone());
         }

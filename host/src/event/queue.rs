@@ -1,6 +1,7 @@
 //! Where events wait for who subscribes: bounded, the oldest go first.
 
 use super::envelope::Event;
+use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -28,6 +29,8 @@ impl Default for Bounds {
 pub struct Told {
     /// 1 for the first since the start, then one more each time.
     pub position: u64,
+    /// When it was published here: never before the one before it.
+    pub at: Timestamp,
     /// What happened.
     pub event: Arc<Event>,
     /// About how large it is, in bytes of JSON.

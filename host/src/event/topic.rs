@@ -180,17 +180,38 @@ impl Topics {
         self.pattern.as_str()
     }
 
-    /// Whether an event told under these words can be meant, whatever its origin.
-    pub(super) fn may_mean(&self, words: &Words) -> bool {
-        match self.pattern.as_str().split_once('.') {
-            Some((first, _)) if first != "*" && first != "#" => words.all.iter().any(|word| word == first),
-            _ => true,
-        }
-    }
-
     /// Whether an event told under these words, of that origin, is meant.
     pub(super) fn mean(&self, words: &Words, origin: &str) -> bool {
-        words.all.iter().any(|word| self.pattern.matches(&format!("{word}.{origin}")))
+        self.narrow(words).is_some_and(|origins| origins.mean(words, origin))
+    }
+
+    /// Which origins are meant of events told under these words; none: no event of theirs is.
+    pub(super) fn narrow(&self, words: &Words) -> Option<Origins> {
+        match self.as_str().split_once('.') {
+            Some(("#", _)) | None => Some(Origins::Whole(self.pattern.clone())),
+            Some((word, _)) if word != "*" && words.all.iter().all(|known| known != word) => None,
+            Some((_, "#")) => Some(Origins::All),
+            Some((_, origin)) => Some(Origins::Pattern(Pattern::literal(origin))),
+        }
+    }
+}
+
+/// Which origins are meant of events of some type.
+#[derive(Debug)]
+pub(super) enum Origins {
+    All,
+    Pattern(Pattern),
+    /// Told by the whole topic.
+    Whole(Pattern),
+}
+
+impl Origins {
+    pub(super) fn mean(&self, words: &Words, origin: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Pattern(pattern) => pattern.matches(origin),
+            Self::Whole(pattern) => words.all.iter().any(|word| pattern.matches(&format!("{word}.{origin}"))),
+        }
     }
 }
 

@@ -23,7 +23,7 @@ impl From<OrderError> for Error {
     }
 }
 
-fn trouble(file: &FileView) -> Value {
+fn shown(file: &FileView) -> Value {
     json!({
         "file": file.path, "driver": file.driver, "version": file.version, "state": file.state.as_str(),
         "reason": file.reason, "sha256": file.sha256,
@@ -31,8 +31,9 @@ fn trouble(file: &FileView) -> Value {
 }
 
 fn show(answer: &Answer) -> Value {
-    let troubles: Vec<Value> = answer.troubles.iter().map(trouble).collect();
-    json!({"good": answer.is_good(), "reports": answer.reports, "troubles": troubles})
+    let troubles: Vec<Value> = answer.troubles.iter().map(shown).collect();
+    let serving: Vec<Value> = answer.serving.iter().map(shown).collect();
+    json!({"good": answer.is_good(), "reports": answer.reports, "troubles": troubles, "serving": serving})
 }
 
 /// What a reload may be told.

@@ -6,7 +6,7 @@ use crate::plugin::Catalog;
 use crate::table::Epoch;
 use busway_plugin_api::TableSpec;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -124,8 +124,13 @@ pub(super) fn start(
 
 fn publish(service: &Service, bus: &Bus, catalog: &Catalog, datasources: &Datasources) {
     let text = |time: jiff::Timestamp| format!("{time:.0}");
+    let mut seen = BTreeSet::new();
     let plugins = catalog.files().into_iter().map(|f| Plugin {
-        file: f.path.display().to_string(),
+        // A row a file: what serves of one that holds another driver now has its own.
+        file: match (seen.insert(f.path.clone()), &f.driver) {
+            (false, Some(driver)) => format!("{} (driver {driver})", f.path.display()),
+            _ => f.path.display().to_string(),
+        },
         driver: f.driver,
         version: f.version,
         state: f.state.as_str().to_owned(),

@@ -135,10 +135,10 @@ impl Node {
         let executor = Executor::new(config.plugins.settings(), stage, &state, vetter, Arc::clone(&catalog), tenants);
         let mut executor = executor.trusting(trust(config)).writing_down(&state);
         let control = executor.control();
-        let mut watch = Watch::new(config.plugins.scan_interval);
+        let watch = Watch::new(config.plugins.scan_interval);
         let directories = config.plugins.directories.clone();
         // Watched before the first look: what changes in between rings.
-        watch.follow(&directories);
+        watch.follow(&directories).await;
         let mut first = executor.settle().await;
         if config.plugins.on_conflict == OnConflict::Fail {
             // Files that came a moment ago are looked at again before it is known what they are.

@@ -163,7 +163,7 @@ impl Catalog {
     /// On what terms sources move by themselves, to a generation that came to serve while they were being opened.
     #[must_use]
     pub fn terms(&self) -> Terms {
-        self.state().terms
+        self.state().terms.clone()
     }
 
     pub(super) fn set_terms(&self, terms: Terms) {

@@ -5,9 +5,10 @@ use super::pool::Pool;
 use crate::hiding::Finders;
 use busway_plugin_api::info::DriverInfo;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where a generation is in its life. It stays mapped for the whole of the process's.
@@ -74,6 +75,21 @@ impl GenerationState {
     }
 }
 
+/// How a mapped copy is: all its generations share its memory.
+#[derive(Debug, Default)]
+pub struct Health(AtomicBool);
+
+impl Health {
+    /// A call of it panicked, did not come back, or broke the contract.
+    pub(crate) fn blame(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_ill(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// One loaded copy of a plugin's bytes.
 pub struct Generation {
     /// Counts all loads of this process.
@@ -99,7 +115,11 @@ pub struct Generation {
     /// Who knows the secrets that its sources were told, and those of the same copy's earlier generations: they are taken
     /// out of what it says outside any source.
     pub(crate) secrets: Arc<Finders>,
+    /// How its copy is.
+    pub(crate) health: Arc<Health>,
     pub(crate) state: Mutex<GenerationState>,
+    /// Tables of which something was said that is said once.
+    pub(crate) told: Mutex<BTreeSet<String>>,
 }
 
 impl Generation {
@@ -113,6 +133,18 @@ impl Generation {
     #[must_use]
     pub fn is_withdrawn(&self) -> bool {
         self.state() == GenerationState::Withdrawn
+    }
+
+    /// Whether its code has failed since it was mapped, or hangs: a fresh copy of the same bytes may do better.
+    pub(super) fn is_ailing(&self) -> bool {
+        self.health.is_ill() || self.pool.hung() > 0 || self.is_withdrawn()
+    }
+
+    /// Whether nothing was said yet of that table which is said once.
+    pub(crate) fn is_news(&self, table: &str) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        // Names are the driver's to make up: what is kept of them has an end.
+        told.len() < 1000 && told.insert(table.to_owned())
     }
 
     pub(super) fn on(&self, happening: Happening) {

@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "foreign code is mapped here")]
 
 use super::driver::{Call, CallError, Driver, HostCalls, Source};
+use super::marker;
 use busway_plugin_api::abi::abi_stable::library::AbiHeaderRef;
 use busway_plugin_api::abi::abi_stable::sabi_trait::TD_Opaque;
 use busway_plugin_api::abi::abi_stable::std_types::RStr;
@@ -23,12 +24,11 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::fs::File;
 use std::io;
 use std::mem::zeroed;
-use std::os::fd::AsRawFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Why a staged copy did not become a driver.
@@ -80,10 +80,10 @@ fn reason(error: &libloading::Error) -> String {
         .map_or(text.clone(), |(first, rest)| if first.contains('/') { rest.to_owned() } else { text.clone() })
 }
 
-/// From now on a signal of the host's own making (a crash, an abort) is written down there before the host dies of it, with
-/// the thread: one line, `SIGNAL THREAD`. Once in a process's life.
-pub(super) fn note_deaths(file: File) -> io::Result<()> {
-    if DEATHS.set(file).is_err() {
+/// From now on a signal of the host's own making (a crash, an abort) is written down before the host dies of it, with the calls
+/// of drivers that are open on the thread: each in its node's file, one line, `SIGNAL CALL`. Once in a process's life.
+pub(super) fn note_deaths() -> io::Result<()> {
+    if NOTED.swap(true, Ordering::AcqRel) {
         return Ok(());
     }
     for (signal, former) in [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT].into_iter().zip(&FORMER) {
@@ -102,25 +102,28 @@ pub(super) fn note_deaths(file: File) -> io::Result<()> {
     Ok(())
 }
 
-/// Where deaths are noted.
-static DEATHS: OnceLock<File> = OnceLock::new();
+/// Whether they are.
+static NOTED: AtomicBool = AtomicBool::new(false);
 /// What was done about each signal before, in the order of [`note_deaths`].
 static FORMER: [OnceLock<libc::sigaction>; 5] = [const { OnceLock::new() }; 5];
 
 /// Runs in a signal handler: no allocation, no lock, no panic.
 extern "C" fn note_death(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
-    if let Some(file) = DEATHS.get() {
-        let mut text = [b'\n'; 24];
-        // SAFETY: it takes nothing and can't fail.
-        let thread = unsafe { libc::gettid() };
-        let at = digits(&mut text, 23, thread.unsigned_abs());
-        text[at - 1] = b' ';
-        let at = digits(&mut text, at - 1, signal.unsigned_abs());
-        let line = &text[at..];
-        // SAFETY: the descriptor is of a file that is never closed, the bytes are this frame's, and `write` is allowed in
-        // a signal handler. What could not be written is not known later: nobody is accused then.
-        unsafe { libc::write(file.as_raw_fd(), line.as_ptr().cast(), line.len()) };
-    }
+    // SAFETY: it takes nothing and can't fail.
+    let thread = unsafe { libc::gettid() }.unsigned_abs();
+    marker::each(thread, |file, call| {
+        let mut number = [b' '; 24];
+        let at = digits(&mut number, 23, signal.unsigned_abs());
+        let mut line = [b'\n'; marker::TEXT + 25];
+        let length = number.len() - at + call.len() + 1;
+        for (to, byte) in line.iter_mut().zip(number[at..].iter().chain(call)) {
+            *to = *byte;
+        }
+        // SAFETY: the descriptor is a file's that is open as long as its node has its place, the bytes are this frame's and no
+        // fewer than `length`, and `write` is allowed in a signal handler. What could not be written is not known later: nobody is
+        // accused then.
+        unsafe { libc::write(file, line.as_ptr().cast(), length.min(line.len())) };
+    });
     let index = [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT].iter().position(|s| *s == signal);
     if let Some(former) = index.and_then(|index| FORMER[index].get()) {
         // SAFETY: the struct is what the system gave for this signal. When the handler returns, the instruction that

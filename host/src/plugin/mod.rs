@@ -26,16 +26,16 @@ pub use bytes::{
 };
 pub use catalog::{Catalog, FileState, FileView, GenerationView, Retired, Tally};
 pub use driver::{Call, CallError, Driver, HostCalls, Source};
-pub use generation::{Generation, GenerationState};
+pub use generation::{Generation, GenerationState, Health};
 pub use load::{LoadError, load};
 pub use marker::Death;
 pub use plan::{Claim, Decision, Inputs, Plan, Serving, Step, Unclear, explain, plan};
-pub(crate) use pool::REPLACED;
 pub use pool::{Pool, PoolError};
+pub(crate) use pool::{REPLACED, THREADS};
 pub use record::{By, Difference, Entry, Event, Journal, KeptCopy, Quarantined, Recorded, Replay, Served, replay};
 pub use reload::{
-    Answer, Control, Executor, Ledger, Moved, OrderError, Outcome, Phases, Report, Settings, SwitchError, Tenants,
-    Terms,
+    Answer, Control, Executor, Ledger, Lenience, Moved, OrderError, Outcome, Phases, Report, Settings, SwitchError,
+    Tenants, Terms,
 };
 pub use scan::{Found, ScanError, is_plugin_name, scan};
 pub use stage::{Bytes, Stage, StageError};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// So many threads a driver has.
-const THREADS: usize = 8;
+pub(crate) const THREADS: usize = 8;
 /// So many abandoned threads are replaced.
 pub(crate) const REPLACED: usize = 4;
 /// A thread that had nothing to do for so long ends.
@@ -42,6 +42,8 @@ pub enum PoolError {
 #[derive(Debug, Clone)]
 pub struct Pool {
     inner: Arc<Inner>,
+    /// So long a call waits for a thread.
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -74,7 +76,14 @@ impl Pool {
     /// No threads yet; `name` goes into theirs.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { inner: Arc::new(Inner { name: name.to_owned(), state: Mutex::default(), bell: Condvar::new() }) }
+        let inner = Inner { name: name.to_owned(), state: Mutex::default(), bell: Condvar::new() };
+        Self { inner: Arc::new(inner), patience: QUEUED }
+    }
+
+    /// One whose calls wait so long for a thread.
+    #[cfg(test)]
+    pub(crate) fn patient(name: &str, patience: Option<Duration>) -> Self {
+        Self { patience: patience.unwrap_or(QUEUED), ..Self::new(name) }
     }
 
     /// How many threads hang now.
@@ -117,7 +126,7 @@ impl Pool {
             }
         });
         let number = self.submit(job)?;
-        match tokio::time::timeout(QUEUED, start).await {
+        match tokio::time::timeout(self.patience, start).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(PoolError::Exhausted(self.hung())),
             Err(_) => return Err(PoolError::Busy),

@@ -40,6 +40,12 @@ pub enum ScanError {
         /// Why.
         why: String,
     },
+    /// The directory gives no answer.
+    #[error("the plugin directory {} does not answer: see to the file system that it is on", path.display())]
+    Silent {
+        /// Its path.
+        path: PathBuf,
+    },
     /// An entry named like a plugin that is no file.
     #[error("it is {what}, not a file")]
     NotAFile {

@@ -1,8 +1,9 @@
 //! Looks at directories: file events wake a scan, and a periodic beat makes sure of it. Events are hints: mounts and
 //! network file systems give none.
 
+use super::reload::Errands;
 use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,11 +13,39 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub struct Watch {
     bell: Arc<Notify>,
-    watcher: Option<RecommendedWatcher>,
-    watched: Vec<PathBuf>,
+    watcher: Option<Arc<Mutex<Watcher>>>,
+    /// Watching a directory on a mount that gives no answer may never end.
+    following: Errands<()>,
     /// The directories, as they are named; events may name them by longer paths.
     followed: Arc<Mutex<Vec<PathBuf>>>,
     period: Duration,
+}
+
+/// Directories get so long to be watched.
+const ANSWER: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+struct Watcher {
+    system: RecommendedWatcher,
+    watched: Vec<PathBuf>,
+}
+
+impl Watcher {
+    fn watch(&mut self, directories: &[PathBuf]) {
+        let parents = directories.iter().filter_map(|d| d.parent()).map(Path::to_path_buf);
+        for path in directories.iter().cloned().chain(parents) {
+            // Watching again what is watched is free, and needed when the directory was replaced.
+            match self.system.watch(&path, RecursiveMode::NonRecursive) {
+                Ok(()) if !self.watched.contains(&path) => self.watched.push(path),
+                Ok(()) => {}
+                Err(error) if self.watched.contains(&path) => {
+                    self.watched.retain(|p| p != &path);
+                    tracing::debug!(path = %path.display(), %error, "no longer watched");
+                }
+                Err(_) => {}
+            }
+        }
+    }
 }
 
 fn is_a_look(kind: &EventKind) -> bool {
@@ -49,27 +78,19 @@ impl Watch {
             tracing::warn!(%error, "no file events to be had: directories are looked at every {period:?} (on Linux, \
                 raise fs.inotify.max_user_instances)");
         }
-        Self { bell, watcher: watcher.ok(), watched: Vec::new(), followed, period }
+        let watcher = watcher.ok().map(|system| Arc::new(Mutex::new(Watcher { system, watched: Vec::new() })));
+        Self { bell, watcher, following: Errands::default(), followed, period }
     }
 
-    /// Watches these directories, and their parents so that one that comes back is seen. Call it after each scan.
-    pub fn follow(&mut self, directories: &[PathBuf]) {
-        let Some(watcher) = &mut self.watcher else { return };
+    /// Watches these directories, and their parents so that one that comes back is seen. Call it after each scan. One that
+    /// gives no answer is not waited for: then the beat is all there is, until it does.
+    pub async fn follow(&self, directories: &[PathBuf]) {
+        let Some(watcher) = self.watcher.clone() else { return };
         let named = directories.iter().map(|d| d.strip_prefix(".").unwrap_or(d).to_path_buf());
         *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = named.collect();
-        let parents = directories.iter().filter_map(|d| d.parent()).map(Path::to_path_buf);
-        for path in directories.iter().cloned().chain(parents) {
-            // Watching again what is watched is free, and needed when the directory was replaced.
-            match watcher.watch(&path, RecursiveMode::NonRecursive) {
-                Ok(()) if !self.watched.contains(&path) => self.watched.push(path),
-                Ok(()) => {}
-                Err(error) if self.watched.contains(&path) => {
-                    self.watched.retain(|p| p != &path);
-                    tracing::debug!(path = %path.display(), %error, "no longer watched");
-                }
-                Err(_) => {}
-            }
-        }
+        let directories = directories.to_vec();
+        let watch = move || watcher.lock().unwrap_or_else(PoisonError::into_inner).watch(&directories);
+        let _ = self.following.ask_anew(Path::new(""), ANSWER, watch).await;
     }
 
     /// Waits for a ring or the beat.
@@ -100,8 +121,8 @@ mod tests {
         let directory = folder.path().join("plugins");
         std::fs::create_dir(&directory).unwrap();
         std::fs::write(directory.join("a.so"), "a").unwrap();
-        let mut watch = Watch::new(Duration::from_secs(3600));
-        watch.follow(std::slice::from_ref(&directory));
+        let watch = Watch::new(Duration::from_secs(3600));
+        watch.follow(std::slice::from_ref(&directory)).await;
         for _ in 0..3 {
             std::fs::read_dir(&directory).unwrap().for_each(drop);
             std::fs::read(directory.join("a.so")).unwrap();

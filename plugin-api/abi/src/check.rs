@@ -1,37 +1,14 @@
 //! Whether a plugin and this contract fit, and the way to its root module.
 
-use crate::{ModuleRef, VERSION};
+use crate::incompatible::Incompatible;
+use crate::mismatch::{differences, of_checker, Difference, Mismatch};
+use crate::{ModuleRef, ABI_STABLE, MODULE_NAME, VERSION};
 use abi_stable::{
-    abi_stability::abi_checking::{check_layout_compatibility_with_globals, CheckingGlobals},
+    abi_stability::abi_checking::{check_layout_compatibility_with_globals, AbiInstabilityErrors, CheckingGlobals},
     library::{AbiHeaderRef, LibraryError},
     type_layout::TypeLayout,
     StableAbi,
 };
-use core::fmt;
-
-/// Why a plugin was refused. [`Display`](fmt::Display) is short enough for a table's cell; `detail` holds the rest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Incompatible {
-    /// What differs, in one line.
-    pub reason: String,
-    /// The contract that the plugin was built with, when it could be read.
-    pub theirs: Option<String>,
-    /// The checker's whole report, up to thousands of lines; empty when there is none.
-    pub detail: String,
-}
-
-impl fmt::Display for Incompatible {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl std::error::Error for Incompatible {}
-
-fn refused(reason: impl Into<String>) -> Incompatible {
-    Incompatible { reason: reason.into(), theirs: None, detail: String::new() }
-}
 
 /// The root module behind a plugin's header, after a check in both directions: `abi_stable`'s own asks that a library
 /// have at least what we have, which would refuse an older driver; it is enough that one side's layout is a prefix of
@@ -51,57 +28,73 @@ fn refused(reason: impl Into<String>) -> Incompatible {
 /// by reference.
 pub unsafe fn root_module(header: AbiHeaderRef) -> Result<ModuleRef, Incompatible> {
     let library = header.upgrade().map_err(|error| match error {
-        LibraryError::InvalidAbiHeader(found) => refused(format!(
-            "built with abi_stable {}.{}, this host with {}",
-            found.abi_major,
-            found.abi_minor,
-            crate::ABI_STABLE,
-        )),
-        other => {
-            Incompatible { detail: other.to_string(), ..refused("its C calling convention differs from the host's") }
+        LibraryError::InvalidAbiHeader(found) => {
+            let theirs = format!("{}.{}", found.abi_major, found.abi_minor);
+            Incompatible::of(
+                format!("built with abi_stable {theirs}, this host with {ABI_STABLE}"),
+                Mismatch::new(Difference::AbiStable, "abi_stable", ABI_STABLE, theirs),
+            )
         }
+        other => Incompatible {
+            detail: other.to_string(),
+            ..Incompatible::new("its C calling convention differs from the host's")
+        },
     })?;
     let name = library.root_mod_consts().name();
-    if name.as_str() != crate::MODULE_NAME {
-        return Err(refused(format!("it is a library of {name:?}, not a Busway driver")));
+    if name.as_str() != MODULE_NAME {
+        return Err(Incompatible::of(
+            format!("it is a library of {name:?}, not a Busway driver"),
+            Mismatch::new(Difference::Library, "the root module", MODULE_NAME, name.as_str()),
+        ));
     }
     let theirs = library.version_strings().version.to_string();
-    let with_version = |mut error: Incompatible| {
-        error.theirs = Some(theirs.clone());
-        error
-    };
     if major(&theirs) != major(VERSION) {
-        return Err(with_version(refused(format!(
+        let reason = format!(
             "built with contract {theirs}, this host speaks {VERSION}: rebuild the driver with busway-abi {}.x",
             major(VERSION),
-        ))));
+        );
+        let mismatch = Mismatch::new(Difference::Major, "the contract", VERSION, theirs.as_str());
+        return Err(Incompatible::of(reason, mismatch).with_version(&theirs));
     }
-    let layout = library
-        .layout()
-        .ok_or_else(|| with_version(refused("it carries no layout of its types, so it can't be checked")))?;
-    let ours = <ModuleRef as StableAbi>::LAYOUT;
-    if let Err(newer) = fits(ours, layout) {
-        if fits(layout, ours).is_err() {
-            let detail = newer;
-            return Err(with_version(Incompatible {
-                reason: format!(
-                    "its types differ from contract {VERSION} (it was built with {theirs}): {}",
-                    digest(&detail)
-                ),
-                theirs: None,
-                detail,
-            }));
-        }
-    }
+    compare(<ModuleRef as StableAbi>::LAYOUT, library.layout(), &theirs)?;
     // SAFETY: one of the two layouts is a prefix of the other, checked above; prefix types keep track of how many
     // fields the library has, so fields beyond them are never read.
     let module = unsafe { library.init_root_module_with_unchecked_layout::<ModuleRef>() };
     module.map_err(|error| {
-        with_version(Incompatible {
-            detail: error.to_string(),
-            ..refused(format!("its root module can't be had: {error}"))
-        })
+        let failed = Incompatible::new(format!("its root module can't be had: {error}"));
+        Incompatible { detail: error.to_string(), ..failed }.with_version(&theirs)
     })
+}
+
+/// Whether a library of these layouts, built with contract `theirs`, works with a host of those. [`root_module`] asks
+/// this of the contract's own; it is here for tests of what is said of others.
+///
+/// # Errors
+///
+/// When neither is a prefix of the other.
+#[doc(hidden)]
+pub fn compare(
+    ours: &'static TypeLayout,
+    layout: Option<&'static TypeLayout>,
+    theirs: &str,
+) -> Result<(), Incompatible> {
+    let layout = layout.ok_or_else(|| {
+        let mismatch = Mismatch::new(Difference::NoLayout, "the root module", "a layout of all its types", "none");
+        let refused = Incompatible::of("it carries no layout of its types, so it can't be checked", mismatch);
+        refused.with_version(theirs)
+    })?;
+    let newer = match fits(ours, layout) {
+        Ok(()) => return Ok(()),
+        Err(newer) => newer,
+    };
+    if fits(layout, ours).is_ok() {
+        return Ok(());
+    }
+    let mut all = differences(ours, layout);
+    if all.is_empty() {
+        all.push(of_checker(&newer));
+    }
+    Err(Incompatible::of_layouts(all, theirs, &newer.to_string()))
 }
 
 /// Whether a library of layout `library` has all that one of layout `needed` has.
@@ -109,37 +102,11 @@ pub unsafe fn root_module(header: AbiHeaderRef) -> Result<ModuleRef, Incompatibl
 /// The checker remembers every layout it accepts and holds later ones against the union of them, so that two drivers
 /// which grew the contract in different ways would depend on who came first. A memory of its own for each question
 /// keeps the answer a function of the two; it is leaked, since it holds references into the library.
-fn fits(needed: &'static TypeLayout, library: &'static TypeLayout) -> Result<(), String> {
+fn fits(needed: &'static TypeLayout, library: &'static TypeLayout) -> Result<(), AbiInstabilityErrors> {
     let globals = Box::leak(Box::new(CheckingGlobals::new()));
-    check_layout_compatibility_with_globals(needed, library, globals).map_err(|errors| errors.to_string())
+    check_layout_compatibility_with_globals(needed, library, globals)
 }
 
-fn major(version: &str) -> &str {
+pub(crate) fn major(version: &str) -> &str {
     version.split('.').next().unwrap_or(version)
-}
-
-/// The checker's last complaint in one line: that is where it says which field of which type.
-fn digest(report: &str) -> String {
-    let last = report.rfind("Error:").map_or(report, |at| &report[at..]);
-    let line: Vec<&str> = last.lines().map(str::trim).filter(|line| !line.is_empty()).take(4).collect();
-    let mut line = line.join(" ");
-    if let Some((end, _)) = line.char_indices().nth(240) {
-        line.truncate(end);
-        line.push('…');
-    }
-    line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::digest;
-
-    #[test]
-    fn digest_takes_the_last_error_and_stays_short() {
-        let report =
-            "Compared <this>:\n--- Error:\n one\n\nlayout\n Error:too many fields\nExpected:\n 3\nFound:\n 4\n";
-        assert_eq!(digest(report), "Error:too many fields Expected: 3 Found:");
-        assert!(digest(&"x".repeat(1000)).chars().count() <= 241);
-        assert_eq!(digest(""), "");
-    }
 }

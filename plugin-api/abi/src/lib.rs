@@ -27,7 +27,8 @@
 //! 3. statuses are integers: one that the reader does not know is a general failure;
 //! 4. each of the three has `control(op, json)`, which answers [`Status::NOT_IMPLEMENTED`] to an operation it does not
 //!    know, so a request may be added without a new method;
-//! 5. layouts are compared in both directions at load, see [`root_module`].
+//! 5. layouts are compared in both directions at load, see [`root_module`];
+//! 6. each version's layout is kept as text in `tests/golden`, and a test holds today's against all of them.
 //!
 //! `abi_stable` is pinned to `=0.11.3`: another version of it is another contract.
 //!
@@ -76,7 +77,10 @@
 mod arrow;
 mod check;
 mod host;
+mod incompatible;
+pub mod layout;
 mod message;
+mod mismatch;
 mod module;
 mod note;
 mod source;
@@ -84,9 +88,13 @@ mod source;
 pub use abi_stable;
 
 pub use crate::arrow::{ArrowArray, ArrowSchema, RawArray, RawSchema};
-pub use crate::check::{root_module, Incompatible};
+#[doc(hidden)]
+pub use crate::check::compare;
+pub use crate::check::root_module;
 pub use crate::host::{Host, HostObject};
+pub use crate::incompatible::Incompatible;
 pub use crate::message::{Opened, PollReply, Reply, Status, TableData, TableUpdate};
+pub use crate::mismatch::{Difference, Mismatch};
 pub use crate::module::{header, Module, ModuleRef, ModuleVal, Root};
 pub use crate::note::{note_bytes, note_len, read_note, NoteError, NOTE_MAGIC, NOTE_SECTION};
 pub use crate::source::{Source, SourceObject};

@@ -3,7 +3,7 @@
 use super::{FILE, attempt, quarantined, runs_on, serving, verdict};
 use busway_tests::fixture::{Fixture, ID};
 use busway_tests::host::Bed;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// How they do, and what is said of table `texts`.
 const LIES: [(&str, &str); 5] = [
@@ -95,4 +95,18 @@ fn rows_have_the_columns_that_they_come_with_whatever_was_declared() {
     );
     assert_eq!(stream.snapshots(), 2);
     runs_on(&host, 2);
+    // That it is declared otherwise is said, once.
+    let told: Vec<Value> = host
+        .log()
+        .into_iter()
+        .filter(|line| {
+            line["message"] == "a table has other columns than its driver declares: rows are taken as they come"
+        })
+        .collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!((&told[0]["table"], &told[0]["datasource"]), (&json!("numbers"), &json!("one")));
+    assert_eq!(told[0]["difference"], "declared: id (I), revision (I); given: id (I), revision (I), more (u)");
+    let shown =
+        host.wait_row("_host", "datasources", "what it says", |row| row["name"] == "one" && !row["status"].is_null());
+    assert_eq!(shown["status"], "other columns than declared: \"numbers\"");
 }

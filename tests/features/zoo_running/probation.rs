@@ -148,7 +148,8 @@ fn inv05_plain_errors_are_inconclusive_unless_they_are_accepted() {
 fn inv05_errors_are_accepted_of_one_reload_not_of_a_later_one() {
     let host = serving(Bed::new(), &Fixture::new(), "");
     let reload = host.run(&["plugin", "reload", ID, "--wait", "--accept-errors"]);
-    assert_eq!((reload.code, &*reload.out), (Some(0), "all that lies in the plugin directories serves already\n"));
+    let said = format!("{ID} 0.1.0 already serves these bytes, those of plugins/{FILE}\n");
+    assert_eq!((reload.code, &*reload.out), (Some(0), &*said));
     let report = attempt(&host, &Fixture::new().revision(2).fault("poll", "error"));
     assert_eq!(report["outcome"], "inconclusive");
     runs_on(&host, 1);

@@ -1,6 +1,6 @@
 //! State that the new build can't take: it is refused before the switch, or begins without.
 
-use super::{attempt, quarantined, runs_on, serving, verdict};
+use super::{attempt, placeless, quarantined, runs_on, serving, verdict};
 use busway_tests::fixture::Fixture;
 use busway_tests::host::{Bed, Host};
 
@@ -28,6 +28,12 @@ fn animals() -> Vec<(&'static str, Fixture, &'static str, Option<&'static str>)>
             "",
             next().state(2),
             "what serves writes version 1, and the new build reads 2: let it read that one too, or set plugins.cold_start",
+            Some("fault"),
+        ),
+        (
+            "",
+            next().stateless(),
+            "what serves writes version 1, and the new build reads none: let it read that one, or set plugins.cold_start",
             Some("fault"),
         ),
     ]
@@ -61,9 +67,13 @@ fn inv05_with_cold_start_the_new_build_begins_without() {
         let before = polled(&host.wait_row("one", "ticks", "many polls", |row| polled(row) > 40));
         let report = attempt(&host, &next);
         assert_eq!(verdict(&report), ("committed".to_owned(), String::new()));
+        let note = format!("datasource \"one\" begins without the state of what it replaces: {said}");
+        let notes: Vec<_> =
+            report["notes"].as_array().unwrap().iter().map(|note| placeless(note.as_str().unwrap())).collect();
+        assert!(notes.contains(&note), "{report}");
         assert!(ticks(&host) < before, "it begins anew");
         let told = host.log().into_iter().any(|line| {
-            line["message"] == "the new source begins without the former's state"
+            line["message"] == "the new source begins without the state of what it replaces"
                 && line["datasource"] == "one"
                 && line["error"].as_str().is_some_and(|error| error.contains(said))
         });

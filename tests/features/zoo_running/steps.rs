@@ -97,7 +97,8 @@ fn inv05_a_former_build_with_a_fault_on_its_way_out_does_not_keep_the_new_one_ba
         let build = Fixture::new().revision(1 + u32::try_from(i).unwrap());
         faults.get(i).map_or(build.clone(), |(step, fault)| build.fault(step, fault))
     };
-    let mut host = serving(Bed::new(), &build(0), "");
+    // What can't be exported is lost: the operator has said that it may be.
+    let mut host = serving(Bed::new().plugins("probation = '100ms'\ncold_start = true"), &build(0), "");
     let mut watcher = Watcher::of(&host);
     for i in 1..=faults.len() {
         let report = attempt(&host, &build(i));
@@ -119,9 +120,27 @@ fn inv05_a_former_build_with_a_fault_on_its_way_out_does_not_keep_the_new_one_ba
 }
 
 #[test]
+fn inv05_state_that_the_former_build_can_not_hand_over_is_not_lost_without_being_asked_and_no_fault_of_the_new_one() {
+    for (fault, why) in [("panic", PANIC), ("error", ERROR)] {
+        let host = serving(Bed::new(), &Fixture::new().fault("export", fault), "");
+        let report = attempt(&host, &Fixture::new().revision(2));
+        let (outcome, reason) = verdict(&report);
+        let expected = format!(
+            "datasource \"one\" could not read the state of what it replaces with it: what serves could not hand it over: \
+             {why}: reload again, or set plugins.cold_start"
+        );
+        assert_eq!((outcome.as_str(), reason.replace("\"two\"", "\"one\"")), ("inconclusive", expected));
+        assert_eq!(quarantined(&host, &report), None);
+        runs_on(&host, 1);
+    }
+}
+
+#[test]
 fn inv05_a_former_build_that_could_not_pause_comes_back_from_a_bad_new_one() {
     for fault in ["panic", "error"] {
-        let mut host = serving(Bed::new(), &Fixture::new().fault("pause", fault), "");
+        // One that panics is poisoned, so its state is lost.
+        let bed = Bed::new().plugins("probation = '100ms'\ncold_start = true");
+        let mut host = serving(bed, &Fixture::new().fault("pause", fault), "");
         let mut watcher = Watcher::of(&host);
         for (i, step) in ["open", "poll", "later"].into_iter().enumerate() {
             let revision = 2 + u32::try_from(i).unwrap();

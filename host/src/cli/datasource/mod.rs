@@ -26,6 +26,7 @@ use super::output::{DIM, Format, GREEN, Output, RED, YELLOW};
 use super::sheet::of;
 use super::snapshot::Row;
 use super::table_name::TableName;
+pub(super) use values::{options, pair};
 
 /// The datasources of a host
 #[derive(Debug, Subcommand)]

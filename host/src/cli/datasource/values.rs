@@ -9,7 +9,7 @@ use super::super::failure::Failure;
 use super::super::input::Input;
 
 /// What is said of secrets and references wherever options are given.
-pub(super) const HELP: &str = "\
+pub(crate) const HELP: &str = "\
 A value is a text, which the host reads as the driver declares it: rows=7,
 deep=yes, names=a,b, ports=[80,443]. `busway driver show DRIVER` lists them.
 Other users of the machine may see a command line. For secrets there are:
@@ -18,7 +18,7 @@ Other users of the machine may see a command line. For secrets there are:
   'OPTION=${env:PASSWORD}'      the same, a variable of the host's";
 
 /// `OPTION=VALUE` in two.
-pub(super) fn pair(text: &str) -> Result<(String, String), String> {
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("it is not of the form OPTION=VALUE".to_owned()),
@@ -26,7 +26,7 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 /// The options: those of an object, then those given one by one. A value `-` is asked for.
-pub(super) fn options(
+pub(crate) fn options(
     object: Option<&str>,
     pairs: &[(String, String)],
     input: &mut Input,

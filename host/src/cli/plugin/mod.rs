@@ -1,16 +1,13 @@
 //! `busway plugin`: the files that drivers come from.
 
+mod inspect;
 mod new;
 mod orders;
 mod replay;
 mod test;
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 use serde_json::{Value, json};
-
-use crate::plugin::{Examined, Facts, Libraries, Refusal, inspect as look_into};
 
 use super::cell::{printable, shown};
 use super::client::Client;
@@ -20,6 +17,7 @@ use super::output::{Format, GREEN, Output, RED, YELLOW};
 use super::snapshot::{Row, Snapshot};
 use super::table_name::TableName;
 use super::trust::{self, TrustArguments};
+pub(crate) use inspect::inspect;
 pub(crate) use new::new;
 pub(crate) use replay::{ReplayArguments, replay};
 pub(crate) use test::test;
@@ -36,7 +34,7 @@ Examples:
 JSON: {\"schema_version\":1,\"plugins\":[{\"file\",\"driver\",\"version\",\"state\",\"reason\",\"generation\",…}]}
 JSON lines: one plugin's object a line")]
     List,
-    Inspect(InspectArguments),
+    Inspect(inspect::InspectArguments),
     New(new::NewArguments),
     Test(test::TestArguments),
     /// Look at the plugin directories now, and say what came of it
@@ -49,70 +47,6 @@ JSON lines: one plugin's object a line")]
     History(orders::HistoryArguments),
     Replay(ReplayArguments),
     Trust(TrustArguments),
-}
-
-/// Say what a file is, from its bytes alone: none of its code runs, and no host is needed
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  busway plugin inspect target/release/libbusway_system.so
-
-JSON: {\"schema_version\":1,\"file\",\"sha256\",\"size_bytes\",\"note\":{\"id\",\"version\",…},\"needs\":[{\"library\",…}],…}")]
-pub(crate) struct InspectArguments {
-    /// The file
-    file: PathBuf,
-}
-
-/// Reads a file's note.
-pub(crate) fn inspect(arguments: &InspectArguments, output: &mut Output) -> Result<(), Failure> {
-    let path = &arguments.file;
-    let refuse = |why: Refusal| Failure::NoPlugin { path: path.clone(), why: why.to_string() };
-    let libraries = Libraries::of_system();
-    let Examined { bytes, facts, checksum } = look_into(path, &libraries).map_err(refuse)?;
-    let size = bytes.bytes.len();
-    let needs: Vec<Value> = facts.needs.libraries.iter().map(|name| need(&facts, &libraries, name)).collect();
-    let whole = json!({
-        "file": path,
-        "sha256": bytes.sha256,
-        "checksum_file": checksum,
-        "size_bytes": size,
-        "note": facts.note,
-        "needs": needs,
-        "run_paths": facts.needs.run_paths,
-        "glibc": facts.needs.glibc(),
-        "go": facts.go,
-        "build_id": facts.build_id,
-    });
-    match output.format() {
-        Format::Json => output.json_document(&whole),
-        Format::Jsonl => output.json_line(&whole),
-        Format::Table => {
-            let glibc = facts.needs.glibc().map(|version| format!("glibc {version} or newer"));
-            let checked = if checksum { " (as its checksum file says)" } else { "" };
-            let lines = [
-                ("driver", Some(facts.note.id)),
-                ("version", Some(facts.note.version)),
-                ("contract", Some(facts.note.contract)),
-                ("built with", Some(facts.note.sdk)),
-                ("for", Some([Some(facts.note.target), glibc].into_iter().flatten().collect::<Vec<_>>().join(", "))),
-                ("needs", Some(facts.needs.libraries.join(", ")).filter(|names| !names.is_empty())),
-                ("looks in", Some(facts.needs.run_paths.join(", ")).filter(|paths| !paths.is_empty())),
-                ("Go runtime", facts.go.map(|version| format!("{version}; two in one process are at odds"))),
-                ("build id", facts.build_id),
-                ("sha256", Some(format!("{}{checked}", bytes.sha256))),
-                ("size", Some(shown("size_bytes", &json!(size)))),
-            ];
-            let said = lines.iter().filter_map(|(what, is)| Some((what, is.as_ref()?)));
-            said.into_iter().try_for_each(|(what, is)| output.line(&format!("{what:<12}{}", printable(is))))
-        }
-    }
-}
-
-/// A library that a plugin needs: where this system has it, and what of it is needed.
-fn need(facts: &Facts, libraries: &Libraries, name: &str) -> Value {
-    let versions = facts.needs.versions.iter().filter(|version| version.library == name);
-    let versions: Vec<&str> = versions.map(|version| version.version.as_str()).collect();
-    json!({"library": name, "path": libraries.find(name), "versions": versions})
 }
 
 /// Does what the command says.

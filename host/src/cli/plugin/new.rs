@@ -60,6 +60,7 @@ pub(crate) fn new(arguments: &NewArguments, output: &mut Output) -> Result<(), F
             let library = format!("target/release/{}", library(name));
             let steps = [
                 format!("cd {shown}"),
+                "busway dev".to_owned(),
                 "cargo test".to_owned(),
                 "cargo build --release".to_owned(),
                 format!("busway plugin test {library} --option name=Ada"),

@@ -24,6 +24,9 @@ Examples:
   busway plugin reload
   busway plugin reload files --accept-errors
 
+Of one driver: if its code hangs or has failed, a fresh copy of the same bytes takes over. With --accept-errors a reload of it
+that is under way passes over plain errors, too.
+
 Exit codes: 0 all that lies there serves; 6 something was refused or held back; 7 something was taken back on probation;
 8 something is tried again later, as plain errors of its sources kept it from serving.
 
@@ -239,7 +242,17 @@ fn print(answer: &Value, reports: &[Value], troubles: &[Value], output: &mut Out
                 let line = printable(&format!("{} is {state}: {}", text("file"), text("reason")));
                 output.line(&paint.put(YELLOW, &line))?;
             }
-            if reports.is_empty() && troubles.is_empty() {
+            let serving = list(answer, "serving");
+            for file in serving {
+                let text = |key: &str| file[key].as_str().unwrap_or_default();
+                let (driver, version, path) = (text("driver"), text("version"), text("file"));
+                let line = match text("reason") {
+                    "" => format!("{driver} {version} already serves these bytes, those of {path}"),
+                    reason => format!("{driver} {version} serves; {path}: {reason}"),
+                };
+                output.line(&printable(&line))?;
+            }
+            if reports.is_empty() && troubles.is_empty() && serving.is_empty() {
                 output.line("all that lies in the plugin directories serves already")?;
             }
             Ok(())
@@ -281,6 +294,24 @@ mod tests {
              /p/libsql.so is held back: it panicked; the bytes before serve on\n"
         );
         assert_eq!(host.told()[0].1, json!({"driver": null, "accept_errors": true}));
+    }
+
+    #[tokio::test]
+    async fn a_driver_that_serves_already_is_told_so() {
+        let file =
+            json!({"file": "/p/libfiles.so", "driver": "files", "version": "1.1.0", "state": "serving", "reason": ""});
+        let gone = json!({"file": "/p/libsql.so", "driver": "sql", "version": "2.0.0", "state": "missing",
+            "reason": "the file is gone; what was loaded of it serves on"});
+        let answer = json!({"good": true, "reports": [], "troubles": [], "serving": [file, gone]});
+        let host = ToldHost::start(vec![("POST /v1/plugins/reload", answer)]);
+        let (mut output, data, _) = pages(Format::Table, Some(100));
+        let arguments = ReloadArguments { driver: Some("files".to_owned()), wait: true, accept_errors: false };
+        reload(&host.client(), &arguments, &mut output).await.unwrap();
+        assert_eq!(
+            data.text(),
+            "files 1.1.0 already serves these bytes, those of /p/libfiles.so\n\
+             sql 2.0.0 serves; /p/libsql.so: the file is gone; what was loaded of it serves on\n"
+        );
     }
 
     #[tokio::test]

@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::config::Vet;
 use crate::plugin::conformance::{NAMES, Report, SuiteError, run};
 
 use super::super::cell::printable;
+use super::super::datasource::{options, pair};
 use super::super::failure::Failure;
 use super::super::grid::Grid;
+use super::super::input::Input;
 use super::super::output::{Format, GREEN, Output, RED, YELLOW};
 use super::super::snapshot::Row;
 
@@ -24,7 +26,10 @@ Examples:
 
 Each check has a child process of its own, limited in time, memory and files: one that crashes or hangs fails by name. The
 child has an empty folder for HOME and to run in, and of the environment LD_LIBRARY_PATH, PATH, TZ and LANG: let paths be
-absolute. Sources open, are polled and activated, so name data that may be read and written. No host is asked.
+absolute. Sources open, are polled and activated, their actions are run without arguments and with wrong ones, and they are
+sent webhooks that make no sense: name data that may be read and written. No host is asked.
+
+Options are given as to `busway datasource add`: OPTION=- is asked for, unseen, and '${file:/run/secret}' is read here.
 
 Exit codes: 0 no check failed (some may be skipped: each says why); 6 a check failed.
 
@@ -36,6 +41,9 @@ pub(crate) struct TestArguments {
     /// An option of the sources that are opened; a text is read as the driver declares it
     #[arg(long = "option", value_name = "OPTION=VALUE", value_parser = pair)]
     options: Vec<(String, String)>,
+    /// Options as a JSON object, or @ and a file with it; those given one by one are put over it
+    #[arg(long, value_name = "JSON|@FILE")]
+    config_json: Option<String>,
     /// Do this check alone, and what comes before any; may be given several times
     #[arg(long = "check", value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(NAMES))]
     checks: Vec<String>,
@@ -47,19 +55,10 @@ pub(crate) struct TestArguments {
     timeout: Duration,
 }
 
-/// `OPTION=VALUE` in two.
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("it is not of the form OPTION=VALUE".to_owned()),
-    }
-}
-
 /// Does the checks, and tells what they found.
 pub(crate) fn test(arguments: &TestArguments, output: &mut Output) -> Result<(), Failure> {
     let file = &arguments.file;
-    let given: Map<String, Value> =
-        arguments.options.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    let given = options(arguments.config_json.as_deref(), &arguments.options, &mut Input::of_process())?;
     // One that only uses much processor time is stopped by the clock.
     let limits = Vet { timeout: arguments.timeout, cpu: arguments.timeout, ..Vet::default() };
     let report = run(file, &given, &arguments.checks, &limits).map_err(|error| match error {
@@ -120,7 +119,12 @@ fn print(report: &Report, output: &mut Output) -> Result<(), Failure> {
         }
         for (check, reason) in said {
             let word = painted("outcome", check.finding.outcome.word());
-            output.line(&format!("{} {word}: {}", check.name, printable(reason)))?;
+            let Some(explanation) = &check.finding.explanation else {
+                output.line(&format!("{} {word}: {}", check.name, printable(reason)))?;
+                continue;
+            };
+            output.line(&format!("{} {word}:", check.name))?;
+            explanation.lines().try_for_each(|line| output.line(&format!("  {}", printable(line))))?;
         }
         output.note(&report.summary());
     }
@@ -129,12 +133,29 @@ fn print(report: &Report, output: &mut Output) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::output::tests::pages;
     use super::*;
+    use crate::plugin::conformance::{Done, Finding};
 
     #[test]
-    fn an_option_has_a_name() {
-        assert_eq!(pair("path=/srv=1").unwrap(), ("path".to_owned(), "/srv=1".to_owned()));
-        assert_eq!(pair("=x").unwrap_err(), "it is not of the form OPTION=VALUE");
-        assert!(pair("path").is_err());
+    fn on_a_terminal_what_does_not_fit_the_contract_is_told_in_lines() {
+        let explanation = Some("Reply.body is missing in the driver\nexpected: body: RString".to_owned());
+        let finding = Finding { explanation, ..Finding::failed("its types differ") };
+        let check = Done { name: "contract", finding, took: Duration::ZERO };
+        let report = Report { driver: None, version: None, checks: vec![check] };
+        let (mut output, data, _) = pages(Format::Table, Some(80));
+        print(&report, &mut output).unwrap();
+        assert_eq!(
+            data.text(),
+            "check     outcome  ms\n\
+             contract  failed    0\n\
+             \n\
+             contract failed:\n  \
+             Reply.body is missing in the driver\n  \
+             expected: body: RString\n"
+        );
+        assert!(report.junit().contains(
+            "<failure message=\"its types differ\">Reply.body is missing in the driver&#10;expected: body: RString</failure>"
+        ));
     }
 }

@@ -1,7 +1,11 @@
 //! The life of one datasource: wait for its driver, open, poll, move to the next generation or configuration, stop.
 
 mod audit;
+mod beside;
 mod keeping;
+mod lazy;
+mod leaving;
+mod moving;
 mod phase;
 mod schedule;
 mod shared;
@@ -9,6 +13,7 @@ mod status;
 mod switch;
 mod trial;
 
+pub(super) use beside::{Beside, Start};
 pub(super) use phase::Event;
 pub use phase::Phase;
 pub(super) use shared::{Restored, Shared, Standing};
@@ -20,15 +25,16 @@ use super::open::{Open, SourceError};
 use super::push;
 use super::record::Record;
 use crate::bus::Service;
-use crate::plugin::{Catalog, Generation, Ledger, REPLACED, SwitchError, Terms};
+use crate::plugin::{Catalog, Generation, Ledger, PoolError, REPLACED, SwitchError, Terms};
 use busway_plugin_api::message::PollRequest;
 use busway_plugin_api::table::{Change, Update};
 use keeping::Keeping;
+use leaving::Leaving;
+use moving::Moving;
 use schedule::Schedule;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use switch::Prepared;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use trial::Trial;
@@ -39,12 +45,18 @@ const FEW_ROWS: usize = 1000;
 /// What a runner is asked.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Open a source of this generation beside the present one, pause that, and poll the new one. Neither publishes
-    /// before `Commit` or `Abort`.
-    Prepare(Arc<Generation>, Terms, oneshot::Sender<Result<(), SwitchError>>),
-    /// Switch to what was prepared. Answers how long no source was in charge, and whether the new one is on probation and
-    /// what becomes of it is of weight; `None`: there was none to switch.
-    Commit(Probation, oneshot::Sender<Option<Switched>>),
+    /// A reload begins: from now until `Commit` or `Abort` the source is moved no other way. Answers at once, also while it is
+    /// polled, what it takes to open another beside it; `None`: there is none that could be replaced.
+    Prepare(Arc<Generation>, Terms, oneshot::Sender<Option<Start>>),
+    /// Begin no further poll; one that runs is cancelled after a moment. Answers when none runs.
+    Quiet(oneshot::Sender<()>),
+    /// Pause the source, hand its state over to the one that was opened, and poll that; open it first, if only one can be.
+    /// Neither publishes before `Commit` or `Abort`.
+    Warm(Box<Start>, Option<Box<Beside>>, oneshot::Sender<Result<Warmed, SwitchError>>),
+    /// Switch to this one, and pause the former one, unless it is; none: open one anew when the catalog says so. Answers how
+    /// long no source was in charge, and whether the new one is on probation and what becomes of it is of weight; `None`:
+    /// there was none to switch.
+    Commit(Option<Box<Beside>>, Probation, oneshot::Sender<Option<Switched>>),
     /// The former source is needed no more; calls that run in it have that long to end.
     Retire(Duration, oneshot::Sender<Ledger>),
     /// Put the former source back in charge.
@@ -53,6 +65,15 @@ pub(super) enum Command {
     Abort(oneshot::Sender<()>),
     /// Close the source and end, since that happened.
     Stop(Event),
+}
+
+/// A source that could take over now.
+#[derive(Debug, Default)]
+pub(super) struct Warmed {
+    /// None: it is opened anew later.
+    pub(super) beside: Option<Box<Beside>>,
+    /// Why it begins without the state of what it replaces.
+    pub(super) cold: Option<String>,
 }
 
 /// What came of a switch.
@@ -68,6 +89,8 @@ pub(super) struct Runner {
     catalog: Arc<Catalog>,
     shared: Arc<Shared>,
     commands: mpsc::UnboundedReceiver<Command>,
+    /// Commands that came while it was polled, and that wait for the end of that.
+    waiting: VecDeque<Command>,
     /// The record as it is now; `record` is the one that is gone by.
     records: watch::Receiver<Arc<Record>>,
     schedule: Schedule,
@@ -77,12 +100,14 @@ pub(super) struct Runner {
     due: Option<Instant>,
     /// When the next attempt is due to apply a changed record, which the source that is open does not follow yet.
     behind: Option<Instant>,
-    prepared: Option<Prepared>,
+    moving: Option<Box<Moving>>,
     /// No source of an earlier generation is opened: the catalog is about to name this one, or a later.
     awaited: u64,
     /// A new generation's source is in charge, and the former one waits.
     trial: Option<Box<Trial>>,
     keeping: Keeping,
+    /// Sources that were replaced, and end.
+    leaving: Leaving,
 }
 
 impl Runner {
@@ -96,22 +121,24 @@ impl Runner {
         let record = Arc::clone(&records.borrow_and_update());
         let schedule = Schedule::new(record.id.as_u64_pair().1);
         let changing = Schedule::new(record.id.as_u64_pair().0);
-        let (due, behind, prepared, trial, keeping) = (None, None, None, None, Keeping::new(place));
+        let (due, behind, moving, trial, keeping) = (None, None, None, None, Keeping::new(place));
         Self {
             record,
             service,
             catalog,
             shared,
             commands,
+            waiting: VecDeque::new(),
             records,
             schedule,
             changing,
             due,
             behind,
-            prepared,
+            moving,
             awaited: 0,
             trial,
             keeping,
+            leaving: Leaving::default(),
         }
     }
 
@@ -121,61 +148,74 @@ impl Runner {
         Box::pin(self.restore()).await;
         Box::pin(self.start()).await;
         let ended = loop {
-            let busy = self.prepared.is_some() || self.is_stuck();
             let open = self.shared.open().is_some();
-            let next = self.next(open, busy);
+            let (polls, moves) = (self.may_poll(open), self.may_move());
+            let next = self.next(open);
             // What is done now and then is boxed, and all times share one timer: thousands of runners mostly wait, and are as
             // small as that.
             tokio::select! {
                 biased;
-                command = self.commands.recv() => match command {
+                command = next_of(&mut self.waiting, &mut self.commands) => match command {
                     None => break Event::Stopped,
                     Some(Command::Stop(event)) => break event,
                     Some(command) => Box::pin(self.obey(command)).await,
                 },
-                // Not while a reload is under way: what it prepared is of the record as it was.
-                Ok(()) = self.records.changed(), if !busy => {
+                // Not while a reload is under way: what it opens is of the record as it was.
+                Ok(()) = self.records.changed(), if moves => {
                     let record = Arc::clone(&self.records.borrow_and_update());
                     Box::pin(self.follow(record)).await;
                 }
                 // The node outlives its runners, so the catalog does too.
-                _ = catalog.changed(), if !busy => match open {
+                _ = catalog.changed(), if moves => match open {
                     true => Box::pin(self.keep_up()).await,
                     false => Box::pin(self.start()).await,
                 },
-                () = until(next) => Box::pin(self.act(open, busy)).await,
-                () = self.shared.bell.notified(), if open && !busy => Box::pin(self.poll_wanted()).await,
+                () = until(next) => Box::pin(self.act(open)).await,
+                () = self.shared.bell.notified(), if open && polls => Box::pin(self.poll_wanted()).await,
             }
         };
         // Its name is free, and its tables are gone, before the driver has had its time to close.
         self.service.unregister();
-        if let Some(prepared) = self.prepared.take().and_then(|prepared| prepared.beside) {
-            Box::pin(prepared.new.close()).await;
-        }
         self.leave_trial();
         if let Some(open) = self.shared.set(Standing::Absent) {
             Box::pin(open.close()).await;
         }
+        Box::pin(self.leaving.end()).await;
         self.shared.change(|s| {
             s.on(ended, "");
             (s.generation, s.text) = (None, String::new());
         });
     }
 
+    /// Whether it may be given another source, or another record.
+    fn may_move(&self) -> bool {
+        self.moving.is_none() && !self.is_stuck()
+    }
+
+    /// Whether the source may be polled; if none is open: whether one may be opened.
+    fn may_poll(&self, open: bool) -> bool {
+        let quiet = self.moving.as_ref().is_some_and(|moving| !open || moving.quiet);
+        !quiet && !self.is_stuck()
+    }
+
     /// When something is due next.
-    fn next(&self, open: bool, busy: bool) -> Option<Instant> {
-        let behind = self.behind.filter(|_| open && !busy && self.trial.is_none());
-        let due = self.due.filter(|_| !busy);
+    fn next(&self, open: bool) -> Option<Instant> {
+        let behind = self.behind.filter(|_| self.may_catch_up(open));
+        let due = self.due.filter(|_| self.may_poll(open));
         [behind, due, self.keeping.due].into_iter().flatten().min()
     }
 
+    fn may_catch_up(&self, open: bool) -> bool {
+        open && self.may_move() && self.trial.is_none()
+    }
+
     /// Does one thing that is due.
-    async fn act(&mut self, open: bool, busy: bool) {
+    async fn act(&mut self, open: bool) {
         let now = Instant::now();
         let is = |time: Option<Instant>| time.is_some_and(|time| time <= now);
-        if is(self.behind) && open && !busy && self.trial.is_none() {
+        if is(self.behind) && self.may_catch_up(open) {
             self.catch_up().await;
-        } else if is(self.due) && !busy {
+        } else if is(self.due) && self.may_poll(open) {
             match open {
                 true => self.poll(PollRequest::default()).await,
                 false => self.start().await,
@@ -267,13 +307,24 @@ impl Runner {
             self.plan();
             self.shared.status().rounds.begun += 1;
         }
-        let request = if all && open.has_lazy() { self.without_idle(&open, request).await } else { request };
+        let mut request = match all && open.has_lazy() {
+            true => lazy::without_idle(&self.service, &open, request).await,
+            false => request,
+        };
+        request.snapshot |= open.ingest.is_unsaid(None);
         let asked = request.tables.clone();
-        match open.poll(request, self.record.spec.deadline).await {
+        // What was asked for, to be done later by whichever source is in charge then.
+        let again = PollRequest { tables: asked.clone().filter(|_| !all), snapshot: request.snapshot };
+        let Some(polled) = self.polled(&open, request).await else { return open.ingest.want(&again) };
+        match polled {
             Ok(updates) => {
-                if !self.is_fit(&updates).await {
-                    return;
-                }
+                let updates = match self.fit(updates).await {
+                    Ok(updates) => updates,
+                    Err(unfit) => {
+                        open.ingest.pass_over(&unfit);
+                        return;
+                    }
+                };
                 let named = names(&updates);
                 let errors = self.apply(&open, updates, all.then_some(asked)).await;
                 self.schedule.worked();
@@ -297,6 +348,8 @@ impl Runner {
                     }
                 });
             }
+            // That many sources want a thread is nobody's fault.
+            Err(SourceError::Pool(PoolError::Busy)) if self.trial.is_some() => open.ingest.want(&again),
             Err(error) if self.object("be polled", &error) => {}
             Err(error) => {
                 self.shared.change(|s| {
@@ -319,43 +372,6 @@ impl Runner {
                 }
             }
         }
-    }
-
-    /// The tables to poll, when some are polled only while somebody subscribes to them: those that nobody does subscribe to
-    /// are left out, and what is left of them ends.
-    async fn without_idle(&self, open: &Open, request: PollRequest) -> PollRequest {
-        if let Err(error) = open.learn_tables().await {
-            tracing::debug!(datasource = self.service.name(), %error, "the source does not say which tables it has");
-        }
-        for table in self.idle(open).iter().filter(|table| self.service.has(table)) {
-            self.service.end(table);
-        }
-        // Who came in the meantime was not told of what ended: it is polled.
-        self.offer_idle(open);
-        self.awake(open, request)
-    }
-
-    /// The tables that are polled only while somebody subscribes to them, and that nobody does.
-    fn idle(&self, open: &Open) -> BTreeSet<String> {
-        let declared = open.tables().into_iter();
-        declared.filter(|t| t.lazy && !self.service.is_wanted(&t.name)).map(|t| t.name).collect()
-    }
-
-    /// Patterns meet such a table before anybody reads it.
-    fn offer_idle(&self, open: &Open) {
-        for table in self.idle(open) {
-            if let Err(error) = self.service.offer(&table) {
-                tracing::warn!(datasource = self.service.name(), %error, "a table that can't be one");
-            }
-        }
-    }
-
-    /// A poll of all tables but those.
-    fn awake(&self, open: &Open, request: PollRequest) -> PollRequest {
-        let idle = self.idle(open);
-        let declared = open.tables().into_iter().map(|t| t.name);
-        let all: BTreeSet<String> = declared.chain(self.service.tables()).filter(|t| !idle.contains(t)).collect();
-        PollRequest { tables: Some(all.into_iter().collect()), ..request }
     }
 
     /// Publishes what a poll answered. `all`: it was of all tables, or of these; one that is missing is that table's error.
@@ -440,6 +456,14 @@ fn names(updates: &[Update]) -> BTreeSet<String> {
 /// Whether a poll with these errors of its tables was of any use.
 fn is_good(named: &BTreeSet<String>, errors: &[(String, String)]) -> bool {
     errors.is_empty() || named.iter().any(|table| errors.iter().all(|(failed, _)| failed != table))
+}
+
+/// What waited comes before what comes.
+async fn next_of(waiting: &mut VecDeque<Command>, commands: &mut mpsc::UnboundedReceiver<Command>) -> Option<Command> {
+    match waiting.pop_front() {
+        Some(command) => Some(command),
+        None => commands.recv().await,
+    }
 }
 
 async fn until(due: Option<Instant>) {

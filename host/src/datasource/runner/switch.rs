@@ -1,135 +1,32 @@
 //! How a datasource gets another source: of the next generation, or by a changed record.
 
-use super::audit::Audit;
+use super::beside::{Beside, Failed, Start, quiet};
 use super::shared::Standing;
-use super::trial::{Trial, Waits};
-use super::{Command, Event, Open, Phase, Probation, Runner, SourceError, Switched, after, is_good, names};
-use crate::bus::Service;
+use super::{Event, Open, Runner, after, is_good, lazy, names};
+use crate::bus::TableView;
 use crate::datasource::ingest::Door;
 use crate::datasource::record::Record;
-use crate::plugin::{CallError, Generation, SwitchError, Terms};
-use crate::table::Shape;
-use busway_plugin_api::abi::Status as Code;
-use busway_plugin_api::info::Overlap;
-use busway_plugin_api::message::{ErrorBody, PollRequest};
-use busway_plugin_api::table::{CONTRADICTION, Change, Update};
+use crate::plugin::Generation;
+use busway_plugin_api::message::PollRequest;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What waits for `Commit` or `Abort`.
-#[derive(Debug)]
-pub(super) struct Prepared {
-    /// None: there was no source that was well, so there is nothing to switch.
-    pub(super) beside: Option<Beside>,
-    /// The number of the generation.
-    to: u64,
-    /// Whether the former source was well.
-    votes: bool,
-    audit: Option<Audit>,
-}
-
-/// A source in standby, with its first poll's rows. The former one is paused.
-#[derive(Debug)]
-pub(super) struct Beside {
-    pub(super) new: Arc<Open>,
-    updates: Vec<Update>,
-    /// Since when no source is in charge.
-    paused: Instant,
-}
-
 /// So long calls have to end that run in a source whose datasource was changed.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// At which step a source could not take over, and why.
-type Failed = (&'static str, SourceError);
+/// A source that is in charge now.
+pub(super) struct Taken {
+    pub(super) new: Arc<Open>,
+    pub(super) former: Option<Arc<Open>>,
+    /// The tables that are not polled, as they were.
+    pub(super) written: Vec<Arc<TableView>>,
+    /// How long none was in charge.
+    pub(super) pause: Duration,
+}
 
 impl Runner {
-    pub(super) async fn obey(&mut self, command: Command) {
-        match command {
-            Command::Prepare(to, terms, reply) => {
-                // Whoever begins another reload knows that the one before is over.
-                self.leave_trial();
-                let prepared = self.prepare(to, terms).await.map(|prepared| self.prepared = Some(prepared));
-                let _ = reply.send(prepared);
-            }
-            Command::Commit(probation, reply) => {
-                let switched = self.switch(probation).await;
-                let _ = reply.send(switched);
-            }
-            Command::Abort(reply) => {
-                if let Some(beside) = self.prepared.take().and_then(|prepared| prepared.beside) {
-                    beside.new.close().await;
-                    self.resume().await;
-                }
-                let _ = reply.send(());
-            }
-            Command::Retire(drain, reply) => {
-                let (ledger, failed) = self.retire(drain);
-                // It failed when nobody listened any more: from now on that is its own affair.
-                match failed {
-                    // One that could not even be activated is nothing to go on with.
-                    Some(error) if error.is_code_fault() || !self.shared.is_active() => self.lose(&error).await,
-                    Some(error) => {
-                        self.shared.change(|s| s.on(Event::Unwell, error.to_string()));
-                        self.plan();
-                    }
-                    None => {}
-                }
-                let _ = reply.send(ledger);
-            }
-            Command::Revert(reply) => {
-                let ledger = self.revert().await;
-                let _ = reply.send(ledger);
-            }
-            Command::Stop(_) => {}
-        }
-    }
-
-    /// Opens the new source beside the old, pauses the old, hands its state over, polls the new.
-    ///
-    /// Plain errors of a source that was not well before are no news, so they are no veto: it will be opened anew.
-    async fn prepare(&mut self, to: Arc<Generation>, terms: Terms) -> Result<Prepared, SwitchError> {
-        let number = to.number;
-        let nothing = Prepared { beside: None, to: number, votes: false, audit: None };
-        let Some(old) = self.shared.open() else { return Ok(nothing) };
-        // While a changed record can't be applied the former is in force, over a reload too.
-        let behind = self.behind.is_some();
-        let votes = behind || self.shared.status().phase == Phase::Running;
-        let record = Arc::clone(if behind { &old.record } else { &self.record });
-        let lazy: BTreeSet<String> = old.tables().into_iter().filter(|t| t.lazy).map(|t| t.name).collect();
-        let audit = Audit::open(&self.service, &old.ingest, |table| lazy.contains(table));
-        match self.beside(&old, to, record, Some(terms)).await {
-            Ok(beside) => Ok(Prepared { beside: Some(beside), to: number, votes, audit: Some(audit) }),
-            Err((_, error)) if (!votes || terms.accept_errors) && !error.is_code_fault() => Ok(nothing),
-            // It was cancelled, and has no say any more.
-            Err(_) if self.shared.is_ended() => Ok(nothing),
-            Err((step, error)) => Err(SwitchError::of(self.service.name(), step, &error, error.is_code_fault())),
-        }
-    }
-
-    /// Switches to what was prepared. The former source waits, paused.
-    async fn switch(&mut self, probation: Probation) -> Option<Switched> {
-        let Prepared { beside, to, votes, audit } = self.prepared.take()?;
-        let Some(beside) = beside else {
-            // The catalog does not say so yet.
-            self.awaited = to;
-            self.begin_anew().await;
-            return None;
-        };
-        let new = Arc::clone(&beside.new);
-        let well = self.service.tables().into_iter().filter(|table| self.service.is_well(table)).collect();
-        let written = self.written();
-        let (former, pause) = self.commit(beside).await;
-        let waits = Waits { former: former?, well, written };
-        self.trial = Some(Box::new(Trial::new(self.service.name(), waits, votes, probation, audit)));
-        self.activate(Arc::clone(&new)).await;
-        // What it does in charge it has not done before: it is read once more, now.
-        new.ingest.want(&PollRequest::default());
-        Some(Switched { pause, votes })
-    }
-
     /// Goes by another record. What needs no other source holds at once.
     pub(super) async fn follow(&mut self, record: Arc<Record>) {
         let before = std::mem::replace(&mut self.record, record);
@@ -184,16 +81,40 @@ impl Runner {
         // What bytes that failed know is not handed on.
         let hands = moves && !old.generation.is_withdrawn();
         let generation = newer.unwrap_or_else(|| Arc::clone(&old.generation));
-        match self.beside(&old, generation, Arc::clone(&self.record), hands.then(|| self.catalog.terms())).await {
+        if moves && !hands && old.generation.info.state.is_some() {
+            let why = "what it replaces failed, and is not trusted";
+            tracing::warn!(
+                datasource = self.service.name(),
+                why,
+                "the new source begins without the state of what it replaces"
+            );
+        }
+        let start = Start {
+            service: Arc::clone(&self.service),
+            shared: Arc::clone(&self.shared),
+            old,
+            record: Arc::clone(&self.record),
+            to: generation,
+            terms: hands.then(|| self.catalog.terms()),
+            deadline: self.record.spec.deadline,
+            votes: true,
+        };
+        match self.beside(&start).await {
             Ok(beside) => {
+                drop(start);
                 self.behind = None;
                 self.changing.worked();
-                let new = Arc::clone(&beside.new);
-                let (former, _) = self.commit(beside).await;
+                let Some(Taken { new, former, .. }) = self.commit(beside).await else { return };
+                // These books nobody reads.
+                let ((), _) = new.ingest.counted(|| ());
+                if new.ingest.is_unsaid(None) {
+                    new.ingest.want(&PollRequest::default());
+                }
                 self.activate(new).await;
                 if let Some(former) = former {
-                    // Nobody waits for the old one's end.
-                    tokio::spawn(async move { former.retire(DRAIN).await });
+                    // Nobody waits for the old one's end, but who stops the host.
+                    let open = Arc::clone(&former);
+                    self.leaving.see_off(&open, async move { former.retire(DRAIN).await });
                 }
             }
             Err(_) if self.shared.is_ended() => {}
@@ -213,153 +134,53 @@ impl Runner {
         }
     }
 
-    /// Opens a source of that generation and by that record beside the old one, pauses the old one, hands its state over if it is of use, polls the new one. When that does not work the old one goes on.
-    async fn beside(
-        &mut self,
-        old: &Arc<Open>,
-        to: Arc<Generation>,
-        record: Arc<Record>,
-        state: Option<Terms>,
-    ) -> Result<Beside, Failed> {
-        let exclusive = [&old.generation, &to].iter().any(|g| g.info.overlap == Overlap::Exclusive);
-        let mut paused = Instant::now();
-        if exclusive {
-            self.quiet(old).await;
-        }
-        match Open::new(&record, &self.service, to, &self.shared).await {
-            Ok(new) => {
-                let new = Arc::new(new);
-                if !exclusive {
-                    paused = Instant::now();
-                    self.quiet(old).await;
-                }
-                match self.warm(old, &new, state).await {
-                    Ok(updates) => Ok(Beside { new, updates, paused }),
-                    Err((step, error)) => {
-                        if error.is_hung() {
-                            new.leak();
-                        } else {
-                            new.close().await;
-                        }
-                        self.resume().await;
-                        Err((step, error))
-                    }
-                }
+    /// What it takes to do that.
+    async fn beside(&mut self, start: &Start) -> Result<Beside, Failed> {
+        match start.pauses_first() {
+            true if start.is_exclusive() => self.warm(start, None).await,
+            true => {
+                let beside = start.ready().await?;
+                self.warm(start, Some(beside)).await
             }
-            Err(error) => {
-                if exclusive {
-                    self.resume().await;
-                }
-                Err(("open", error))
-            }
+            false => start.ready().await,
         }
     }
 
-    /// Pauses the old source. One that can't be paused is shut out all the same: its faults are no fault of the new.
-    async fn quiet(&self, old: &Arc<Open>) {
-        self.shared.set(Standing::Standby(Arc::clone(old)));
-        if let Err(error) = old.pause().await {
-            tracing::warn!(datasource = self.service.name(), %error, "what is to be replaced did not pause well");
-        }
-    }
-
-    async fn warm(&self, old: &Open, new: &Open, state: Option<Terms>) -> Result<Vec<Update>, Failed> {
-        if let (Some(terms), Some(writes), Some(reads)) =
-            (state, old.generation.info.state.as_ref(), new.generation.info.state.as_ref())
-        {
-            let handed = self.hand_over((old, writes.version), (new, &reads.reads), terms).await;
-            match handed {
-                Err((_, error)) if terms.cold_start && !error.is_hung() => {
-                    tracing::warn!(datasource = self.service.name(), %error, "the new source begins without the former's state");
+    /// Puts the new source in charge, pausing the old one unless it is; it is still to be activated.
+    pub(super) async fn commit(&mut self, beside: Beside) -> Option<Taken> {
+        let paused = match beside.paused {
+            Some(paused) => paused,
+            None => {
+                let now = Instant::now();
+                if let Some(old) = self.shared.open() {
+                    quiet(&self.service, &self.shared, &old).await;
                 }
-                handed => handed?,
-            }
-        }
-        let everything = PollRequest { tables: None, snapshot: true };
-        let everything = if new.has_lazy() { self.awake(new, everything) } else { everything };
-        let lenient = state.is_some_and(|terms| terms.accept_errors);
-        let updates = match new.poll(everything, self.record.spec.deadline).await {
-            // Its tables stay as they are, and say why.
-            Err(error) if lenient && !error.is_code_fault() => {
-                let failed = Change::Failed(ErrorBody::new(error.to_string()));
-                let tables = self.service.tables().into_iter();
-                tables.map(|table| Update::bare(table, failed.clone())).collect()
-            }
-            polled => polled.map_err(|e| ("be polled", e))?,
-        };
-        let weighed = tokio::task::spawn_blocking({
-            let service = Arc::clone(&self.service);
-            move || (weigh(&service, &updates), updates)
-        });
-        match weighed.await {
-            Ok((Err(error), _)) if !lenient || error.is_code_fault() => Err(("be polled", error.into())),
-            Ok((_, updates)) => Ok(updates),
-            Err(panic) => Err(("be polled", CallError::new(Code::FAILED, panic.to_string()).into())),
-        }
-    }
-
-    /// What the old source knows becomes the new one's.
-    async fn hand_over(&self, old: (&Open, u32), new: (&Open, &[u32]), terms: Terms) -> Result<(), Failed> {
-        const READ: &str = "read the state of what it replaces";
-        let ((old, writes), (new, reads)) = (old, new);
-        let broken = |what: String| (READ, SourceError::from(CallError::new(Code::FAILED, what)).into_code_fault());
-        // Said before anything is asked: both sides declare it.
-        if !reads.contains(&writes) {
-            let reads: Vec<String> = reads.iter().map(ToString::to_string).collect();
-            return Err(broken(format!(
-                "what serves writes version {writes}, and the new build reads {}: let it read that one too, or set \
-                 plugins.cold_start",
-                if reads.is_empty() { "none".to_owned() } else { reads.join(", ") }
-            )));
-        }
-        let state = match old.export_state().await {
-            Ok(Some(state)) => state,
-            Ok(None) => return Ok(()),
-            Err(error) => {
-                tracing::warn!(datasource = self.service.name(), %error, "what is to be replaced gave no state");
-                return Ok(());
+                now
             }
         };
-        let size = serde_json::to_vec(&state.state).map_or(0, |text| text.len());
-        if size > terms.most_state {
-            let text = format!(
-                "the state of what serves has {size} bytes, more than plugins.most_state, {}: raise that, or set \
-                 plugins.cold_start",
-                terms.most_state
-            );
-            return Err((READ, CallError::new(Code::FAILED, text).into()));
-        }
-        new.import_state(state).await.map_err(|e| (READ, e.into_code_fault()))
-    }
-
-    /// The old one serves on.
-    async fn resume(&mut self) {
-        if let Some(old) = self.shared.open() {
-            match old.resume().await {
-                Ok(()) => drop(self.shared.set(Standing::Active(old))),
-                Err(error) => self.lose(&error).await,
-            }
-        }
-    }
-
-    /// Puts the new source in charge; it is still to be activated. Answers the former, and how long none was in charge.
-    async fn commit(&mut self, beside: Beside) -> (Option<Arc<Open>>, Duration) {
-        let Beside { new, updates, paused } = beside;
-        new.ingest.count_from_now(|| {});
+        let written = self.written();
+        let (new, updates, mut passed) = beside.take(&self.service)?;
         let old = self.shared.set(Standing::Standby(Arc::clone(&new)));
         if let Some(old) = &old {
             old.ingest.turn(Door::Superseded);
         }
+        let mut named = names(&updates);
+        // One that somebody came for after the new source was polled is the old one's until the next poll.
+        let lazy = new.tables().into_iter().filter(|t| t.lazy && !named.contains(&t.name) && self.service.has(&t.name));
+        let late: BTreeSet<String> = lazy.map(|t| t.name).filter(|table| self.service.is_wanted(table)).collect();
+        passed.extend(late.iter().cloned());
+        named.extend(late);
         // A new generation may have fewer tables: those end here.
-        let named = names(&updates);
         let offered = old.iter().flat_map(|old| old.ingest.offered());
         for table in self.service.tables().into_iter().chain(offered).filter(|t| !named.contains(t)) {
             self.service.end(&table);
         }
-        self.offer_idle(&new);
+        lazy::offer_idle(&self.service, &new);
         let number = Some(new.generation.number);
-        let errors = self.apply(&new, updates, Some(None)).await;
+        // All that it said nothing of has ended.
+        let errors = self.apply(&new, updates, None).await;
         let pause = paused.elapsed();
+        new.ingest.expect_whole(passed);
         if new.record.revision == self.record.revision {
             self.behind = None;
         }
@@ -378,11 +199,11 @@ impl Runner {
             new.ingest.want(&request);
         }
         self.plan();
-        (old, pause)
+        Some(Taken { new, former: old, written, pause })
     }
 
     /// Gives up what is open, if anything is: another is opened as soon as the catalog says who serves.
-    async fn begin_anew(&mut self) {
+    pub(super) async fn begin_anew(&mut self) {
         self.leave_trial();
         if let Some(old) = self.shared.set(Standing::Absent) {
             old.close().await;
@@ -403,30 +224,4 @@ impl Runner {
             s.generation = None;
         });
     }
-}
-
-/// Whether a first poll is good enough to take over: no table that was well has failed, and every table can be held.
-pub(super) fn weigh(service: &Service, updates: &[Update]) -> Result<(), CallError> {
-    for update in updates {
-        let table = &update.table;
-        match &update.change {
-            Change::Failed(error) if error.code.as_deref() == Some(CONTRADICTION) => {
-                return Err(CallError::broken(&format!("table {table:?}: {error}")));
-            }
-            Change::Failed(error) if service.is_well(table) => {
-                return Err(CallError::of(Code::FAILED, ErrorBody::new(format!("table {table:?}: {error}"))));
-            }
-            Change::Snapshot(rows) => {
-                let held = Shape::of(update, rows).and_then(|_| Ok(rows.validate()?));
-                held.map_err(|e| CallError::broken(&format!("table {table:?}: {e}")))?;
-            }
-            Change::Unchanged if !service.has(table) => {
-                return Err(CallError::broken(&format!(
-                    "table {table:?} is \"unchanged\", though its rows were never given"
-                )));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }

@@ -1,13 +1,14 @@
 //! A source of a new generation on probation: the former one waits, paused, to take over again.
 
 use super::audit::Audit;
+use super::beside::weigh;
 use super::shared::Standing;
-use super::switch::weigh;
-use super::{Event, Open, Runner, SourceError, after, is_good, names};
+use super::{Event, FEW_ROWS, Open, Runner, SourceError, after, is_good, lazy, names, rows};
 use crate::bus::{Address, Service, TableView};
 use crate::datasource::ingest::Door;
-use crate::plugin::{CallError, Ledger, SwitchError};
+use crate::plugin::{CallError, Ledger, Lenience, SwitchError};
 use crate::table::Shape;
+use arrow_schema::{DataType, Field, Fields};
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::info::Overlap;
 use busway_plugin_api::message::PollRequest;
@@ -34,7 +35,7 @@ pub(in crate::datasource) struct Probation {
     /// To whom it is said how it goes.
     pub(in crate::datasource) said: mpsc::UnboundedSender<Said>,
     /// Plain errors are none of the new code's.
-    pub(in crate::datasource) accept_errors: bool,
+    pub(in crate::datasource) accept_errors: Lenience,
 }
 
 /// What waits to be in charge again.
@@ -74,7 +75,7 @@ impl Trial {
 
     /// Whether such an error ends it.
     fn minds(&self, error: &SourceError) -> bool {
-        self.votes && (error.is_code_fault() || !self.probation.accept_errors)
+        self.votes && (error.is_code_fault() || !self.probation.accept_errors.holds())
     }
 
     fn fail(&mut self, step: &'static str, error: &SourceError) {
@@ -127,15 +128,32 @@ impl Runner {
         }
     }
 
-    /// What a source on probation answered to a poll: whether it may be applied.
-    pub(super) async fn is_fit(&mut self, updates: &[Update]) -> bool {
+    /// What a source on probation answered to a poll. As an error if it may not be applied.
+    pub(super) async fn fit(&mut self, updates: Vec<Update>) -> Result<Vec<Update>, Vec<Update>> {
         if self.trial.is_none() {
-            return true;
+            return Ok(updates);
         }
-        let fit = weigh(&self.service, updates).and_then(|()| surprise(&self.service, updates));
+        let (service, open) = (Arc::clone(&self.service), self.shared.open());
+        let few = rows(&updates) <= FEW_ROWS;
+        let look = move || {
+            let unsaid = |table: &str| open.as_ref().is_some_and(|open| open.ingest.is_unsaid(Some(table)));
+            (weigh(&service, &updates).and_then(|()| surprise(&service, &updates, unsaid)), updates)
+        };
+        let (fit, updates) = if few {
+            look()
+        } else {
+            // Looking into millions of rows is no work for a thread that others wait for.
+            match tokio::task::spawn_blocking(look).await {
+                Ok(looked) => looked,
+                Err(panic) => (Err(CallError::new(Code::FAILED, panic.to_string())), Vec::new()),
+            }
+        };
         match fit {
-            Ok(()) => true,
-            Err(error) => !self.object("be polled", &error.into()),
+            Ok(()) => Ok(updates),
+            Err(error) => match self.object("be polled", &error.into()) {
+                true => Err(updates),
+                false => Ok(updates),
+            },
         }
     }
 
@@ -144,8 +162,8 @@ impl Runner {
         let Some(mut trial) = self.trial.take() else { return (Ledger::default(), None) };
         let ledger = trial.balance(&self.service, self.shared.open().as_ref());
         let former = Arc::clone(&trial.former);
-        // Nobody waits for the old one's end.
-        tokio::spawn(async move { former.retire(drain).await });
+        // Nobody waits for the old one's end, but who stops the host.
+        self.leaving.see_off(&trial.former, async move { former.retire(drain).await });
         (ledger, trial.failed.take())
     }
 
@@ -207,7 +225,10 @@ impl Runner {
                 (true, _) => new.leak(),
                 // It holds what the former needs.
                 (false, true) => new.close().await,
-                (false, false) => drop(tokio::spawn(async move { new.close().await })),
+                (false, false) => {
+                    let open = Arc::clone(&new);
+                    self.leaving.see_off(&open, async move { new.close().await });
+                }
             }
         }
         if let Err(error) = former.resume().await {
@@ -220,7 +241,7 @@ impl Runner {
         self.shared.change(|status| status.generation = number);
         self.plan();
         let everything = PollRequest { tables: None, snapshot: true };
-        let everything = if former.has_lazy() { self.awake(&former, everything) } else { everything };
+        let everything = if former.has_lazy() { lazy::awake(&self.service, &former, everything) } else { everything };
         match former.poll(everything, self.record.spec.deadline).await {
             Ok(updates) => {
                 let named = names(&updates);
@@ -245,17 +266,64 @@ impl Runner {
 
 /// A source on probation that changes its mind about its columns has no schema that anybody could rely on. It may be the
 /// data's doing, so it is no fault of the code.
-fn surprise(service: &Service, updates: &[Update]) -> Result<(), CallError> {
+fn surprise(service: &Service, updates: &[Update], unsaid: impl Fn(&str) -> bool) -> Result<(), CallError> {
     for update in updates {
         let Change::Snapshot(rows) = &update.change else { continue };
+        // What is there is the former source's still.
+        if unsaid(&update.table) {
+            continue;
+        }
         let Ok(address) = Address::new(service.name(), &update.table) else { continue };
         let Some(view) = service.bus().table(&address) else { continue };
         let Ok(shape) = Shape::of(update, rows) else { continue };
-        let same = view.shape.schema.fields() == shape.schema.fields() && view.shape.key == shape.key;
+        let same = alike(view.shape.schema.fields(), shape.schema.fields()) && view.shape.key == shape.key;
         if view.publisher.instance == service.instance() && !same {
             let text = format!("table {:?} has other columns or another key than in its first poll", update.table);
             return Err(CallError::new(Code::FAILED, text));
         }
     }
     Ok(())
+}
+
+/// Whether columns have the same names and types; what else is said of them may differ from poll to poll.
+fn alike(one: &Fields, other: &Fields) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_like(one, other))
+}
+
+fn is_like(one: &Field, other: &Field) -> bool {
+    let types = match (one.data_type(), other.data_type()) {
+        (DataType::List(one), DataType::List(other)) | (DataType::LargeList(one), DataType::LargeList(other)) => {
+            is_like(one, other)
+        }
+        (DataType::FixedSizeList(one, n), DataType::FixedSizeList(other, m)) => n == m && is_like(one, other),
+        (DataType::Map(one, n), DataType::Map(other, m)) => n == m && is_like(one, other),
+        (DataType::Struct(one), DataType::Struct(other)) => alike(one, other),
+        (one, other) => one == other,
+    };
+    types && one.name() == other.name() && one.is_nullable() == other.is_nullable()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn columns_are_alike_by_name_type_and_whether_they_may_be_null() {
+        let told = |field: Field| field.with_metadata(HashMap::from([("seen".to_owned(), "now".to_owned())]));
+        let nested = |field: Field| Field::new("a", DataType::List(Arc::new(field)), false);
+        let number = || Field::new("n", DataType::Int64, false);
+        let of = |field: Field| Fields::from(vec![field]);
+        assert!(alike(&of(number()), &of(told(number()))));
+        assert!(alike(&of(nested(number())), &of(told(nested(told(number()))))), "at any depth");
+        for other in [
+            Field::new("m", DataType::Int64, false),
+            Field::new("n", DataType::Int32, false),
+            Field::new("n", DataType::Int64, true),
+        ] {
+            assert!(!alike(&of(number()), &of(other.clone())));
+            assert!(!alike(&of(nested(number())), &of(nested(other))));
+        }
+        assert!(!alike(&of(number()), &Fields::empty()));
+    }
 }

@@ -1,22 +1,24 @@
 //! Reading what options refer to: a file may lie on a mount that does not answer.
 //!
-//! No thread that others wait for reads a file, and a file that hangs costs one of few threads. A later try for the same
-//! file fails at once, so that it does not take them all.
+//! No thread that others wait for reads a file, and each file is read by one thread at a time: whoever wants it then waits for
+//! its turn. A file that hangs costs that one thread; a later try for it fails at once.
 
 use super::reference::{read_limited, resolve};
 use serde_json::Value;
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 /// All files that a datasource's options refer to are read in this time.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// So many datasources' files are read at once; so many threads may hang for ever.
-const READERS: usize = 16;
+/// So many files are read at once; so many threads may hang for ever.
+const READERS: usize = 256;
 
 /// The process's own.
 static READERS_OF_ALL: LazyLock<Readers> = LazyLock::new(|| Readers::new(READERS, DEADLINE, read_limited));
@@ -34,7 +36,7 @@ pub(in crate::datasource) struct Resolved {
 ///
 /// # Errors
 ///
-/// All references that lead nowhere, or that a file gives no answer in time.
+/// All references that lead nowhere, or whose file gives no answer in time.
 pub(in crate::datasource) async fn read(options: Value) -> Result<Resolved, String> {
     READERS_OF_ALL.read(options).await
 }
@@ -42,61 +44,95 @@ pub(in crate::datasource) async fn read(options: Value) -> Result<Resolved, Stri
 type Reader = dyn Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync;
 
 struct Readers {
-    free: Arc<Semaphore>,
+    most: usize,
     deadline: Duration,
     reader: Arc<Reader>,
-    under_way: Arc<Mutex<UnderWay>>,
+    under_way: Arc<UnderWay>,
+}
+
+/// The files that are being read, each with whether it was given up.
+#[derive(Debug, Default)]
+struct UnderWay {
+    files: Mutex<BTreeMap<PathBuf, bool>>,
+    /// Rung when one was read.
+    bell: Notify,
 }
 
 impl Readers {
     fn new(
-        readers: usize,
+        most: usize,
         deadline: Duration,
         reader: impl Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync + 'static,
     ) -> Self {
-        Self { free: Arc::new(Semaphore::new(readers)), deadline, reader: Arc::new(reader), under_way: Arc::default() }
+        Self { most, deadline, reader: Arc::new(reader), under_way: Arc::default() }
     }
 
     async fn read(&self, options: Value) -> Result<Resolved, String> {
-        // Who refers to no file waits for none.
-        if !options.to_string().contains("${file:") {
-            return resolved(&options, &|_| Err(io::ErrorKind::Unsupported.into()));
+        let until = Instant::now() + self.deadline;
+        let paths = files(&options);
+        let read = paths.into_iter().map(|path| async move {
+            let read = self.file(&path, until).await;
+            (path, read)
+        });
+        let read: BTreeMap<PathBuf, Result<Vec<u8>, String>> =
+            futures_util::future::join_all(read).await.into_iter().collect();
+        resolved(&options, &|path| match read.get(path) {
+            Some(Ok(bytes)) => Ok(bytes.clone()),
+            Some(Err(why)) => Err(io::Error::other(why.clone())),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        })
+    }
+
+    /// Reads one file; answers why it can't be read.
+    async fn file(&self, path: &Path, until: Instant) -> Result<Vec<u8>, String> {
+        let within = || format!("no answer within {}", humantime::format_duration(self.deadline));
+        loop {
+            // From here on nobody's end is missed.
+            let bell = self.under_way.bell.notified();
+            let waits = match self.under_way.turn(path, self.most) {
+                Turn::Ours => break,
+                Turn::Hangs => return Err("an earlier try to read it still waits for an answer".to_owned()),
+                Turn::Others => within(),
+                Turn::Full => {
+                    "other files that options refer to are being read and give no answer, as many as are read at \
+                               once: see to the file systems that they are on"
+                        .to_owned()
+                }
+            };
+            if timeout_at(until, bell).await.is_err() {
+                return Err(waits);
+            }
         }
-        let within = humantime::format_duration(self.deadline);
-        let free = Arc::clone(&self.free).acquire_owned();
-        let Ok(Ok(permit)) = tokio::time::timeout(self.deadline, free).await else {
-            let text = "other files that options refer to are being read and give no answer: no thread was free for this \
-                        datasource's within";
-            return Err(format!("{text} {within}: see to the file systems that they are on"));
-        };
-        let (reader, under_way) = (Arc::clone(&self.reader), Arc::clone(&self.under_way));
-        let now = Arc::new(Mutex::new(PathBuf::new()));
-        let reading = Arc::clone(&now);
+        let (reader, one) = (Arc::clone(&self.reader), One { all: Arc::clone(&self.under_way), path: path.to_owned() });
         let (reply, answer) = oneshot::channel();
         let work = move || {
-            let _permit = permit;
-            let file = |path: &Path| {
-                path.clone_into(&mut lock(&reading));
-                let _one = One::begin(&under_way, path)?;
-                reader(path)
-            };
-            let _ = reply.send(resolved(&options, &file));
+            let read = reader(&one.path).map_err(|error| error.to_string());
+            drop(one);
+            let _ = reply.send(read);
         };
-        Builder::new()
-            .name("references".to_owned())
-            .spawn(work)
-            .map_err(|error| format!("no thread to read what the options refer to: {error}"))?;
-        match tokio::time::timeout(self.deadline, answer).await {
+        let spawned = Builder::new().name("references".to_owned()).spawn(work);
+        spawned.map_err(|error| format!("there is no thread for it: {error}"))?;
+        match timeout_at(until, answer).await {
             Ok(Ok(read)) => read,
-            Ok(Err(_)) => Err("the host panicked reading what the options refer to: its log says where".to_owned()),
+            Ok(Err(_)) => Err("the host panicked reading it: its log says where".to_owned()),
             Err(_) => {
-                let path = lock(&now).clone();
-                lock(&self.under_way).give_up(&path);
-                let path = path.display();
-                Err(format!("the file {path}, which an option refers to, can't be read: no answer within {within}"))
+                self.under_way.give_up(path);
+                Err(within())
             }
         }
     }
+}
+
+/// Which files options refer to.
+fn files(options: &Value) -> BTreeSet<PathBuf> {
+    let paths = RefCell::new(BTreeSet::new());
+    let file = |path: &Path| {
+        paths.borrow_mut().insert(path.to_owned());
+        Ok(Vec::new())
+    };
+    // What is wrong with them is told when the files are read.
+    let _ = resolve(options, &|_| Some(String::new()), &file);
+    paths.into_inner()
 }
 
 fn resolved(options: &Value, file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Result<Resolved, String> {
@@ -111,42 +147,50 @@ fn resolved(options: &Value, file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Res
     Ok(Resolved { options, values: values.into_inner() })
 }
 
-/// The files that are being read.
-#[derive(Debug, Default)]
-struct UnderWay {
-    next: u64,
-    /// With whether it was given up.
-    files: Vec<(u64, PathBuf, bool)>,
+/// Who may read a file now.
+enum Turn {
+    Ours,
+    /// Somebody reads it.
+    Others,
+    /// Somebody does, and was given up.
+    Hangs,
+    /// Too many are being read.
+    Full,
 }
 
 impl UnderWay {
-    fn give_up(&mut self, path: &Path) {
-        self.files.iter_mut().filter(|(_, other, _)| other == path).for_each(|(_, _, hangs)| *hangs = true);
-    }
-}
-
-/// One of them.
-struct One<'a> {
-    all: &'a Mutex<UnderWay>,
-    number: u64,
-}
-
-impl<'a> One<'a> {
-    fn begin(all: &'a Mutex<UnderWay>, path: &Path) -> io::Result<Self> {
-        let mut under_way = lock(all);
-        if under_way.files.iter().any(|(_, other, hangs)| *hangs && other == path) {
-            return Err(io::Error::other("an earlier try to read it still waits for an answer"));
+    fn turn(&self, path: &Path, most: usize) -> Turn {
+        let mut files = lock(&self.files);
+        match files.get(path) {
+            Some(true) => Turn::Hangs,
+            Some(false) => Turn::Others,
+            None if files.len() >= most => Turn::Full,
+            None => {
+                files.insert(path.to_owned(), false);
+                Turn::Ours
+            }
         }
-        let number = under_way.next;
-        under_way.next += 1;
-        under_way.files.push((number, path.to_owned(), false));
-        Ok(Self { all, number })
+    }
+
+    fn give_up(&self, path: &Path) {
+        if let Some(hangs) = lock(&self.files).get_mut(path) {
+            *hangs = true;
+        }
+        // Who waits for its turn waits in vain.
+        self.bell.notify_waiters();
     }
 }
 
-impl Drop for One<'_> {
+/// A file that is being read, until this is dropped.
+struct One {
+    all: Arc<UnderWay>,
+    path: PathBuf,
+}
+
+impl Drop for One {
     fn drop(&mut self) {
-        lock(self.all).files.retain(|(number, ..)| *number != self.number);
+        lock(&self.all.files).remove(&self.path);
+        self.all.bell.notify_waiters();
     }
 }
 
@@ -157,9 +201,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::future::join_all;
     use serde_json::json;
     use std::sync::mpsc;
-    use std::time::Instant;
 
     const SHORT: Duration = Duration::from_millis(300);
     const LONG: Duration = Duration::from_secs(20);
@@ -179,23 +223,36 @@ mod tests {
     async fn a_file_that_hangs_costs_its_thread_and_no_other_reader() {
         let (readers, release) = readers(2);
         let hung = json!({"a": "${file:/fine}", "b": "${file:/hung/a}"});
-        let text = "the file /hung/a, which an option refers to, can't be read: no answer within 300ms";
-        assert_eq!(readers.read(hung.clone()).await, Err(text.to_owned()));
-        let text = "/b: the file /hung/a can't be read: an earlier try to read it still waits for an answer";
-        for _ in 0..3 {
-            assert_eq!(readers.read(hung.clone()).await, Err(text.to_owned()));
+        // Many that want the same at once take one thread.
+        let text = "/b: the file /hung/a can't be read: ";
+        for error in join_all((0..20).map(|_| readers.read(hung.clone()))).await {
+            let error = error.unwrap_err();
+            assert!(error.starts_with(text), "{error}");
         }
+        let late = format!("{text}an earlier try to read it still waits for an answer");
+        let begun = Instant::now();
+        assert_eq!(readers.read(hung.clone()).await, Err(late));
+        assert!(begun.elapsed() < SHORT, "it is said at once");
         let options = readers.read(json!(["as ${file:/fine}!"])).await;
         assert_eq!(options, Ok(Resolved { options: json!(["as s3cret!"]), values: vec![json!("s3cret")] }));
-        assert!(readers.read(json!("${file:/hung/b}")).await.is_err());
-        let text = "other files that options refer to are being read and give no answer: no thread was free for this \
-                    datasource's within 300ms: see to the file systems that they are on";
-        assert_eq!(readers.read(json!("${file:/fine}")).await, Err(text.to_owned()), "so many, and no more");
+        let text = "/x: the file /hung/b can't be read: no answer within 300ms";
+        assert_eq!(readers.read(json!({"x": "${file:/hung/b}"})).await, Err(text.to_owned()));
+        let text = "/x: the file /fine can't be read: other files that options refer to are being read and give no answer, as \
+                    many as are read at once: see to the file systems that they are on";
+        assert_eq!(readers.read(json!({"x": "${file:/fine}"})).await, Err(text.to_owned()), "so many, and no more");
         drop(release);
         let end = Instant::now() + LONG;
         while readers.read(json!("${file:/fine}")).await.is_err() {
             assert!(Instant::now() < end, "threads that come back are not lost");
         }
+    }
+
+    #[tokio::test]
+    async fn many_files_that_hang_stop_no_other() {
+        let (readers, _release) = readers(READERS);
+        let hung: Vec<String> = (0..100).map(|n| format!("${{file:/hung/{n}}}")).collect();
+        readers.read(json!(hung)).await.unwrap_err();
+        assert_eq!(readers.read(json!("${file:/fine}")).await.map(|read| read.options), Ok(json!("s3cret")));
     }
 
     #[tokio::test]

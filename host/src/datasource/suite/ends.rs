@@ -162,3 +162,22 @@ async fn who_could_not_be_told_in_time_is_told_no_more() {
     assert!(!bed.script.has("cancel web 1.0"));
     bed.script.free("close web 1.0");
 }
+
+#[tokio::test]
+async fn the_host_waits_for_the_end_of_a_source_that_was_replaced() {
+    let bed = Bed::new(&[("t", false)]).await;
+    bed.create("web", json!({})).await;
+    bed.script.saw("activate web 1.0").await;
+    bed.script.hold_deaf("close web 1.0");
+    bed.reload(2).await.unwrap().unwrap();
+    bed.script.saw("close web 1.0").await;
+    let mut stopping = tokio::spawn({
+        let all = bed.all.clone();
+        async move { all.stop(2 * LONG).await }
+    });
+    bed.script.saw("close web 2.0").await;
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut stopping).await;
+    assert!(early.is_err(), "the former source is being closed");
+    bed.script.free("close web 1.0");
+    tokio::time::timeout(LONG, stopping).await.unwrap().unwrap();
+}

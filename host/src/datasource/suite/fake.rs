@@ -5,7 +5,7 @@
 use crate::plugin::{Call, CallError, Driver, Generation, HostCalls, Pool, Source};
 use busway_plugin_api::TableSpec;
 use busway_plugin_api::abi::Status;
-use busway_plugin_api::info::{DriverInfo, OptionInfo, Overlap, TableInfo};
+use busway_plugin_api::info::{DriverInfo, OptionInfo, Overlap, StateInfo, TableInfo};
 use busway_plugin_api::message::{
     AttachRequest, CallHead, ExecuteRequest, OpenRequest, PollRequest, SelfTestRequest, StateBody, SubscribedRequest,
     WebhookRequest,
@@ -41,7 +41,24 @@ enum Held {
 #[derive(Debug, Default)]
 struct State {
     held: BTreeMap<String, Held>,
-    failing: BTreeSet<String>,
+    /// How steps fail, that do.
+    failing: BTreeMap<String, Status>,
+    /// Which state generations hand over and read; others have none.
+    states: BTreeMap<u64, StateInfo>,
+    /// What sources hand over, by their names; others hand over who they are.
+    gives: BTreeMap<String, StateBody>,
+    /// Generations of whose sources only one can be open.
+    exclusive: BTreeSet<u64>,
+    /// Each poll gives other rows.
+    varies: bool,
+    /// Tables that clients write.
+    pushed: BTreeSet<&'static str>,
+    /// Generations that do not have a table, and which.
+    without: BTreeSet<(u64, &'static str)>,
+    /// So long a poll takes at least.
+    slow: Duration,
+    /// So long calls wait for a thread.
+    patience: Option<Duration>,
 }
 
 /// What sources of the fake driver do, and did.
@@ -81,7 +98,52 @@ impl Script {
 
     /// That step fails.
     pub(super) fn fail(&self, step: &str) {
-        self.state().failing.insert(step.to_owned());
+        self.state().failing.insert(step.to_owned(), Status::FAILED);
+    }
+
+    /// That step fails by a fault of the code.
+    pub(super) fn panic(&self, step: &str) {
+        self.state().failing.insert(step.to_owned(), Status::PANICKED);
+    }
+
+    /// That step works again.
+    pub(super) fn mend(&self, step: &str) {
+        self.state().failing.remove(step);
+    }
+
+    /// Sources of that generation write state of that version, and read such.
+    pub(super) fn keeps(&self, generation: u64, version: u32, reads: &[u32]) {
+        self.state().states.insert(generation, StateInfo { version, reads: reads.to_vec() });
+    }
+
+    /// What that source hands over.
+    pub(super) fn gives(&self, name: &str, version: u32, state: Value) {
+        self.state().gives.insert(name.to_owned(), StateBody { version, state });
+    }
+
+    /// Only one source of that generation can be open.
+    pub(super) fn exclusive(&self, generation: u64) {
+        self.state().exclusive.insert(generation);
+    }
+
+    /// Each poll gives other rows from now on.
+    pub(super) fn vary(&self) {
+        self.state().varies = true;
+    }
+
+    /// Clients write that table.
+    pub(super) fn pushed(&self, table: &'static str) {
+        self.state().pushed.insert(table);
+    }
+
+    /// That generation does not have that table.
+    pub(super) fn without(&self, generation: u64, table: &'static str) {
+        self.state().without.insert((generation, table));
+    }
+
+    /// Polls take so long, and calls wait so long for one of the threads.
+    pub(super) fn slow(&self, poll: Duration, patience: Duration) {
+        (self.state().slow, self.state().patience) = (poll, Some(patience));
     }
 
     /// What began until now.
@@ -120,20 +182,19 @@ impl Script {
             // The host rings for none of its flags: a driver looks at them.
             (state, _) = self.bell.wait_timeout(state, Duration::from_millis(1)).unwrap();
         }
-        let fails = state.failing.contains(step);
-        if fails { Err(CallError::new(Status::FAILED, format!("{step} fails on purpose"))) } else { Ok(()) }
+        match state.failing.get(step) {
+            Some(status) => Err(CallError::new(*status, format!("{step} fails on purpose"))),
+            None => Ok(()),
+        }
     }
 
     /// A generation of a driver named `fake` that does so.
     pub(super) fn generation(self: &Arc<Self>, number: u64) -> Arc<Generation> {
-        let table = |(name, lazy): (&&str, &bool)| TableInfo {
-            name: (*name).to_owned(),
-            description: String::new(),
-            key: Vec::new(),
-            topic: None,
-            columns: Vec::new(),
-            lazy: *lazy,
-            pushed: false,
+        let state = self.state();
+        let table = |(name, lazy): (&&str, &bool)| {
+            let pushed = state.pushed.contains(name);
+            let columns = if pushed { TableSpec::of::<Row>(*name).info().columns } else { Vec::new() };
+            TableInfo { name: (*name).to_owned(), columns, lazy: *lazy, pushed, ..TableInfo::default() }
         };
         let n = OptionInfo {
             name: "n".to_owned(),
@@ -150,17 +211,22 @@ impl Script {
             contract: "1.0.0".to_owned(),
             sdk: String::new(),
             description: String::new(),
-            overlap: Overlap::Beside,
+            overlap: if state.exclusive.contains(&number) { Overlap::Exclusive } else { Overlap::Beside },
             options: vec![n],
-            tables: self.tables.iter().map(table).collect(),
+            tables: self
+                .tables
+                .iter()
+                .filter(|(name, _)| !state.without.contains(&(number, **name)))
+                .map(table)
+                .collect(),
             actions: Vec::new(),
-            state: None,
+            state: state.states.get(&number).cloned(),
         };
         Arc::new(Generation {
             number,
             info,
             driver: Arc::new(FakeDriver(Arc::clone(self))),
-            pool: Pool::new("fake"),
+            pool: Pool::patient("fake", state.patience),
             cancels: Pool::new("cancel"),
             sha256: number.to_string(),
             path: PathBuf::new(),
@@ -168,7 +234,9 @@ impl Script {
             sources: AtomicUsize::new(0),
             size: 0,
             secrets: Arc::default(),
+            health: Arc::default(),
             state: std::sync::Mutex::default(),
+            told: std::sync::Mutex::default(),
         })
     }
 }
@@ -187,7 +255,8 @@ impl Driver for FakeDriver {
     fn open(&self, request: &OpenRequest, host: Arc<dyn HostCalls>) -> Result<Arc<dyn Source>, CallError> {
         let name = format!("{} {}.{}", request.datasource, request.generation, request.options["n"]);
         self.0.step(&format!("open {name}"), || host.cancelled(request.call))?;
-        Ok(Arc::new(FakeSource { name, script: Arc::clone(&self.0), cancelled: AtomicBool::new(false) }))
+        let (all, calls, polls) = Default::default();
+        Ok(Arc::new(FakeSource { name, script: Arc::clone(&self.0), all, calls, polls, host }))
     }
 
     fn set_log_filter(&self, _: &str) -> Result<(), CallError> {
@@ -204,7 +273,12 @@ struct FakeSource {
     /// Its datasource, its generation, its option.
     name: String,
     script: Arc<Script>,
-    cancelled: AtomicBool,
+    /// Whether all its calls are cancelled.
+    all: AtomicBool,
+    /// Those that are.
+    calls: Mutex<BTreeSet<u64>>,
+    polls: AtomicUsize,
+    host: Arc<dyn HostCalls>,
 }
 
 fn unasked() -> CallError {
@@ -212,25 +286,42 @@ fn unasked() -> CallError {
 }
 
 impl FakeSource {
-    fn step(&self, step: &str) -> Result<(), CallError> {
-        self.script.step(&format!("{step} {}", self.name), || self.cancelled.load(Ordering::SeqCst))
+    fn is_of(&self, generation: u64) -> bool {
+        self.name.split_once(' ').is_some_and(|(_, rest)| rest.starts_with(&format!("{generation}.")))
+    }
+
+    fn step(&self, step: &str, call: u64) -> Result<(), CallError> {
+        let cancelled = || self.all.load(Ordering::SeqCst) || self.calls.lock().unwrap().contains(&call);
+        self.script.step(&format!("{step} {}", self.name), cancelled)
     }
 }
 
 impl Source for FakeSource {
-    fn tables(&self, _: CallHead) -> Result<Vec<TableInfo>, CallError> {
-        self.step("tables")?;
+    fn tables(&self, head: CallHead) -> Result<Vec<TableInfo>, CallError> {
+        self.step("tables", head.call)?;
         Err(unasked())
     }
 
     fn poll(&self, call: Call<'_, PollRequest>) -> Result<Vec<Update>, CallError> {
-        self.step("poll")?;
-        let wanted: Vec<&str> = self.script.tables.keys().copied().filter(|table| call.body.wants(table)).collect();
+        self.step("poll", call.head.call)?;
+        let (slow, varies, pushed, without) = {
+            let state = self.script.state();
+            (state.slow, state.varies, state.pushed.clone(), state.without.clone())
+        };
+        if !slow.is_zero() {
+            std::thread::park_timeout(slow);
+        }
+        let has =
+            |table: &&str| call.body.wants(table) && !without.iter().any(|(of, name)| self.is_of(*of) && name == table);
+        let wanted: Vec<&str> = self.script.tables.keys().copied().filter(has).collect();
         self.script.note(format!("polled {} [{}]", self.name, wanted.join(",")));
+        let polls = self.polls.fetch_add(1, Ordering::SeqCst) + 1;
         let update = |table: &&str| {
-            let rows = TableSpec::of::<Row>(*table).rows(&[Row { by: self.name.clone() }]).unwrap();
-            let (key, topic, description) = Default::default();
-            Update { table: (*table).to_owned(), key, topic, description, change: Change::Snapshot(rows) }
+            if pushed.contains(table) {
+                return Update::bare(*table, Change::Published);
+            }
+            let by = if varies { format!("{} {polls}", self.name) } else { self.name.clone() };
+            Update::bare(*table, Change::Snapshot(TableSpec::of::<Row>(*table).rows(&[Row { by }]).unwrap()))
         };
         Ok(wanted.iter().map(update).collect())
     }
@@ -241,40 +332,52 @@ impl Source for FakeSource {
         Ok(())
     }
 
-    fn webhook(&self, _: Call<'_, WebhookRequest>) -> Result<Vec<String>, CallError> {
-        Err(unasked())
+    /// Publishes a row that says what came.
+    fn webhook(&self, call: Call<'_, WebhookRequest>) -> Result<Vec<String>, CallError> {
+        let table = call.body.table.clone().unwrap_or_default();
+        let rows = [Row { by: format!("{} {}", self.name, call.body.payload) }];
+        let rows = TableSpec::of::<Row>(&*table).rows(&rows).unwrap();
+        self.host.publish(Update::bare(table.clone(), Change::Snapshot(rows)))?;
+        Ok(vec![table])
     }
 
     fn execute(&self, _: Call<'_, ExecuteRequest>) -> Result<Value, CallError> {
         Err(unasked())
     }
 
-    fn pause(&self, _: CallHead) -> Result<(), CallError> {
-        self.step("pause")
+    fn pause(&self, head: CallHead) -> Result<(), CallError> {
+        self.step("pause", head.call)
     }
 
-    fn resume(&self, _: CallHead) -> Result<(), CallError> {
-        self.step("resume")
+    fn resume(&self, head: CallHead) -> Result<(), CallError> {
+        self.step("resume", head.call)
     }
 
-    fn activate(&self, _: CallHead) -> Result<(), CallError> {
-        self.step("activate")
+    fn activate(&self, head: CallHead) -> Result<(), CallError> {
+        self.step("activate", head.call)
     }
 
-    fn export_state(&self, _: CallHead) -> Result<Option<StateBody>, CallError> {
-        Ok(None)
+    fn export_state(&self, head: CallHead) -> Result<Option<StateBody>, CallError> {
+        self.step("export", head.call)?;
+        let gives = self.script.state().gives.get(&self.name).cloned();
+        Ok(Some(gives.unwrap_or_else(|| StateBody { version: 1, state: json!(self.name) })))
     }
 
-    fn import_state(&self, _: Call<'_, StateBody>) -> Result<(), CallError> {
-        Err(unasked())
+    fn import_state(&self, call: Call<'_, StateBody>) -> Result<(), CallError> {
+        self.step("import", call.head.call)?;
+        self.script.note(format!("imported {} {}", self.name, call.body.state));
+        Ok(())
     }
 
-    fn cancel(&self, _: Option<&[u64]>) {
-        self.cancelled.store(true, Ordering::SeqCst);
-        let _ = self.step("cancel");
+    fn cancel(&self, calls: Option<&[u64]>) {
+        match calls {
+            Some(calls) => self.calls.lock().unwrap().extend(calls),
+            None => self.all.store(true, Ordering::SeqCst),
+        }
+        let _ = self.step("cancel", 0);
     }
 
-    fn close(&self, _: CallHead) -> Result<(), CallError> {
-        self.step("close")
+    fn close(&self, head: CallHead) -> Result<(), CallError> {
+        self.step("close", head.call)
     }
 }

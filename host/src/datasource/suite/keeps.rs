@@ -1,6 +1,6 @@
 //! Kept tables at an end.
 
-use super::{Bed, LONG, settle};
+use super::{Bed, LONG, pass};
 use serde_json::json;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -14,14 +14,6 @@ async fn bed() -> (Bed, Uuid) {
     bed.script.saw("activate web 1.0").await;
     let id = bed.all.get("web").unwrap().record.id;
     (bed, id)
-}
-
-/// So much time passes, and no more: the driver's threads are not of this time.
-async fn pass(time: Duration) {
-    settle().await;
-    tokio::time::pause();
-    tokio::time::advance(time).await;
-    tokio::time::resume();
 }
 
 /// Waits until what is kept is as `is` says.

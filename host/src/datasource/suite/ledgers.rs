@@ -2,8 +2,10 @@
 
 use super::{Bed, settle};
 use crate::datasource::entry::Entry;
+use crate::plugin::HostCalls;
 use crate::plugin::{Ledger, Tenants, Terms};
 use busway_plugin_api::TableSpec;
+use busway_plugin_api::table::{Change, Update};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
@@ -48,7 +50,38 @@ async fn a_state_that_no_source_made_is_found_out() {
 }
 
 #[tokio::test]
-async fn a_state_that_a_source_made_and_nobody_was_given_is_found_out() {
-    let ledger = balance(|entry| entry.shared().open().unwrap().ingest.swallow("t")).await;
+async fn a_publication_that_is_lost_on_its_way_to_the_table_is_found_out() {
+    let ledger = balance(|entry| {
+        let ingest = Arc::clone(&entry.shared().open().unwrap().ingest);
+        ingest.lose("t");
+        let rows = TableSpec::of::<Row>("t").rows(&[Row { by: "somebody".to_owned() }]).unwrap();
+        ingest.publish(Update::bare("t", Change::Snapshot(rows))).unwrap();
+    })
+    .await;
     assert_eq!(ledger, Ledger { produced: 2, gap: 1, ..GOOD });
+}
+
+#[tokio::test]
+async fn what_a_poll_gave_and_no_table_got_is_found_out() {
+    let bed = Bed::new(&[("t", false)]).await;
+    bed.script.vary();
+    bed.create("web", json!({})).await;
+    bed.script.saw("activate web 1.0").await;
+    let to = bed.script.generation(2);
+    bed.all.switch(Arc::clone(&to), Terms::default()).await.unwrap();
+    let polled = |rounds: usize| {
+        let polls = move |log: &Vec<String>| log.iter().filter(|step| *step == "polled web 2.0 [t]").count();
+        bed.script.until("a poll", move |log| polls(log) == rounds)
+    };
+    polled(2).await;
+    let entry = bed.all.find("web").unwrap();
+    while bed.by("web/t").as_deref() != Some("web 2.0 2") {
+        tokio::task::yield_now().await;
+    }
+    entry.shared().open().unwrap().ingest.lose("t");
+    bed.all.refreshed("web").await.unwrap();
+    polled(3).await;
+    bed.catalog.serve(to);
+    let ledger = bed.all.retire("fake", Duration::ZERO).await;
+    assert_eq!(ledger, Ledger { tables: 1, produced: 3, accepted: 2, delivered: 2, gap: 1, dup: 0 });
 }

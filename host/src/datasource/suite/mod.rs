@@ -4,7 +4,10 @@ mod ends;
 mod fake;
 mod keeps;
 mod ledgers;
+mod moves;
 mod races;
+mod states;
+mod trials;
 
 use super::converge::live;
 use super::interest;
@@ -13,16 +16,16 @@ use super::record::Record;
 use super::runner::{Runner, Shared};
 use super::secret::Keyring;
 use super::store::{MemoryStore, Store};
-use super::{Change, Datasources, Draft, ManagedBy};
+use super::{Change, Datasources, Draft, ManagedBy, Phase, Status};
 use crate::bus::{Address, Bus};
 use crate::config::Datasource;
-use crate::plugin::{Catalog, Generation, SwitchError, Tenants, Terms};
+use crate::plugin::{Catalog, Generation, Moved, SwitchError, Tenants, Terms};
 use crate::table::rows_json;
 use fake::Script;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -73,6 +76,47 @@ impl Bed {
         tokio::spawn(async move { reload(&all, &catalog, to).await })
     }
 
+    /// Two datasources of one table, which run.
+    async fn two(prepare: impl FnOnce(&Script)) -> Self {
+        let bed = Self::new(&[("t", false)]).await;
+        prepare(&bed.script);
+        bed.catalog.serve(bed.script.generation(1));
+        for name in ["one", "two"] {
+            bed.create(name, json!({})).await;
+            bed.script.saw(&format!("activate {name} 1.0")).await;
+        }
+        settle().await;
+        bed
+    }
+
+    /// Moves all to another generation, on those terms; it is on probation from then on.
+    fn switch(&self, number: u64, terms: Terms) -> JoinHandle<Result<Moved, SwitchError>> {
+        let (all, to) = (self.all.clone(), self.script.generation(number));
+        tokio::spawn(async move { all.switch(to, terms).await })
+    }
+
+    /// Waits until that is who gave a table's rows.
+    async fn until_by(&self, table: &str, by: &str) {
+        let until = Instant::now() + LONG;
+        while self.by(table).as_deref() != Some(by) {
+            assert!(Instant::now() < until, "{:?}, not {by:?}: {:#?}", self.by(table), self.script.log());
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until a datasource is in that phase.
+    async fn until_phase(&self, name: &str, phase: Phase) -> Status {
+        let until = Instant::now() + LONG;
+        loop {
+            let status = self.all.get(name).unwrap().status;
+            if status.phase == phase {
+                return status;
+            }
+            assert!(Instant::now() < until, "{status:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Who gave a table's rows.
     fn by(&self, table: &str) -> Option<String> {
         let view = self.bus.table(&address(table))?;
@@ -112,6 +156,14 @@ async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
+}
+
+/// So much time passes, and no more: the driver's threads are not of this time.
+async fn pass(time: Duration) {
+    settle().await;
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }
 
 /// Thousands wait in one host.

@@ -19,7 +19,8 @@ fn without(key: &str) -> Value {
 }
 
 fn read(event: Value) -> Result<Event, EventError> {
-    Draft::of_json(&Catalogue::default(), event, false)?.finish(None, None, None, || unreachable!("it has an id"))
+    Draft::of_json(&Catalogue::default(), event, false)?
+        .finish(Timestamp::now(), None, None, None, || unreachable!("it has an id"))
 }
 
 #[test]

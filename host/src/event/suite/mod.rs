@@ -6,6 +6,7 @@ mod publishing;
 mod subscribing;
 
 use super::*;
+use jiff::Timestamp;
 use serde_json::{Map, json};
 
 pub(super) fn fields(value: Value) -> Map<String, Value> {

@@ -64,7 +64,8 @@ pub(super) async fn list(Extract(state): Extract<State>, RawQuery(query): RawQue
         let told: Vec<Value> = read.page.events.iter().map(|told| events.to_json(told)).collect();
         let place = |position: u64| events.place(position).to_string();
         let gap = query.after.is_some() && !read.whole;
-        json!({"events": told, "next": read.page.next.map(place), "position": place(read.position), "gap": gap})
+        let next = read.page.next.map(place);
+        json!({"events": told, "next": next, "position": place(read.position), "gap": gap, "cut": read.page.cut})
     });
     answer.await.map(Json).map_err(|error| Error::internal(&error))
 }

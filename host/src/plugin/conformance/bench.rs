@@ -1,7 +1,7 @@
 //! The host's part in a check: sources are opened, asked and closed as a host does, and what they tell it is counted.
 
 use crate::plugin::driver::{Call, CallError, Driver, HostCalls, Source};
-use crate::table::{Limits, Shape, Taken};
+use crate::table::{Limits, Shape, TableState};
 use busway_plugin_api::abi::Status;
 use busway_plugin_api::info::{DriverInfo, TableInfo};
 use busway_plugin_api::message::{AttachRequest, CallHead, LogRecord, OpenRequest, PollRequest, StateBody};
@@ -264,6 +264,24 @@ fn sound_poll(updates: &[Update]) -> Result<(), String> {
     Ok(())
 }
 
+/// Rows that a host leaves out of its tables, as others stand for them.
+pub(super) fn left_out(updates: &[Update]) -> Vec<String> {
+    let duplicates = |update: &Update| {
+        let Change::Snapshot(rows) = &update.change else { return None };
+        let state = TableState::begin(Shape::of(update, rows).ok()?, rows, Limits::default()).ok()?;
+        Some(state.duplicates()).filter(|count| *count > 0)
+    };
+    let of = |update: &Update, count: u64| {
+        let like = if update.key.is_empty() {
+            "are like others".to_owned()
+        } else {
+            format!("have the same {}", update.key.join(", "))
+        };
+        format!("rows of table {:?} {like}: {count} left out", update.table)
+    };
+    updates.iter().filter_map(|update| Some(of(update, duplicates(update)?))).collect()
+}
+
 /// Whether a host could take an update.
 fn sound(update: &Update) -> Result<(), String> {
     let table = &update.table;
@@ -271,7 +289,7 @@ fn sound(update: &Update) -> Result<(), String> {
     match &update.change {
         Change::Snapshot(rows) => {
             let shape = Shape::of(update, rows).map_err(|why| refuse(&why))?;
-            Taken::of(&shape, rows, Limits::default()).map(drop).map_err(|why| refuse(&why))
+            TableState::begin(shape, rows, Limits::default()).map(drop).map_err(|why| refuse(&why))
         }
         Change::Failed(error) => Err(refuse(error)),
         _ => Ok(()),

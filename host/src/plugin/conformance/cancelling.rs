@@ -63,7 +63,10 @@ impl Polling {
         let asked = Instant::now();
         session.source.cancel(Some(&[self.call]));
         if asked.elapsed() > AT_ONCE {
-            return Err(format!("to cancel a poll took {:?}: it is to return at once", asked.elapsed()));
+            return Err(format!(
+                "to cancel a poll took {:.1} s: it is to return at once",
+                asked.elapsed().as_secs_f64()
+            ));
         }
         if !runs {
             return Ok(Went::Soon(self.lasted));

@@ -31,8 +31,8 @@ pub(super) fn drop_order(bench: &Bench<'_>) -> Checked {
     let seat: Arc<Seat> = session.drop_source();
     if begun.elapsed() > ENDING {
         return Err(format!(
-            "to drop a closed source took {:?}: all that takes time is to be done in close",
-            begun.elapsed()
+            "to drop a closed source took {:.1} s: all that takes time is to be done in close",
+            begun.elapsed().as_secs_f64()
         ));
     }
     let weak: Weak<Seat> = Arc::downgrade(&seat);

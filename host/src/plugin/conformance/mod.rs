@@ -4,15 +4,20 @@
 //! own, as vetting has, so that one which crashes or hangs fails by name. In the child a [`Bench`](bench::Bench) plays the
 //! host.
 
+mod asking;
 mod bench;
 mod cancelling;
 mod leaks;
+#[cfg(test)]
+mod mock;
 mod moving;
 mod opening;
 mod report;
 mod running;
 mod suite;
 
+#[cfg(test)]
+pub(crate) use report::Done;
 pub(crate) use report::{Finding, Report};
 pub(crate) use suite::{NAMES, SuiteError, run};
 
@@ -47,7 +52,7 @@ const fn check(name: &'static str, opens: bool, run: fn(&Bench<'_>) -> Checked) 
 }
 
 /// In the order in which they are done.
-const CHECKS: [Check; 17] = [
+const CHECKS: [Check; 22] = [
     check("describe_again", false, opening::describe_again),
     check("options_unknown", false, opening::options_unknown),
     check("options_missing", false, opening::options_missing),
@@ -61,6 +66,11 @@ const CHECKS: [Check; 17] = [
     check("reload_in_poll", true, moving::reload_in_poll),
     check("state_round_trip", true, moving::state_round_trip),
     check("state_garbage", true, moving::state_garbage),
+    check("action_unknown", true, asking::action_unknown),
+    check("action_arguments", true, asking::action_arguments),
+    check("action_bare", true, asking::action_bare),
+    check("cancel_in_action", true, asking::cancel_in_action),
+    check("webhook_garbage", true, asking::webhook_garbage),
     check("drop_order", true, leaks::drop_order),
     check("thread_leak", true, leaks::thread_leak),
     check("descriptor_leak", true, leaks::descriptor_leak),

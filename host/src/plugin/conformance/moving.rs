@@ -5,7 +5,7 @@ use super::cancelling::Polling;
 use super::{Checked, Finding};
 use busway_plugin_api::info::Overlap;
 use busway_plugin_api::message::StateBody;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(super) fn reload_in_poll(bench: &Bench<'_>) -> Checked {
     let old = bench.serve()?;
@@ -64,8 +64,8 @@ pub(super) fn state_round_trip(bench: &Bench<'_>) -> Checked {
     second.activate()?;
     let again = hand_over(second)?;
     if again.as_ref() != Some(&state) {
-        let again = again.map_or_else(|| "nothing".to_owned(), |again| brief(&again));
-        let given = brief(&state);
+        let again = again.map_or_else(|| "nothing".to_owned(), |again| brief(&again.state));
+        let given = brief(&state.state);
         return Err(format!(
             "a state does not survive being handed over twice without a poll between: given {given}, it hands over {again}"
         ));
@@ -84,9 +84,9 @@ fn hand_over(session: Session<'_>) -> Result<Option<StateBody>, String> {
     Ok(state)
 }
 
-/// As much of a state as fits into a sentence.
-fn brief(state: &StateBody) -> String {
-    let text = state.state.to_string();
+/// As much of a value as fits into a sentence.
+pub(super) fn brief(value: &Value) -> String {
+    let text = value.to_string();
     let short: String = text.chars().take(60).collect();
     if short == text { text } else { format!("{short}…") }
 }

@@ -34,24 +34,27 @@ pub(crate) struct Finding {
     pub(crate) outcome: Outcome,
     /// Why it failed or was skipped; what else is worth knowing.
     pub(crate) reason: Option<String>,
+    /// The same in at most five lines, where that says more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) explanation: Option<String>,
 }
 
 impl Finding {
     pub(super) fn passed() -> Self {
-        Self { outcome: Outcome::Passed, reason: None }
+        Self { outcome: Outcome::Passed, reason: None, explanation: None }
     }
 
     pub(super) fn noted(reason: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Passed, reason: Some(reason.into()) }
+        Self { outcome: Outcome::Passed, reason: Some(reason.into()), explanation: None }
     }
 
     /// One that failed.
     pub(crate) fn failed(reason: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Failed, reason: Some(reason.into()) }
+        Self { outcome: Outcome::Failed, reason: Some(reason.into()), explanation: None }
     }
 
     pub(super) fn skipped(reason: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Skipped, reason: Some(reason.into()) }
+        Self { outcome: Outcome::Skipped, reason: Some(reason.into()), explanation: None }
     }
 }
 
@@ -115,6 +118,9 @@ impl Report {
             let inner = match finding.outcome {
                 Outcome::Passed if reason.is_empty() => String::new(),
                 Outcome::Passed => format!("<system-out>{reason}</system-out>"),
+                Outcome::Failed if finding.explanation.is_some() => {
+                    format!("<failure message=\"{reason}\">{}</failure>", of(&finding.explanation))
+                }
                 Outcome::Failed => format!("<failure message=\"{reason}\"/>"),
                 Outcome::Skipped => format!("<skipped message=\"{reason}\"/>"),
             };

@@ -3,12 +3,12 @@
 use super::report::{Done, Finding, Outcome, Report};
 use super::{Assignment, CHECKS};
 use crate::config;
-use crate::datasource::typed;
+use crate::datasource::as_opened;
 use crate::plugin::bytes::{BytesError, Examined, Libraries, Refusal, inspect};
-use crate::plugin::vet::{Bad, Examiner, Good, Kind, Stage as At, Verdict, Vetted, VetterError};
+use crate::plugin::vet::{Bad, Examiner, Good, Kind, Stage as At, Verdict, Vetted, VetterError, copy};
 use busway_plugin_api::info::DriverInfo;
 use serde_json::{Map, Value};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -85,8 +85,8 @@ impl Book<'_> {
     }
 }
 
-/// Puts a file through the suite, or through those checks of it that are named. `given`: what a datasource would set, as
-/// texts.
+/// Puts a file through the suite, or through those checks of it that are named. `given`: what a datasource would set;
+/// texts are read as the driver declares them, and references to secrets followed.
 ///
 /// # Errors
 ///
@@ -109,10 +109,7 @@ pub(crate) fn run(
         }
     };
     book.first(&FIRST[..2], None, begun.elapsed());
-    let mut staged = tempfile::Builder::new().prefix("busway-").suffix(".so").tempfile()?;
-    staged.write_all(&bytes.bytes)?;
-    // A file that is open for writing is not what a host maps.
-    let staged = staged.into_temp_path();
+    let staged = copy(&bytes.bytes)?;
     let examiner = Examiner::new(limits, staged.to_path_buf(), &facts.note)?;
     let begun = Instant::now();
     let Vetted { verdict, stage } = examiner.vet()?;
@@ -126,7 +123,11 @@ pub(crate) fn run(
             info
         }
         Verdict::Bad(bad) => {
+            let explanation = Some(bad.explanation.clone()).filter(|explanation| !explanation.is_empty());
             book.first(&FIRST[2..], Some((of_verdict(&bad, stage), bad.reason)), begun.elapsed());
+            for done in book.checks.iter_mut().filter(|done| done.finding.outcome == Outcome::Failed) {
+                done.finding.explanation.clone_from(&explanation);
+            }
             book.skip_rest("it can't be loaded");
             let note = facts.note;
             return Ok(Report { driver: Some(note.id), version: Some(note.version), checks: book.checks });
@@ -155,8 +156,7 @@ fn options(info: &DriverInfo, given: &Map<String, Value>) -> Result<(Map<String,
     let missing = info.options.iter().filter(|option| option.required && !given.contains_key(&option.name));
     let missing: Vec<String> = missing.map(|option| format!("--option {}=VALUE", option.name)).collect();
     if missing.is_empty() {
-        let typed = typed(&info.options, given).map_err(|refusal| SuiteError::Options(refusal.to_string()))?;
-        return Ok((typed, None));
+        return Ok((as_opened(&info.options, given).map_err(SuiteError::Options)?, None));
     }
     // Those that are there may be wrong all the same, but none can be opened with.
     let lacks = format!("a source needs options: give {}", missing.join(" "));
@@ -203,14 +203,10 @@ mod tests {
     fn what_failed_is_between_what_passed_and_what_was_not_done() {
         let mut book = Book { only: &[], checks: Vec::new() };
         book.first(&["a", "b", "c"], Some(("b", "why".to_owned())), Duration::from_secs(1));
-        let said: Vec<String> = book.checks.iter().map(|done| format!("{} {:?}", done.name, done.finding)).collect();
+        let said: Vec<_> = book.checks.iter().map(|done| (done.name, done.finding.clone())).collect();
         assert_eq!(
             said,
-            [
-                "a Finding { outcome: Passed, reason: None }",
-                "b Finding { outcome: Failed, reason: Some(\"why\") }",
-                "c Finding { outcome: Skipped, reason: Some(\"b failed\") }",
-            ]
+            [("a", Finding::passed()), ("b", Finding::failed("why")), ("c", Finding::skipped("b failed"))]
         );
         let only = ["c".to_owned()];
         let mut book = Book { only: &only, checks: Vec::new() };

@@ -1,23 +1,24 @@
 //! Which calls of drivers are open: when the host dies in one, the next start can name it.
 //!
-//! Open calls stand in a file of fixed slots, written when a call begins and when it ends. It outlives the process, not the
-//! machine. A host that dies by a signal of its own making writes down that signal and the thread, so a host that was killed
-//! from outside accuses nobody.
+//! Open calls stand in the process's own memory, so noting one waits for no disk. A host that dies by a signal of its own making
+//! writes those of the dying thread to its state directory on the way, with the signal; so a host that was killed from outside
+//! accuses nobody. The file outlives the process, not the machine.
 
 mod marked;
+mod slots;
 
 pub(super) use marked::mark;
+pub(super) use slots::{TEXT, each};
 
 use serde::{Deserialize, Serialize};
+use slots::{Node, Slot};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// A slot's size. What does not fit is cut at the datasource's name.
-const SLOT: usize = 512;
+use std::sync::Arc;
 
 /// A call that is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,26 +54,20 @@ pub struct Death {
     pub signal: String,
 }
 
-/// The file of open calls.
+/// Where calls of a node's drivers are noted.
 #[derive(Debug)]
 pub(super) struct Marks {
-    file: File,
-    free: Mutex<Free>,
-}
-
-/// Slots that nobody uses.
-#[derive(Debug, Default)]
-struct Free {
-    slots: Vec<u64>,
-    /// All from this one on.
-    next: u64,
+    node: Node,
+    /// Open as long as the node has its place.
+    _file: File,
 }
 
 /// An open call. It has ended when this is dropped.
 #[derive(Debug)]
 pub(super) struct Mark<'a> {
-    marks: &'a Marks,
-    slot: u64,
+    slot: Option<&'static Slot>,
+    /// Its place outlives the call.
+    _marks: &'a Marks,
 }
 
 impl Marks {
@@ -80,42 +75,29 @@ impl Marks {
     ///
     /// # Errors
     ///
-    /// When the file can't be made.
+    /// When the file can't be made, or too many nodes are in this process.
     pub(super) fn begin(state: &Path) -> io::Result<Arc<Self>> {
-        let open = |name: &str| {
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(state.join(name))
-        };
-        super::load::note_deaths(open("death")?)?;
-        Ok(Arc::new(Self { file: open("open-calls")?, free: Mutex::default() }))
+        // Earlier hosts kept calls in a file.
+        let _ = std::fs::remove_file(state.join("open-calls"));
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(state.join("death"))?;
+        let node = Node::new(file.as_raw_fd()).ok_or_else(|| io::Error::other("too many hosts are in this process"))?;
+        super::load::note_deaths()?;
+        Ok(Arc::new(Self { node, _file: file }))
     }
 
     /// A call begins on this thread.
     pub(super) fn open(&self, about: &About, call: &str) -> Mark<'_> {
-        let slot = {
-            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-            free.slots.pop().unwrap_or_else(|| {
-                free.next += 1;
-                free.next - 1
-            })
-        };
-        self.write(slot, &about.text(call));
-        Mark { marks: self, slot }
-    }
-
-    fn write(&self, slot: u64, text: &str) {
-        let mut bytes = [b' '; SLOT];
-        let length = text.len().min(SLOT - 1);
-        bytes[..length].copy_from_slice(&text.as_bytes()[..length]);
-        bytes[SLOT - 1] = b'\n';
-        // A call that can't be noted is made all the same.
-        let _ = self.file.write_all_at(&bytes, slot * SLOT as u64);
+        let thread = u32::try_from(rustix::thread::gettid().as_raw_nonzero().get()).unwrap_or_default();
+        Mark { slot: self.node.open(thread, &about.text(call, thread)), _marks: self }
     }
 }
 
 impl Drop for Mark<'_> {
     fn drop(&mut self) {
-        self.marks.write(self.slot, "");
-        self.marks.free.lock().unwrap_or_else(PoisonError::into_inner).slots.push(self.slot);
+        if let Some(slot) = self.slot {
+            slot.close();
+        }
     }
 }
 
@@ -129,9 +111,8 @@ pub(super) struct About {
 }
 
 impl About {
-    fn text(&self, call: &str) -> String {
+    fn text(&self, call: &str, thread: u32) -> String {
         let Self { driver, version, sha256, .. } = self;
-        let thread = u32::try_from(rustix::thread::gettid().as_raw_nonzero().get()).unwrap_or_default();
         let open = |datasource: Option<String>| {
             let open = OpenCall {
                 driver: driver.clone(),
@@ -145,23 +126,25 @@ impl About {
         };
         let text = open(self.datasource.clone());
         // A name may be long; who it is about may not be lost over that.
-        if text.len() < SLOT { text } else { open(None) }
+        if text.len() <= TEXT { text } else { open(None) }
     }
 }
 
 /// In which drivers the host of this state directory died, if it did.
 pub(super) fn deaths(state: &Path) -> Vec<Death> {
     let notes = std::fs::read_to_string(state.join("death")).unwrap_or_default();
-    // `SIGNAL THREAD`, one a line; the first is what happened, others may follow from it.
+    // `SIGNAL CALL`, one a line.
     let noted = |line: &str| {
-        let (signal, thread) = line.split_once(' ')?;
-        Some((signal.parse::<i32>().ok()?, thread.parse::<u32>().ok()?))
+        let (signal, call) = line.split_once(' ')?;
+        Some((signal.parse::<i32>().ok()?, serde_json::from_str::<OpenCall>(call).ok()?))
     };
-    let Some((signal, thread)) = notes.lines().find_map(noted) else { return Vec::new() };
-    let calls = std::fs::read(state.join("open-calls")).unwrap_or_default();
-    let open = calls.chunks(SLOT).filter_map(|slot| serde_json::from_slice::<OpenCall>(slot.trim_ascii()).ok());
-    open.filter(|open| open.thread == thread)
-        .map(|open| Death {
+    let notes: Vec<(i32, OpenCall)> = notes.lines().filter_map(noted).collect();
+    let Some((first, thread)) = notes.first().map(|(signal, open)| (*signal, open.thread)) else { return Vec::new() };
+    // The first is what happened, others may follow from it.
+    notes
+        .into_iter()
+        .filter(|(signal, open)| (*signal, open.thread) == (first, thread))
+        .map(|(signal, open)| Death {
             driver: open.driver,
             version: open.version,
             sha256: open.sha256,
@@ -176,4 +159,50 @@ fn signal_name(signal: i32) -> String {
     let names: BTreeMap<i32, &str> =
         [(4, "SIGILL"), (6, "SIGABRT"), (7, "SIGBUS"), (8, "SIGFPE"), (11, "SIGSEGV")].into_iter().collect();
     names.get(&signal).map_or_else(|| format!("signal {signal}"), |name| (*name).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::{Command, Stdio};
+
+    const FOLDER: &str = "BUSWAY_TEST_DIES_IN";
+
+    fn about(driver: &str) -> About {
+        let (driver, version, sha256) = (driver.to_owned(), "1.0.0".to_owned(), "ab".to_owned());
+        About { driver, version, sha256, datasource: Some("one".to_owned()) }
+    }
+
+    /// Of two nodes in one process the one whose call it was is told of its death, and the call that is over is not.
+    #[test]
+    fn inv07_a_death_is_noted_with_the_node_whose_call_it_was() {
+        let name = "plugin::marker::tests::inv07_a_death_is_noted_with_the_node_whose_call_it_was";
+        if let Some(folder) = std::env::var_os(FOLDER) {
+            let folder = Path::new(&folder);
+            let [one, two] = ["one", "two"].map(|node| Marks::begin(&folder.join(node)).unwrap());
+            drop(one.open(&about("a"), "open"));
+            let _elsewhere = std::thread::spawn(move || std::mem::forget(one.open(&about("a"), "poll"))).join();
+            let _open = two.open(&about("b"), "poll");
+            std::process::abort();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        for node in ["one", "two"] {
+            std::fs::create_dir(folder.path().join(node)).unwrap();
+        }
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", name, "--nocapture"]).env(FOLDER, folder.path());
+        let ended = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert_eq!(ended.signal(), Some(6), "{ended:?}");
+        assert_eq!(deaths(&folder.path().join("one")), []);
+        let death = Death {
+            driver: "b".to_owned(),
+            version: "1.0.0".to_owned(),
+            sha256: "ab".to_owned(),
+            call: "poll".to_owned(),
+            datasource: Some("one".to_owned()),
+            signal: "SIGABRT".to_owned(),
+        };
+        assert_eq!(deaths(&folder.path().join("two")), [death]);
+    }
 }

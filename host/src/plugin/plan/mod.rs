@@ -59,6 +59,9 @@ pub struct Inputs {
     pub barred: BTreeMap<String, String>,
     /// Drivers that something is being done with.
     pub busy: BTreeSet<String>,
+    /// Drivers of which a fresh copy of the bytes that serve is wanted: what is mapped of them hangs, or failed.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub renew: BTreeSet<String>,
     /// The files that the configuration names, by driver id.
     pub named: BTreeMap<String, PathBuf>,
     /// Whether a driver whose file is gone ends.
@@ -74,7 +77,7 @@ pub enum Step {
         /// Which.
         claim: Claim,
     },
-    /// Other bytes: from this file's next version, or from another file.
+    /// Other bytes: from this file's next version, or from another file; or a fresh copy of the same.
     Reload {
         /// Which.
         claim: Claim,
@@ -245,18 +248,41 @@ impl<'a> Choice<'a> {
             }
         }
         match own {
-            Some(own) if own.sha256 == serving.sha256 => return Decision::Keep,
+            Some(own) if own.sha256 == serving.sha256 => {
+                let fresh = self.renews().then(|| Decision::Do(Step::Reload { claim: own.clone() }));
+                return fresh.filter(|_| self.may(&own.sha256)).unwrap_or(Decision::Keep);
+            }
             Some(own) if self.may(&own.sha256) => return Decision::Do(Step::Reload { claim: own.clone() }),
-            Some(own) => return Decision::HeldBack(own.clone()),
+            Some(own) => return self.renewed(serving).unwrap_or_else(|| Decision::HeldBack(own.clone())),
             // It is there, being written or no plugin any more: nobody takes its place meanwhile.
+            None if self.inputs.unclear.get(&serving.path) == Some(&Unclear::Refused) => {
+                return self.renewed(serving).unwrap_or(Decision::Wait);
+            }
             None if self.inputs.unclear.contains_key(&serving.path) => return Decision::Wait,
             None => {}
         }
         match &self.good()[..] {
             [only] => take(only, serving),
             [] if self.inputs.stop_missing => Decision::Do(Step::Stop { id: self.id.to_owned() }),
-            _ => Decision::Missing,
+            _ => self.renewed(serving).unwrap_or(Decision::Missing),
         }
+    }
+
+    fn renews(&self) -> bool {
+        self.inputs.renew.contains(self.id)
+    }
+
+    /// The bytes that serve, from the copy that is kept of them, if a fresh one is wanted.
+    fn renewed(&self, serving: &Serving) -> Option<Decision> {
+        let kept: &[KeptCopy] = self.inputs.served.get(self.id).map_or(&[], |served| &served.good);
+        let may = |good: &&KeptCopy| self.renews() && good.sha256 == serving.sha256 && self.may(&good.sha256);
+        let claim = kept.iter().find(may).map(|good| Claim {
+            path: serving.path.clone(),
+            id: self.id.to_owned(),
+            version: good.version.clone(),
+            sha256: good.sha256.clone(),
+        })?;
+        Some(Decision::Do(Step::Restore { claim }))
     }
 
     /// Nothing serves the id.

@@ -33,6 +33,11 @@ impl Inputs {
         self
     }
 
+    fn renew(mut self) -> Self {
+        self.renew.insert("x".into());
+        self
+    }
+
     fn named(mut self, path: &str) -> Self {
         self.named.insert("x".into(), path.into());
         self
@@ -167,6 +172,22 @@ fn a_rollback_is_the_former_copy_until_the_file_holds_something_else() {
 }
 
 #[test]
+fn inv01_a_fresh_copy_is_of_the_bytes_that_serve_and_only_when_nothing_else_is_to_be_done() {
+    let same = of(&[claim("a.so", "x", "1")]).serving("a.so", "1").served("a.so", &["1", "0"]);
+    assert_eq!(decided(&same.clone().renew()), "reload a.so 1");
+    assert_eq!(decided(&same.clone().renew().barred("1")), "restore a.so 0", "it is taken out anyway");
+    let next = Inputs { claims: vec![claim("a.so", "x", "2")], ..same.clone() };
+    assert_eq!(decided(&next.clone().renew()), "reload a.so 2", "other bytes are fresh");
+    assert_eq!(decided(&next.renew().barred("2")), "restore a.so 1", "what the file holds is not to be loaded");
+    let gone = Inputs { claims: vec![], ..same };
+    assert_eq!(decided(&gone.clone().renew()), "restore a.so 1");
+    assert_eq!(decided(&gone.clone().renew().unclear("a.so", Unclear::Refused)), "restore a.so 1");
+    assert_eq!(decided(&gone.clone().renew().unclear("a.so", Unclear::Changing)), "wait");
+    assert_eq!(decided(&Inputs { stop_missing: true, ..gone.renew() }), "stop");
+    assert_eq!(decided(&of(&[]).serving("a.so", "1").renew()), "missing", "no copy is kept");
+}
+
+#[test]
 fn why_is_said() {
     let held =
         of(&[claim("a.so", "x", "2"), claim("b.so", "x", "3")]).barred("2").served("a.so", &["1"]).serving("a.so", "1");
@@ -196,9 +217,9 @@ fn inputs() -> impl Strategy<Value = Inputs> {
         prop::collection::btree_set(sha(), 0..3),
         prop::option::of(path()),
         prop::option::of((path(), unclear)),
-        any::<bool>(),
+        any::<(bool, bool)>(),
     )
-        .prop_map(|(claims, serving, served, barred, named, unclear, stop_missing)| {
+        .prop_map(|(claims, serving, served, barred, named, unclear, (stop_missing, renew))| {
             let claims: Vec<Claim> = claims.into_iter().map(|(path, sha256)| claim(path, "x", sha256)).collect();
             let mut inputs = Inputs { stop_missing, ..of(&claims) };
             if let Some((path, sha256)) = serving {
@@ -214,6 +235,7 @@ fn inputs() -> impl Strategy<Value = Inputs> {
             {
                 inputs = inputs.unclear(path, unclear);
             }
+            inputs.renew.extend(renew.then(|| "x".to_owned()));
             barred.into_iter().fold(inputs, Inputs::barred)
         })
 }
@@ -222,6 +244,7 @@ fn inputs() -> impl Strategy<Value = Inputs> {
 fn done(mut inputs: Inputs, step: &Step) -> Inputs {
     match step {
         Step::Load { claim } | Step::Reload { claim } | Step::Adopt { claim } | Step::Restore { claim } => {
+            inputs.renew.remove(&claim.id);
             inputs.serving.insert(claim.id.clone(), Serving { path: claim.path.clone(), sha256: claim.sha256.clone() });
             let served =
                 inputs.served.entry(claim.id.clone()).or_insert(Served { path: claim.path.clone(), good: vec![] });
@@ -249,7 +272,8 @@ proptest! {
             for step in &steps {
                 if let Step::Load { claim } | Step::Reload { claim } | Step::Restore { claim } = step {
                     prop_assert!(!now.barred.contains_key(&claim.sha256));
-                    prop_assert!(now.serving.get("x").is_none_or(|s| s.sha256 != claim.sha256 || s.path != claim.path));
+                    let other = |s: &Serving| s.sha256 != claim.sha256 || s.path != claim.path;
+                    prop_assert!(now.renew.contains("x") || now.serving.get("x").is_none_or(other));
                 }
             }
             if steps.is_empty() {

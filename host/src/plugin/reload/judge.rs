@@ -4,17 +4,22 @@ use super::super::bytes::{self, FRESH, Libraries};
 use super::super::plan::{Claim, Unclear};
 use super::super::scan::{Found, ScanError, look};
 use super::super::stage::Stage;
+use super::errands::{Back, Errands};
 use super::workshop::Staged;
 use futures_util::{StreamExt as _, stream};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Nobody wrote to a file for so long: it is read.
-const SETTLED: Duration = Duration::from_millis(150);
+pub(super) const SETTLED: Duration = Duration::from_millis(150);
 /// What could not be read, or lacks something of the system's, is looked at again so often.
 const AGAIN: Duration = Duration::from_secs(30);
+/// A file is read in this time, or there is no answer yet.
+const ANSWER: Duration = Duration::from_secs(10);
+/// And whether there is one by now is seen so often.
+const SILENT: Duration = Duration::from_secs(5);
 
 /// What a file is.
 #[derive(Debug, Clone)]
@@ -34,18 +39,40 @@ pub(super) struct Seen {
     since: Instant,
     /// None: it is not read before it has settled.
     pub(super) verdict: Option<Verdict>,
+    /// The driver id that it claimed before it changed.
+    claimed: Option<String>,
 }
 
+impl Seen {
+    fn id(&self) -> Option<&String> {
+        match &self.verdict {
+            Some(Verdict::Claims(claim)) => Some(&claim.id),
+            _ => self.claimed.as_ref(),
+        }
+    }
+}
+
+/// Reads a file and says what it is. Tests put in another.
+pub(super) type Examiner = fn(&Path, &Found, &Stage, &Libraries) -> Examined;
+
 /// The files of the plugin directories.
-#[derive(Debug, Default)]
 pub(super) struct Judge {
+    pub(super) examine: Examiner,
     pub(super) seen: BTreeMap<PathBuf, Seen>,
     /// Private copies of what was read in this pass, by file, and what their notes say.
     pub(super) staged: HashMap<PathBuf, Staged>,
+    /// Files that are being read, and what they looked like then.
+    reading: Errands<(Found, Examined)>,
 }
 
 /// A verdict, and the private copy of what it is about.
-type Examined = (Verdict, Option<Staged>);
+pub(super) type Examined = (Verdict, Option<Staged>);
+
+impl Default for Judge {
+    fn default() -> Self {
+        Self { examine, seen: BTreeMap::new(), staged: HashMap::new(), reading: Errands::default() }
+    }
+}
 
 impl Judge {
     /// Reads what has settled since it last changed. Answers when to look again at the latest, if files are still changing;
@@ -59,10 +86,10 @@ impl Judge {
         self.seen.retain(|path, _| matches!(files.get(path), Some(Ok(_))));
         for (path, look) in files {
             let Ok(found) = look else { continue };
-            let fresh = || Seen { found: found.clone(), since: Instant::now(), verdict: None };
-            let seen = self.seen.entry(path.clone()).or_insert_with(fresh);
+            let fresh = |claimed| Seen { found: found.clone(), since: Instant::now(), verdict: None, claimed };
+            let seen = self.seen.entry(path.clone()).or_insert_with(|| fresh(None));
             if seen.found != *found {
-                *seen = fresh();
+                *seen = fresh(seen.id().cloned());
             }
             // A clock that is off must not make a file young for ever.
             let old = age(found) > FRESH || seen.since.elapsed() > FRESH;
@@ -84,7 +111,7 @@ impl Judge {
             }
             settled.push((path.clone(), found.clone(), old));
         }
-        for (path, old, (verdict, copy)) in read(settled, stage).await {
+        for (path, old, (verdict, copy)) in self.read(settled, stage).await {
             let verdict = match verdict {
                 // A slow copy pauses longer than the settling time now and then.
                 Verdict::Incomplete(reason) if !old => {
@@ -106,10 +133,81 @@ impl Judge {
                 self.staged.insert(path.clone(), copy);
             }
             if let Some(seen) = self.seen.get_mut(&path) {
+                seen.claimed = seen.id().cloned();
                 seen.verdict = Some(verdict);
             }
         }
         (again, refused)
+    }
+
+    /// Reads files, as many at a time as there are processors: hashing is what takes long. Of a directory in which one gives
+    /// no answer no further one is waited for.
+    async fn read(&self, files: Vec<(PathBuf, Found, bool)>, stage: &Arc<Stage>) -> Vec<(PathBuf, bool, Examined)> {
+        if files.is_empty() {
+            return Vec::new();
+        }
+        let readers = std::thread::available_parallelism().map_or(1, usize::from);
+        let libraries = Arc::new(Libraries::of_system());
+        let silent: Mutex<BTreeSet<PathBuf>> = Mutex::default();
+        let read = |(path, found, old): (PathBuf, Found, bool)| {
+            let (stage, libraries, silent) = (stage, &libraries, &silent);
+            async move {
+                let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
+                let gave_up = silent.lock().unwrap_or_else(PoisonError::into_inner).contains(&directory);
+                let patience = if gave_up { Duration::ZERO } else { ANSWER };
+                let examined = self.examined(&path, &found, patience, (stage, libraries)).await;
+                let examined = examined.unwrap_or_else(|| {
+                    silent.lock().unwrap_or_else(PoisonError::into_inner).insert(directory);
+                    let text = "it gives no answer: see to the file system that it is on".to_owned();
+                    (Verdict::Refused(text, Some(Instant::now() + SILENT)), None)
+                });
+                (path, old, examined)
+            }
+        };
+        let mut read: Vec<_> = stream::iter(files.into_iter().map(read)).buffer_unordered(readers).collect().await;
+        read.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        read
+    }
+
+    async fn examined(
+        &self,
+        path: &Path,
+        before: &Found,
+        patience: Duration,
+        (stage, libraries): (&Arc<Stage>, &Arc<Libraries>),
+    ) -> Option<Examined> {
+        loop {
+            let (examine, reading, found) = (self.examine, path.to_owned(), before.clone());
+            let (stage, libraries) = (Arc::clone(stage), Arc::clone(libraries));
+            let work = move || {
+                let examined = examine(&reading, &found, &stage, &libraries);
+                (found, examined)
+            };
+            match self.reading.ask(path, patience, work).await? {
+                Back::Now((_, examined)) => return Some(examined),
+                Back::Late((found, examined)) if found == *before => return Some(examined),
+                // It has changed since.
+                Back::Late((_, (_, copy))) => {
+                    if let Some(copy) = copy {
+                        let _ = std::fs::remove_file(copy.path);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Files of which it will soon be known what they are, each with the driver id that it claimed last.
+    pub(super) fn unsettled(&self) -> impl Iterator<Item = (&PathBuf, Option<&String>)> {
+        let open = |seen: &Seen| matches!(seen.verdict, None | Some(Verdict::Incomplete(_)));
+        self.seen.iter().filter(move |(_, seen)| open(seen)).map(|(path, seen)| (path, seen.id()))
+    }
+
+    /// What a file claims now.
+    pub(super) fn claim(&self, path: &Path) -> Option<&Claim> {
+        match &self.seen.get(path)?.verdict {
+            Some(Verdict::Claims(claim)) => Some(claim),
+            _ => None,
+        }
     }
 
     /// Files whose bytes are plugins.
@@ -148,26 +246,6 @@ impl Judge {
             let _ = std::fs::remove_file(copy.path);
         }
     }
-}
-
-/// Reads files, as many at a time as there are processors: hashing is what takes long.
-async fn read(files: Vec<(PathBuf, Found, bool)>, stage: &Arc<Stage>) -> Vec<(PathBuf, bool, Examined)> {
-    if files.is_empty() {
-        return Vec::new();
-    }
-    let readers = std::thread::available_parallelism().map_or(1, usize::from);
-    let libraries = Arc::new(Libraries::of_system());
-    let read = |(path, found, old): (PathBuf, Found, bool)| {
-        let (stage, libraries) = (Arc::clone(stage), Arc::clone(&libraries));
-        async move {
-            let reading = path.clone();
-            let examine = move || examine(&reading, &found, &stage, &libraries);
-            let examined = tokio::task::spawn_blocking(examine).await;
-            let panicked = |_| (Verdict::Refused("the host panicked reading it".to_owned(), None), None);
-            (path, old, examined.unwrap_or_else(panicked))
-        }
-    };
-    stream::iter(files.into_iter().map(read)).buffered(readers).collect().await
 }
 
 /// Reads a file. When it is a plugin, it is copied at once: what was hashed is what is loaded, and it is read once.

@@ -1,10 +1,13 @@
 //! Acts on what lies in the directories: loads, reloads, refuses, goes back. What is to be done is decided by
 //! [`plan`](super::plan); what sources do about a new generation by [`Tenants`].
 
+mod bars;
+mod errands;
 mod judge;
 mod order;
 mod report;
 mod settings;
+mod sight;
 mod tenants;
 mod transaction;
 mod view;
@@ -13,19 +16,22 @@ mod workshop;
 pub use order::{Answer, Control, OrderError};
 pub use report::{Ledger, Outcome, Phases, Report};
 pub use settings::Settings;
-pub use tenants::{Moved, SwitchError, Tenants, Terms};
+pub use tenants::{Lenience, Moved, SwitchError, Tenants, Terms};
 
 use super::bytes::Trust;
 use super::catalog::Catalog;
-use super::marker::{self, Death};
+use super::marker;
 use super::plan::{Claim, Inputs, Plan, Serving, Step, Unclear, plan};
 use super::record::{By, Copies, Event, Journal, KeptCopy, Quarantined, Record};
-use super::scan::{Found, ScanError, scan};
+use super::scan::scan;
 use super::stage::Stage;
 use super::vet::Vet;
 use super::watch::Watch;
+use bars::Bar;
+pub(super) use errands::Errands;
 use judge::Judge;
 use order::{Order, Waiter};
+use sight::{Scan, Scanned, Sight};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,34 +41,11 @@ use tokio::task::{JoinError, JoinSet};
 use transaction::{Job, News, Over};
 use workshop::Workshop;
 
-/// Bytes that plain errors of their sources kept from serving are tried again so soon, and twice as late each time.
-const AGAIN: Duration = Duration::from_secs(30);
-/// But not later than this.
-const LATEST: Duration = Duration::from_secs(600);
 /// Events that come so close together are one.
 const BURST: Duration = Duration::from_millis(20);
 
-/// Bytes in which the host died so often are not loaded again.
-const MOST_DEATHS: u32 = 2;
 /// A start waits no longer for files that are being written.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Bytes that are not to be loaded now.
-#[derive(Debug, Default)]
-struct Bar {
-    reason: String,
-    /// When to try again; never, when the code is at fault.
-    again: Option<Instant>,
-    tries: u32,
-    /// What was made of them already: it stays mapped, so the next try takes it.
-    made: Option<Arc<super::Generation>>,
-}
-
-impl Bar {
-    fn holds(&self) -> bool {
-        self.again.is_none_or(|again| Instant::now() < again)
-    }
-}
 
 /// Something that is being done.
 #[derive(Debug)]
@@ -73,24 +56,17 @@ struct UnderWay {
     serves: bool,
     /// What serves if they fail: its file may have got another name since it was loaded.
     before: Option<Serving>,
+    /// Whether it passes over plain errors.
+    lenience: Lenience,
     /// Ends it early; it is told why.
     abort: Option<oneshot::Sender<String>>,
     task: tokio::task::Id,
 }
 
-/// What is to be seen in the directories.
-struct Sight {
-    files: BTreeMap<PathBuf, Result<Found, ScanError>>,
-    /// Directories that can't be read just now.
-    unreadable: Vec<PathBuf>,
-    troubles: Vec<(PathBuf, String)>,
-    /// When to look again at the latest, if files are still changing.
-    again: Option<Duration>,
-}
-
 /// Loads and reloads what lies in the plugin directories.
 pub struct Executor<T> {
     settings: Settings,
+    scan: Scan,
     workshop: Arc<Workshop>,
     tenants: Arc<T>,
     trust: Trust,
@@ -106,6 +82,12 @@ pub struct Executor<T> {
     jobs: JoinSet<()>,
     /// Drivers whose next reload passes over plain errors.
     lenient: BTreeSet<String>,
+    /// Drivers of which a fresh copy of the same bytes is wanted.
+    renew: BTreeSet<String>,
+    /// Looks at directories.
+    scans: Errands<Scanned>,
+    /// Files of which something serves and that are not there, since when.
+    gone: BTreeMap<PathBuf, Instant>,
     /// The inputs of the last plan.
     inputs: Inputs,
     news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
@@ -129,6 +111,7 @@ impl<T: Tenants> Executor<T> {
         catalog.set_budget(settings.budget);
         Self {
             settings,
+            scan,
             workshop: Arc::new(Workshop::new(stage, copies, vetter, catalog)),
             tenants: Arc::new(tenants),
             trust: Trust::any(),
@@ -140,6 +123,9 @@ impl<T: Tenants> Executor<T> {
             busy: BTreeMap::new(),
             jobs: JoinSet::new(),
             lenient: BTreeSet::new(),
+            renew: BTreeSet::new(),
+            scans: Errands::default(),
+            gone: BTreeMap::new(),
             inputs: Inputs::default(),
             news: mpsc::unbounded_channel(),
             orders: mpsc::unbounded_channel(),
@@ -167,33 +153,6 @@ impl<T: Tenants> Executor<T> {
         self
     }
 
-    /// Bytes in which the host died twice are not loaded again.
-    fn mourn(&mut self, death: Death) {
-        let Death { driver, version, sha256, call, datasource, signal } = &death;
-        let of = datasource.as_ref().map(|name| format!(" of datasource {name:?}")).unwrap_or_default();
-        let reason = format!("the host died in its {call}{of}, by {signal}");
-        let mut deaths = 0;
-        self.record.change(|now| {
-            let of_these = now.deaths.entry(sha256.clone()).or_default();
-            *of_these += 1;
-            deaths = *of_these;
-        });
-        tracing::error!(driver, version, sha256, deaths, "an earlier host died in a driver: {reason}");
-        if deaths >= MOST_DEATHS && !self.record.now().quarantine.contains_key(sha256) {
-            let path = self.record.now().served.get(driver).map(|served| served.path.clone()).unwrap_or_default();
-            let why = Quarantined {
-                driver: driver.clone(),
-                version: version.clone(),
-                path,
-                reason: format!("{reason}, for the {deaths}. time"),
-                by: By::Crash,
-                since: jiff::Timestamp::now(),
-            };
-            self.quarantine(sha256, why);
-        }
-        self.journal.write(Event::Died(death));
-    }
-
     /// Nothing is remembered: for a look without consequences.
     #[must_use]
     pub fn forgetful(mut self) -> Self {
@@ -217,13 +176,16 @@ impl<T: Tenants> Executor<T> {
     /// Looks at the directories, and waits until everything that lies there is loaded or refused; but for what is still
     /// being written: then answers when to look again.
     pub async fn settle(&mut self) -> Option<Duration> {
+        let mut again = self.look().await.again;
+        // From then on: a directory that gives no answer takes its own time.
         let until = Instant::now() + PATIENCE;
         // Files that came together are taken together: one that was read a moment earlier has no more of a claim.
-        while let Some(pause) = self.look().await.again
+        while let Some(pause) = again
             && self.judge.unclear().values().any(|why| *why == Unclear::Changing)
             && Instant::now() < until
         {
             tokio::time::sleep(pause).await;
+            again = self.look().await.again;
         }
         let again = self.pass().await;
         self.idle().await;
@@ -255,7 +217,7 @@ impl<T: Tenants> Executor<T> {
     }
 
     /// Goes on for ever: looks at the directories when they ring, now and then, and when it is told to.
-    pub async fn run(mut self, mut watch: Watch, mut again: Option<Duration>) {
+    pub async fn run(mut self, watch: Watch, mut again: Option<Duration>) {
         loop {
             // What is due already was begun, or waits for what is under way.
             let now = Instant::now();
@@ -275,7 +237,7 @@ impl<T: Tenants> Executor<T> {
                 // A burst of events is one reason to look.
                 () = watch.ring() => tokio::time::sleep(BURST).await,
             }
-            watch.follow(&self.settings.directories);
+            watch.follow(&self.settings.directories).await;
             again = self.pass().await;
         }
     }
@@ -290,20 +252,21 @@ impl<T: Tenants> Executor<T> {
         let Sight { files, unreadable, troubles, again } = self.look().await;
         self.trust.refresh();
         self.forget_bars();
-        self.inputs = self.inputs(&files, &unreadable);
+        let (again, absent) = self.absent(&files, &unreadable, again);
+        self.inputs = self.inputs(&files, &unreadable, absent);
         let planned = plan(&self.inputs);
         let stopped = self.act(&planned);
         self.judge.sweep();
-        let views = self.views(&planned, &files);
+        let views = self.views(&planned, &files, &unreadable);
         self.workshop.catalog.set_files(views.clone(), troubles);
         // Now that it is to be seen why.
         for id in stopped {
             self.workshop.catalog.unserve(&id);
         }
-        if again.is_none() && planned.steps().is_empty() {
-            self.answer_waiting(&views);
-        }
-        again
+        self.answer_waiting(&views, &planned, again.is_none() && planned.steps().is_empty());
+        // What was done at once may lead to more.
+        let at_once = |step: &Step| matches!(step, Step::Adopt { .. } | Step::Stop { .. });
+        again.or_else(|| planned.steps().iter().any(at_once).then_some(BURST))
     }
 
     /// What has ended otherwise than by saying so has panicked: that is logged where it happened.
@@ -319,81 +282,6 @@ impl<T: Tenants> Executor<T> {
         let Some(claim) = lost else { return };
         self.busy.remove(&claim.id);
         self.put_off(&claim, "the host panicked loading it: its log says where".to_owned(), false, None, None);
-    }
-
-    /// Looks at the directories, and reads what has settled.
-    async fn look(&mut self) -> Sight {
-        let directories = self.settings.directories.clone();
-        // Slow disks must not hold up everyone else.
-        let scanned =
-            tokio::task::spawn_blocking(move || directories.iter().map(|d| scan(d)).collect::<Vec<_>>()).await;
-        let mut troubles = Vec::new();
-        let mut files: BTreeMap<PathBuf, Result<Found, ScanError>> = BTreeMap::new();
-        let mut unreadable: Vec<PathBuf> = Vec::new();
-        for (directory, scanned) in self.settings.directories.iter().zip(scanned.unwrap_or_default()) {
-            match scanned {
-                Ok(found) => files.extend(found),
-                Err(error) => {
-                    if matches!(error, ScanError::Unreadable { .. }) {
-                        unreadable.push(directory.clone());
-                    }
-                    troubles.push((directory.clone(), error.to_string()));
-                }
-            }
-        }
-        let (again, refused) = self.judge.look(&files, &self.workshop.stage).await;
-        for (path, reason) in refused {
-            tracing::warn!(file = %path.display(), reason, "plugin refused");
-            self.journal.write(Event::Refused { path, sha256: None, driver: None, reason });
-        }
-        Sight { files, unreadable, troubles, again }
-    }
-
-    /// Of bytes that lie nowhere any more nothing is known.
-    fn forget_bars(&mut self) {
-        let claims = self.judge.claims();
-        let there: BTreeSet<&str> = claims.iter().map(|c| c.sha256.as_str()).chain(self.record.now().good()).collect();
-        self.bars.retain(|sha256, _| there.contains(sha256.as_str()));
-    }
-
-    /// All that a plan follows from.
-    fn inputs(&self, files: &BTreeMap<PathBuf, Result<Found, ScanError>>, unreadable: &[PathBuf]) -> Inputs {
-        let record = self.record.now();
-        let mut unclear = self.judge.unclear();
-        // What can't be looked at is there.
-        let odd = files.iter().filter(|(_, look)| look.is_err()).map(|(path, _)| (path.clone(), Unclear::Refused));
-        unclear.extend(odd);
-        // Files of directories that can't be read just now.
-        let known = self.serving.values().map(|s| &s.path).chain(record.served.values().map(|s| &s.path));
-        let lost = known.filter(|path| unreadable.iter().any(|d| path.parent() == Some(d.as_path())));
-        unclear.extend(lost.map(|path| (path.clone(), Unclear::Changing)));
-        let mut served = record.served.clone();
-        for served in served.values_mut() {
-            served.good.retain(|good| self.workshop.copies.has(&good.sha256));
-        }
-        let quarantined = record.quarantine.iter().map(|(sha256, q)| (sha256.clone(), q.reason.clone()));
-        // What serves is not taken out for what kept it from moving.
-        let serves = |sha256: &String| self.serving.values().any(|serving| serving.sha256 == *sha256);
-        let barred = self.bars.iter().filter(|(sha256, bar)| bar.holds() && !serves(sha256));
-        let barred = barred.map(|(sha256, bar)| (sha256.clone(), bar.reason.clone()));
-        let claims = self.judge.claims();
-        let distrusted = claims.iter().map(|claim| (&claim.id, &claim.path, &claim.sha256));
-        let kept =
-            served.iter().flat_map(|(id, served)| served.good.iter().map(move |g| (id, &served.path, &g.sha256)));
-        let distrusted: BTreeMap<String, String> = (distrusted.chain(kept))
-            .filter(|(id, _, sha256)| self.serving.get(*id).is_none_or(|serving| serving.sha256 != **sha256))
-            .filter_map(|(_, path, sha256)| Some((sha256.clone(), self.trust.refusal(path, sha256)?.to_string())))
-            .collect();
-        Inputs {
-            claims,
-            unclear,
-            serving: self.serving.clone(),
-            served,
-            barred: distrusted.into_iter().chain(barred).chain(quarantined).collect(),
-            busy: self.busy.keys().cloned().collect(),
-            named: self.settings.named.clone(),
-            stop_missing: self.settings.stop_missing,
-        }
     }
 
     /// Begins what is to be done; answers the drivers that end.
@@ -420,7 +308,12 @@ impl<T: Tenants> Executor<T> {
             };
             let (abort, aborted) = oneshot::channel();
             let settings = &self.settings;
-            let terms = Terms { accept_errors: self.lenient.contains(&claim.id), ..settings.terms() };
+            let lenience = Lenience::new(self.lenient.contains(&claim.id));
+            let terms = Terms { accept_errors: lenience.clone(), ..settings.terms() };
+            self.renew.remove(&claim.id);
+            if self.serves(&claim.sha256) {
+                self.workshop.taint(&claim.sha256);
+            }
             let job = Job {
                 restore,
                 staged: if restore { None } else { self.judge.staged.remove(&claim.path) },
@@ -436,7 +329,7 @@ impl<T: Tenants> Executor<T> {
                 (Arc::clone(&self.workshop), Arc::clone(&self.tenants), self.news.0.clone());
             let task = self.jobs.spawn(transaction::run(workshop, tenants, job, news)).id();
             let before = self.serving.get(&claim.id).cloned();
-            let under_way = UnderWay { claim, serves: false, before, abort: Some(abort), task };
+            let under_way = UnderWay { claim, serves: false, before, lenience, abort: Some(abort), task };
             self.busy.insert(under_way.claim.id.clone(), under_way);
         }
         stopped
@@ -473,6 +366,11 @@ impl<T: Tenants> Executor<T> {
         self.serving.insert(id, serving);
     }
 
+    /// Whether something serves that has these bytes.
+    fn serves(&self, sha256: &str) -> bool {
+        self.serving.values().any(|serving| serving.sha256 == sha256)
+    }
+
     fn conclude(&mut self, over: Over) {
         let Over { claim, report, code_fault, changed, again, made, kept } = over;
         self.busy.remove(&claim.id);
@@ -497,7 +395,9 @@ impl<T: Tenants> Executor<T> {
             tracing::warn!(driver = claim.id, file = %claim.path.display(), reason, "plugin refused: {}", report.outcome.as_str());
             let known = self.record.now().quarantine.contains_key(&claim.sha256);
             // What could not even be loaded is refused by its bytes each time; what failed in use is remembered.
-            if code_fault && report.to.is_some() && !known {
+            // A fresh copy of what serves that is no better is no reason to take that out.
+            let serves = self.serves(&claim.sha256);
+            if code_fault && report.to.is_some() && !known && !serves {
                 self.quarantine(
                     &claim.sha256,
                     Quarantined {
@@ -509,7 +409,7 @@ impl<T: Tenants> Executor<T> {
                         since: jiff::Timestamp::now(),
                     },
                 );
-            } else if !known {
+            } else if !known && !serves {
                 self.put_off(&claim, reason, code_fault, again, made);
             }
         }
@@ -519,30 +419,6 @@ impl<T: Tenants> Executor<T> {
         }
         self.workshop.catalog.report(report.clone());
         self.journal.write(Event::Transaction(Box::new(report)));
-    }
-
-    /// Bytes that did not come to serve are not loaded for a while, or at all when they are at fault.
-    fn put_off(
-        &mut self,
-        claim: &Claim,
-        reason: String,
-        code_fault: bool,
-        again: Option<Duration>,
-        made: Option<Arc<super::Generation>>,
-    ) {
-        let bar = self.bars.entry(claim.sha256.clone()).or_default();
-        bar.tries += 1;
-        let pause = AGAIN.saturating_mul(1 << (bar.tries - 1).min(16)).min(LATEST);
-        // One who knows when says the least.
-        let pause = again.map_or(pause, |again| again.max(pause.min(again * bar.tries)));
-        (bar.reason, bar.made) = (reason, made);
-        bar.again = (!code_fault).then(|| Instant::now() + pause);
-    }
-
-    fn quarantine(&mut self, sha256: &str, why: Quarantined) {
-        let (driver, reason, by) = (why.driver.clone(), why.reason.clone(), why.by);
-        self.journal.write(Event::Quarantined { sha256: sha256.to_owned(), driver, reason, by });
-        self.record.change(|now| drop(now.quarantine.insert(sha256.to_owned(), why)));
     }
 
     /// Says once that generations which serve no more hold much.
@@ -555,3 +431,6 @@ impl<T: Tenants> Executor<T> {
         self.over_budget = over;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,14 @@
 //! What operators ask of the executor, how it follows, and what it answers.
 
+use super::super::bytes::FRESH;
 use super::super::catalog::{FileState, FileView};
-use super::super::plan::explain;
+use super::super::plan::{Decision, Plan, explain};
 use super::super::record::{By, Entry, Event, Journal, KeptCopy, Quarantined};
+use super::judge::SETTLED;
 use super::report::Report;
 use super::{Executor, Tenants};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
@@ -48,6 +51,8 @@ pub struct Answer {
     pub reports: Vec<Report>,
     /// The files in question that do not serve, and why.
     pub troubles: Vec<FileView>,
+    /// The files of the one driver that was asked for, when there was nothing to do: what serves has their bytes.
+    pub serving: Vec<FileView>,
 }
 
 impl Answer {
@@ -73,6 +78,7 @@ pub(super) enum Order {
 pub(super) struct Waiter {
     /// None: all.
     pub(super) driver: Option<String>,
+    pub(super) since: Instant,
     pub(super) reports: Vec<Report>,
     pub(super) reply: oneshot::Sender<Result<Answer, OrderError>>,
 }
@@ -89,8 +95,11 @@ impl Waiter {
             (Some(id), Some(driver)) => id == driver,
             (Some(_), None) => false,
         };
-        let troubles = files.into_iter().filter(|file| bad(file) && mine(file)).collect();
-        let _ = self.reply.send(Ok(Answer { reports: self.reports, troubles }));
+        let (troubles, mut serving): (Vec<_>, Vec<_>) = files.into_iter().filter(mine).partition(bad);
+        if self.driver.is_none() || !self.reports.is_empty() || !troubles.is_empty() {
+            serving.clear();
+        }
+        let _ = self.reply.send(Ok(Answer { reports: self.reports, troubles, serving }));
     }
 }
 
@@ -109,7 +118,8 @@ impl Control {
     }
 
     /// Looks at the directories now, tries again what was put off, and waits until all of that is over: the probation of
-    /// what takes over, too. Of one driver, or of all.
+    /// what takes over, too. Of one driver, or of all. Of one driver: a fresh copy of the bytes that serve takes over when what
+    /// is mapped of them hangs, or has failed; and files of other drivers are not waited for.
     ///
     /// # Errors
     ///
@@ -168,14 +178,28 @@ impl Control {
 }
 
 impl<T: Tenants> Executor<T> {
-    /// Answers those who wait for nothing that is under way.
-    pub(super) fn answer_waiting(&mut self, views: &[FileView]) {
-        let busy: BTreeSet<String> = self.busy.keys().cloned().collect();
+    /// Answers those who wait for nothing that is under way; `quiet`: nothing is about to be begun, either.
+    pub(super) fn answer_waiting(&mut self, views: &[FileView], planned: &Plan, quiet: bool) {
         // What is not under way by now was not wanted for later.
-        self.lenient.retain(|id| busy.contains(id));
-        let over = |waiter: &mut Waiter| !busy.iter().any(|id| waiter.minds(id));
-        let answered: Vec<Waiter> = self.waiting.extract_if(.., over).collect();
+        if quiet {
+            self.lenient.retain(|id| self.busy.contains_key(id));
+            self.renew.retain(|id| self.busy.contains_key(id));
+        }
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let over = |waiter: &mut Waiter| match &waiter.driver {
+            None => quiet && self.busy.is_empty(),
+            Some(id) => {
+                let acts = matches!(planned.decisions.get(id), Some(Decision::Do(_)));
+                !acts && !self.busy.contains_key(id) && !self.is_unsettled(id, waiter.since)
+            }
+        };
+        let answered: Vec<Waiter> = waiting.extract_if(.., over).collect();
+        self.waiting = waiting;
         for waiter in answered {
+            if let Some(id) = &waiter.driver {
+                self.lenient.remove(id);
+                self.renew.remove(id);
+            }
             match waiter.driver.clone().filter(|id| waiter.reports.is_empty() && !self.claims(id)) {
                 Some(id) => drop(waiter.reply.send(Err(OrderError::NoDriver(id)))),
                 None => waiter.answer(views.to_vec()),
@@ -196,6 +220,24 @@ impl<T: Tenants> Executor<T> {
         }
     }
 
+    /// Whether a file is being written that may be this driver's. One of which nobody knows whose it is counts as long as it may
+    /// be on its way.
+    fn is_unsettled(&self, id: &str, since: Instant) -> bool {
+        let record = self.record.now();
+        let of = |path: &PathBuf| {
+            let serving = self.serving.iter().filter(|(_, serving)| serving.path == *path).map(|(id, _)| id);
+            let served = record.served.iter().filter(|(_, served)| served.path == *path).map(|(id, _)| id);
+            serving.chain(served).cloned().collect::<BTreeSet<String>>()
+        };
+        let absent = self.serving.get(id).and_then(|serving| self.gone.get(&serving.path));
+        absent.is_some_and(|since| since.elapsed() < SETTLED)
+            || self.judge.unsettled().any(|(path, claimed)| {
+                let mut owners = of(path);
+                owners.extend(claimed.cloned());
+                if owners.is_empty() { since.elapsed() < FRESH } else { owners.contains(id) }
+            })
+    }
+
     fn claims(&self, id: &str) -> bool {
         self.serving.contains_key(id) || self.inputs.claims.iter().any(|claim| claim.id == id)
     }
@@ -210,7 +252,15 @@ impl<T: Tenants> Executor<T> {
         if accept_errors {
             self.lenient.extend(driver.clone());
         }
-        let waiter = Waiter { driver, reports: Vec::new(), reply };
+        if let Some(id) = driver.as_ref().filter(|id| !self.busy.contains_key(*id))
+            && self.workshop.catalog.serving(id).is_some_and(|generation| generation.is_ailing())
+        {
+            self.renew.insert(id.clone());
+        }
+        let waiter = Waiter { driver, since: Instant::now(), reports: Vec::new(), reply };
+        for under_way in self.busy.values().filter(|u| accept_errors && waiter.minds(&u.claim.id)) {
+            under_way.lenience.begin();
+        }
         let claims: Vec<_> = self.inputs.claims.iter().filter(|claim| waiter.minds(&claim.id)).cloned().collect();
         for claim in claims {
             if accept_errors {
@@ -258,7 +308,7 @@ impl<T: Tenants> Executor<T> {
         if let Some(abort) = self.busy.get_mut(&driver).and_then(|under_way| under_way.abort.take()) {
             let _ = abort.send("an operator rolled it back".to_owned());
         }
-        self.waiting.push(Waiter { driver: Some(driver), reports: Vec::new(), reply });
+        self.waiting.push(Waiter { driver: Some(driver), since: Instant::now(), reports: Vec::new(), reply });
     }
 
     fn release(&mut self, sha256: &str) -> Result<Quarantined, OrderError> {

@@ -130,6 +130,9 @@ pub struct Report {
     /// What became of the tables' states; none were moved: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<Ledger>,
+    /// What else operators want to know, a sentence each: which datasource begins without the state of what it replaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl fmt::Display for Report {
@@ -151,7 +154,10 @@ impl fmt::Display for Report {
         if self.exclusive {
             write!(f, ", paused for {:?} as it can't be open twice", Duration::from_micros(self.phases.pause_us))?;
         }
-        self.reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
+        if let Some(reason) = &self.reason {
+            write!(f, ": {reason}")?;
+        }
+        self.notes.iter().try_for_each(|note| write!(f, "; {note}"))
     }
 }
 
@@ -175,6 +181,7 @@ mod tests {
             exclusive: true,
             phases: Phases { pause_us: 2500, ..Phases::default() },
             ledger: Some(Ledger { produced: 3, accepted: 3, delivered: 2, gap: 1, ..Ledger::default() }),
+            notes: Vec::new(),
         };
         assert_eq!(
             report.to_string(),

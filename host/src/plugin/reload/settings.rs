@@ -1,6 +1,6 @@
 //! How plugins are loaded and reloaded.
 
-use super::tenants::Terms;
+use super::tenants::{Lenience, Terms};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,6 +44,6 @@ impl Default for Settings {
 impl Settings {
     /// On what terms sources move unless somebody wants it otherwise.
     pub(super) fn terms(&self) -> Terms {
-        Terms { accept_errors: false, most_state: self.most_state, cold_start: self.cold_start }
+        Terms { accept_errors: Lenience::default(), most_state: self.most_state, cold_start: self.cold_start }
     }
 }

@@ -4,13 +4,38 @@ use super::super::generation::Generation;
 use super::Settings;
 use super::report::Ledger;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+/// Whether plain errors of sources that were well are no reason not to move. Clones are the same: a reload that is under way
+/// can be told so, too.
+#[derive(Debug, Clone, Default)]
+pub struct Lenience(Arc<AtomicBool>);
+
+impl Lenience {
+    /// From the beginning, or not yet.
+    #[must_use]
+    pub fn new(lenient: bool) -> Self {
+        Self(Arc::new(AtomicBool::new(lenient)))
+    }
+
+    /// From now on.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is so now.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// On what terms sources are moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Terms {
     /// Whether a plain error of a source that was well is no reason not to move: only faults of the code are.
-    pub accept_errors: bool,
+    pub accept_errors: Lenience,
     /// What sources hand over may be this large, in bytes of JSON.
     pub most_state: usize,
     /// Whether a source whose state the new code can't read begins without.
@@ -24,12 +49,14 @@ impl Default for Terms {
 }
 
 /// Sources were moved. Those that were in charge before wait, paused.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Moved {
     /// How many.
     pub sources: usize,
     /// How long the one that waited longest was without a source in charge.
     pub pause: Duration,
+    /// Which of them begin without the state of what they replace, and why: a sentence each, of many for the first few.
+    pub cold: Vec<String>,
 }
 
 /// Those who have sources of a driver open.

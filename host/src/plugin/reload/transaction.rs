@@ -82,6 +82,7 @@ pub(super) async fn run<T: Tenants>(
             exclusive: false,
             phases: Phases::default(),
             ledger: None,
+            notes: Vec::new(),
         },
         workshop,
         tenants,
@@ -216,6 +217,7 @@ impl<T: Tenants> Transaction<T> {
         self.report.phases.prepare_us = micros(begun);
         self.report.phases.pause_us = u64::try_from(moved.pause.as_micros()).unwrap_or(u64::MAX);
         self.report.sources = moved.sources;
+        self.report.notes = moved.cold;
         made.on(Happening::Tried);
         former.on(Happening::Superseded);
         self.serve(claim, made);

@@ -15,7 +15,12 @@ fn view(path: &Path, state: FileState, reason: String, size: u64) -> FileView {
 }
 
 impl<T: Tenants> Executor<T> {
-    pub(super) fn views(&self, planned: &Plan, files: &BTreeMap<PathBuf, Result<Found, ScanError>>) -> Vec<FileView> {
+    pub(super) fn views(
+        &self,
+        planned: &Plan,
+        files: &BTreeMap<PathBuf, Result<Found, ScanError>>,
+        unreadable: &[PathBuf],
+    ) -> Vec<FileView> {
         let mut views = Vec::new();
         for (path, look) in files {
             match look {
@@ -23,17 +28,26 @@ impl<T: Tenants> Executor<T> {
                 Ok(found) => views.extend(self.view_of(path, found, planned)),
             }
         }
-        for (id, serving) in self.serving.iter().filter(|(_, s)| !files.contains_key(&s.path)) {
+        for (id, serving) in &self.serving {
+            let lost = unreadable.iter().any(|d| serving.path.parent() == Some(d.as_path()));
+            let (state, reason) = match (files.get(&serving.path), self.judge.claim(&serving.path)) {
+                (None, _) if lost => (FileState::Missing, "its directory can't be read".to_owned()),
+                (None, _) => (FileState::Missing, "the file is gone".to_owned()),
+                (Some(_), Some(now)) if now.id != *id => {
+                    (FileState::Serving, format!("the file holds driver {:?} now", now.id))
+                }
+                (Some(_), _) => continue,
+            };
             let generation = self.workshop.catalog.serving(id);
-            let reason = "the file is gone; what was loaded of it serves on".to_owned();
             views.push(FileView {
                 driver: Some(id.clone()),
                 version: generation.as_ref().map(|g| g.info.version.clone()),
                 generation: generation.map(|g| g.number),
                 sha256: Some(serving.sha256.clone()),
-                ..view(&serving.path, FileState::Missing, reason, 0)
+                ..view(&serving.path, state, format!("{reason}; what was loaded of it serves on"), 0)
             });
         }
+        // What a file holds now stands before what it held.
         views.sort_by(|a, b| a.path.cmp(&b.path));
         views
     }

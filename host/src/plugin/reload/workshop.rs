@@ -3,7 +3,7 @@
 use super::super::bytes::{self, BytesError, Note};
 use super::super::catalog::Catalog;
 use super::super::driver::{CallError, Driver, HostCalls};
-use super::super::generation::Generation;
+use super::super::generation::{Generation, Health};
 use super::super::load::{LoadError, load};
 use super::super::marker::{About, Marks, mark};
 use super::super::plan::Claim;
@@ -85,18 +85,39 @@ struct Mapped {
     size: u64,
     /// What its sources were told: all its generations share its memory.
     secrets: Arc<Finders>,
+    /// Whether it failed: then the next try of the same bytes gets a fresh one.
+    health: Arc<Health>,
 }
 
 impl Mapped {
     /// What it said outside any source, without their secrets.
     fn clean(&self, mut error: CallError) -> CallError {
+        if error.is_code_fault() {
+            self.health.blame();
+        }
         self.secrets.hide_in_error(&mut error.body);
         error
     }
 }
 
+/// What touches foreign bytes. Tests put in others.
+#[derive(Clone, Copy)]
+pub(super) struct Tools {
+    /// Maps a private copy.
+    pub(super) load: fn(&Path) -> Result<Arc<dyn Driver>, LoadError>,
+    /// What bytes say of themselves.
+    pub(super) note: fn(&[u8]) -> Result<Note, BytesError>,
+}
+
+impl Default for Tools {
+    fn default() -> Self {
+        Self { load, note: |bytes| Ok(bytes::facts(bytes)?.note) }
+    }
+}
+
 /// Makes generations.
 pub(super) struct Workshop {
+    pub(super) tools: Tools,
     pub(super) stage: Arc<Stage>,
     pub(super) copies: Copies,
     pub(super) catalog: Arc<Catalog>,
@@ -112,7 +133,16 @@ pub(super) struct Workshop {
 impl Workshop {
     pub(super) fn new(stage: Stage, copies: Copies, vetter: Arc<dyn Vet>, catalog: Arc<Catalog>) -> Self {
         let (stage, generations) = (Arc::new(stage), AtomicU64::new(0));
-        Self { stage, copies, catalog, vetter, mapped: Mutex::default(), generations, marks: None }
+        Self {
+            tools: Tools::default(),
+            stage,
+            copies,
+            catalog,
+            vetter,
+            mapped: Mutex::default(),
+            generations,
+            marks: None,
+        }
     }
 
     /// Maps the claim's bytes, or takes the copy that is mapped already, and asks the driver who it is. `staged`: a private
@@ -124,7 +154,7 @@ impl Workshop {
         restore: bool,
     ) -> Result<Arc<Generation>, Failure> {
         let pool = Pool::new(&claim.id);
-        let known = self.mapped().get(&claim.sha256).cloned();
+        let known = self.mapped().get(&claim.sha256).filter(|mapped| !mapped.health.is_ill()).cloned();
         let mapped = match known {
             Some(mapped) => {
                 if let Some(unused) = staged {
@@ -144,23 +174,24 @@ impl Workshop {
                 let driver = pool.run(LOADING, || (), self.loading(claim, path)).await?.inspect_err(|_| {
                     let _ = std::fs::remove_file(&staged);
                 })?;
-                let mapped = Mapped { driver, staged, size, secrets: Arc::default() };
+                let mapped = Mapped { driver, staged, size, secrets: Arc::default(), health: Arc::default() };
                 self.mapped().insert(claim.sha256.clone(), mapped.clone());
                 mapped
             }
         };
         let clean = |error| mapped.clean(error);
+        let hangs = |_: &PoolError| mapped.health.blame();
         let asked = Arc::clone(&mapped.driver);
-        let info = pool.run(LOADING, || (), move || asked.describe()).await?;
+        let info = pool.run(LOADING, || (), move || asked.describe()).await.inspect_err(hangs)?;
         let info = info.map_err(|error| Failure::Describe(clean(error)))?;
         check(claim, &info)?;
         let number = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
         let request = AttachRequest { generation: number, log_filter: self.catalog.log_filter() };
         let log: Arc<dyn HostCalls> = Arc::new(DriverLog::new(&info.id, number, Arc::clone(&mapped.secrets)));
         let asked = Arc::clone(&mapped.driver);
-        let attached = pool.run(LOADING, || (), move || asked.attach(log, &request)).await?;
+        let attached = pool.run(LOADING, || (), move || asked.attach(log, &request)).await.inspect_err(hangs)?;
         attached.map_err(|error| Failure::Attach(clean(error)))?;
-        let Mapped { driver, size, secrets, .. } = mapped;
+        let Mapped { driver, size, secrets, health, .. } = mapped;
         Ok(Arc::new(Generation {
             number,
             info,
@@ -173,7 +204,9 @@ impl Workshop {
             sources: AtomicUsize::new(0),
             size,
             secrets,
+            health,
             state: Mutex::default(),
+            told: Mutex::default(),
         }))
     }
 
@@ -193,7 +226,7 @@ impl Workshop {
     fn loading(&self, claim: &Claim, path: PathBuf) -> impl FnOnce() -> Result<Arc<dyn Driver>, LoadError> + use<> {
         let Claim { id, version, sha256, .. } = claim.clone();
         let about = About { driver: id, version, sha256, datasource: None };
-        let marks = self.marks.clone();
+        let (marks, load) = (self.marks.clone(), self.tools.load);
         move || {
             let Some(marks) = marks else { return load(&path) };
             let open = marks.open(&about, "load");
@@ -229,6 +262,7 @@ impl Workshop {
     /// A private copy of a file that was examined in an earlier pass, or changed while it was; or of the copy that is kept.
     async fn copy(&self, claim: &Claim, restore: bool) -> Result<Staged, Failure> {
         let (claim, copies, stage) = (claim.clone(), self.copies.clone(), Arc::clone(&self.stage));
+        let note = self.tools.note;
         let work = move || {
             let bytes = match restore {
                 true => copies.read(&claim.sha256).ok_or_else(|| {
@@ -238,9 +272,7 @@ impl Workshop {
                 false => read(&claim.path, &claim.sha256)?,
             };
             // A file was examined a moment ago; a copy, by another host perhaps.
-            let note = bytes::facts(&bytes.bytes)
-                .map_err(|e| if restore { Failure::OldCopy(e) } else { Failure::Changed })?
-                .note;
+            let note = note(&bytes.bytes).map_err(|e| if restore { Failure::OldCopy(e) } else { Failure::Changed })?;
             Ok(Staged { path: stage.put(&bytes)?, note })
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| Failure::Changed)?

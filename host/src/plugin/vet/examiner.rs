@@ -9,8 +9,9 @@ use super::verdict::{Bad, Verdict};
 use super::vetter::VetterError;
 use super::wire::{Answer, Confines, Stage, Task};
 use crate::config;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
+use tempfile::TempPath;
 
 /// Starts children, each with a folder of its own.
 pub(crate) struct Examiner<'a> {
@@ -18,6 +19,13 @@ pub(crate) struct Examiner<'a> {
     options: &'a config::Vet,
     staged: PathBuf,
     note: &'a Note,
+}
+
+/// A copy of bytes that are to be tried once. It is closed: a file that is open for writing is not what a host maps.
+pub(crate) fn copy(bytes: &[u8]) -> io::Result<TempPath> {
+    let mut staged = tempfile::Builder::new().prefix("busway-").suffix(".so").tempfile()?;
+    staged.write_all(bytes)?;
+    Ok(staged.into_temp_path())
 }
 
 /// What came of trying a plugin as a host would.
@@ -55,6 +63,15 @@ impl<'a> Examiner<'a> {
             }
             good => good,
         }
+    }
+
+    /// Tries it as a host would before it loads it, and says so in the host's words: limits have the configuration's names.
+    ///
+    /// # Errors
+    ///
+    /// When no child can be had.
+    pub(crate) fn try_as_host(&self) -> io::Result<Verdict> {
+        Ok(judge(self.start(None)?, self.note, self.options))
     }
 
     /// Tries it as a host would before it loads it.

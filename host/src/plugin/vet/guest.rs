@@ -4,7 +4,7 @@ use super::last_words::LastWords;
 use super::program::{MARKER, Program};
 use super::wire::{Answer, Line, MOST, PROTOCOL, Stage, Task};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -121,7 +121,9 @@ struct Guest {
 impl Guest {
     fn new(child: &mut Child, channel: UnixStream) -> io::Result<Self> {
         let noise = child.stderr.take().ok_or_else(|| io::Error::other("no pipe"))?;
-        let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+        let process = Pid::from_child(child);
+        // Linux before 5.3 has none, nor may a container's filter let it through.
+        let process = pidfd_open(process, PidfdFlags::empty()).or_else(|_| when_ended(process))?;
         let (read, last_words) = (Vec::new(), LastWords::default());
         Ok(Self { channel, noise, process, read, greeted: false, stage: None, step: None, last_words })
     }
@@ -218,7 +220,37 @@ impl Guest {
     }
 }
 
+/// What becomes readable when a child has ended, by a thread that waits for that; its status is left to whoever asks for it.
+fn when_ended(child: Pid) -> io::Result<OwnedFd> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let wait = move || {
+        while let Err(rustix::io::Errno::INTR) =
+            waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
+        {}
+        drop(theirs);
+    };
+    std::thread::Builder::new().name("vet-wait".to_owned()).spawn(wait)?;
+    Ok(ours.into())
+}
+
 fn ready(fd: impl AsFd) -> io::Result<bool> {
     let mut fds = [PollFd::new(&fd, PollFlags::IN)];
     Ok(poll(&mut fds, Some(&Timespec::default()))? > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_the_systems_help_the_end_of_a_child_is_seen_too() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let ended = when_ended(Pid::from_child(&child)).unwrap();
+        assert!(!ready(&ended).unwrap(), "it runs");
+        drop(child.stdin.take());
+        let mut fds = [PollFd::new(&ended, PollFlags::IN)];
+        let limit = Timespec { tv_sec: 20, tv_nsec: 0 };
+        assert_eq!(poll(&mut fds, Some(&limit)).unwrap(), 1);
+        assert!(child.wait().unwrap().success(), "its status is still there");
+    }
 }

@@ -138,8 +138,8 @@ fn answered(answer: Answer, note: &Note, last_words: &LastWords) -> Verdict {
     let bad = |kind, reason: String| Verdict::Bad(Bad::new(kind, reason));
     let Tried { info, guard, processes, left } = match answer {
         Answer::Loader(text) => return bad(Kind::Loader, format!("the system's loader refused it: {text}")),
-        Answer::Contract { reason, detail } => {
-            return Verdict::Bad(Bad { detail, ..Bad::new(Kind::Contract, reason) });
+        Answer::Contract { reason, explanation, detail } => {
+            return Verdict::Bad(Bad { explanation, detail, ..Bad::new(Kind::Contract, reason) });
         }
         Answer::Description(error) => {
             let (kind, more) = match out_of(&error) {

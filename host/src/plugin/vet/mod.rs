@@ -23,7 +23,7 @@ mod verdict;
 mod vetter;
 mod wire;
 
-pub(crate) use examiner::{Examiner, Vetted};
+pub(crate) use examiner::{Examiner, Vetted, copy};
 pub use program::{ProgramError, child_main_if_asked};
 pub(crate) use traces::Traces;
 pub use verdict::{Bad, Good, Kind, Verdict};

@@ -32,6 +32,9 @@ pub struct Bad {
     pub kind: Kind,
     /// What, why and what now, in one sentence.
     pub reason: String,
+    /// The same in at most five lines, where that says more: of a contract that does not fit.
+    #[serde(default)]
+    pub explanation: String,
     /// The rest, for those who want all of it; mostly empty, thousands of lines at most.
     #[serde(default)]
     pub detail: String,
@@ -44,7 +47,7 @@ pub struct Bad {
 impl Bad {
     /// A verdict of the first try, final until somebody says otherwise.
     pub(super) fn new(kind: Kind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), detail: String::new(), tries: 1, again: None }
+        Self { kind, reason: reason.into(), explanation: String::new(), detail: String::new(), tries: 1, again: None }
     }
 
     /// Whether it may be good though its bytes stay as they are.

@@ -69,7 +69,12 @@ pub(super) enum Answer {
     /// The system's loader refused it.
     Loader(String),
     /// It does not fit the contract.
-    Contract { reason: String, detail: String },
+    Contract {
+        reason: String,
+        #[serde(default)]
+        explanation: String,
+        detail: String,
+    },
     /// It answered `describe` with an error.
     Description(String),
     /// It was put through all of it.
@@ -93,12 +98,14 @@ impl From<LoadError> for Answer {
     fn from(error: LoadError) -> Self {
         match error {
             LoadError::Map(text) => Self::Loader(text),
-            LoadError::Incompatible(Incompatible { reason, mut detail, .. }) => {
+            LoadError::Incompatible(incompatible) => {
+                let explanation = incompatible.explanation();
+                let Incompatible { reason, mut detail, .. } = incompatible;
                 let end = (0..=detail.len().min(MOST / 64)).rev().find(|at| detail.is_char_boundary(*at));
                 detail.truncate(end.unwrap_or_default());
-                Self::Contract { reason, detail }
+                Self::Contract { reason, explanation, detail }
             }
-            other => Self::Contract { reason: other.to_string(), detail: String::new() },
+            other => Self::Contract { reason: other.to_string(), explanation: String::new(), detail: String::new() },
         }
     }
 }

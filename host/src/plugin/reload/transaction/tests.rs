@@ -78,7 +78,9 @@ fn generation(number: u64) -> Arc<Generation> {
         sources: AtomicUsize::new(0),
         size: 0,
         secrets: Arc::default(),
+        health: Arc::default(),
         state: Mutex::default(),
+        told: Mutex::default(),
     })
 }
 
@@ -90,7 +92,7 @@ struct Books {
 
 impl Tenants for Books {
     async fn switch(&self, _: Arc<Generation>, _: Terms) -> Result<Moved, SwitchError> {
-        Ok(Moved { sources: 1, pause: Duration::ZERO })
+        Ok(Moved { sources: 1, ..Moved::default() })
     }
 
     async fn probe(&self, _: &str, _: Duration) -> Result<(), SwitchError> {

@@ -1,0 +1,6 @@
+//! Orders, and what becomes of them, over words instead of libraries.
+
+mod orders;
+mod rig;
+mod rollbacks;
+mod sights;

@@ -1,0 +1,129 @@
+//! `rollback`: with and without a copy, while something is under way, after a file got another name.
+
+use super::super::{OrderError, Outcome};
+use super::rig::{Rig, soon};
+
+/// Version 2 serves, and version 1 did.
+async fn second() -> Rig {
+    let rig = Rig::start(&[("a.so", "a 1.0.0")]).await;
+    rig.put("a.so", "a 2.0.0");
+    let answer = soon(rig.control.reload(Some("a"), false)).await.unwrap();
+    assert_eq!(answer.reports[0].outcome, Outcome::Committed);
+    rig
+}
+
+fn good(rig: &Rig, text: &str) -> std::path::PathBuf {
+    let sha256 = crate::plugin::Bytes::of(text.as_bytes().to_vec()).sha256;
+    rig.folder.path().join("good").join(format!("{sha256}.so"))
+}
+
+#[tokio::test]
+async fn nothing_to_go_back_to_is_said_and_changes_nothing() {
+    let rig = Rig::start(&[("a.so", "a 1.0.0")]).await;
+    let error = soon(rig.control.rollback("a")).await.unwrap_err();
+    assert!(matches!(&error, OrderError::NoCopy { driver, .. } if driver == "a"), "{error}");
+    assert_eq!(rig.control.quarantine().await.unwrap(), []);
+    // A copy that somebody removed is none.
+    let rig = second().await;
+    std::fs::remove_file(good(&rig, "a 1.0.0")).unwrap();
+    let error = soon(rig.control.rollback("a")).await.unwrap_err();
+    assert!(matches!(&error, OrderError::NoCopy { driver, .. } if driver == "a"), "{error}");
+    assert_eq!(rig.control.quarantine().await.unwrap(), []);
+    assert_eq!(rig.serves("a"), Some(("2.0.0".to_owned(), 2)));
+}
+
+#[tokio::test]
+async fn a_copy_whose_bytes_differ_is_not_taken_and_what_serves_serves_on() {
+    // The copies are read anew after a restart.
+    let rig = second().await;
+    let folder = rig.stop().await;
+    let rig = Rig::begin(folder, &[], |_| {}).await;
+    std::fs::remove_file(good(&rig, "a 1.0.0")).unwrap();
+    std::fs::write(good(&rig, "a 1.0.0"), "a 6.6.6").unwrap();
+    let answer = soon(rig.control.rollback("a")).await.unwrap();
+    let told: Vec<_> = answer.reports.iter().map(|r| (r.outcome, r.reason.clone().unwrap_or_default())).collect();
+    let reason = "the copy that was kept of it is not there any more, or is not what it was";
+    assert_eq!(told, [(Outcome::Inconclusive, reason.to_owned())]);
+    assert_eq!(rig.serves("a").map(|(version, _)| version), Some("2.0.0".to_owned()));
+    assert!(!good(&rig, "a 1.0.0").exists(), "it is of no use");
+    // Nor is it tried for ever.
+    assert_eq!(soon(rig.control.reload(Some("a"), false)).await.unwrap().reports, []);
+}
+
+#[tokio::test]
+async fn a_copy_that_is_no_plugin_for_this_host_any_more_is_not_taken() {
+    let folder = second().await.stop().await;
+    let rig = Rig::begin(folder, &[], |executor| {
+        let tools = super::super::workshop::Tools {
+            note: |_| Err(crate::plugin::BytesError::NoNote),
+            ..executor.workshop.tools
+        };
+        std::sync::Arc::get_mut(&mut executor.workshop).unwrap().tools = tools;
+    })
+    .await;
+    let answer = soon(rig.control.rollback("a")).await.unwrap();
+    let reason = answer.reports[0].reason.clone().unwrap();
+    assert!(reason.starts_with("the copy that was kept of it is no plugin for this host any more: "), "{reason}");
+    assert_eq!(answer.reports.len(), 1, "it is not tried for ever");
+    assert_eq!(rig.serves("a").map(|(version, _)| version), Some("2.0.0".to_owned()));
+}
+
+#[tokio::test]
+async fn bytes_that_serve_are_not_taken_out_for_what_kept_them_from_proving_themselves() {
+    let rig = Rig::start(&[("a.so", "a 1.0.0")]).await;
+    rig.put("a.so", "a 2.0.0 bursts");
+    let answer = soon(rig.control.reload(Some("a"), false)).await.unwrap();
+    assert!(answer.is_good() && answer.reports.is_empty(), "{answer:?}");
+    assert_eq!((rig.shown(), rig.serves("a")), (vec!["a.so a serving".to_owned()], Some(("2.0.0".to_owned(), 2))));
+    // It is as good as any to go back from.
+    let answer = soon(rig.control.rollback("a")).await.unwrap();
+    assert_eq!(answer.reports[0].outcome, Outcome::Committed);
+    assert_eq!(rig.serves("a").map(|(version, _)| version), Some("1.0.0".to_owned()));
+}
+
+#[tokio::test]
+async fn after_its_file_got_another_name_a_driver_goes_back_under_that() {
+    let rig = second().await;
+    std::fs::rename(rig.path("a.so"), rig.path("b.so")).unwrap();
+    rig.until("adopted", |rig| rig.shown() == ["b.so a serving"]).await;
+    rig.put("b.so", "a 3.0.0 waits");
+    rig.until_version("a", "3.0.0").await;
+    rig.sources.err();
+    rig.until_version("a", "2.0.0").await;
+    let held = "b.so a held back: datasource \"one\" could not be polled with it: no data; the bytes before serve on";
+    rig.until("held back", |rig| rig.shown() == [held]).await;
+    let answer = soon(rig.control.rollback("a")).await.unwrap();
+    assert_eq!((answer.reports[0].outcome, answer.reports[0].path.clone()), (Outcome::Committed, rig.path("b.so")));
+    assert_eq!(rig.serves("a").map(|(version, _)| version), Some("1.0.0".to_owned()));
+}
+
+#[tokio::test]
+async fn on_probation_a_rollback_is_back_to_what_still_waits() {
+    let rig = Rig::start(&[("a.so", "a 1.0.0")]).await;
+    rig.put("a.so", "a 2.0.0 waits");
+    rig.until_version("a", "2.0.0").await;
+    let answer = soon(rig.control.rollback("a")).await.unwrap();
+    assert_eq!(answer.reports[0].outcome, Outcome::RolledBack);
+    assert_eq!(rig.serves("a"), Some(("1.0.0".to_owned(), 1)));
+    assert_eq!(rig.control.quarantine().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn while_a_build_is_tried_a_rollback_is_of_that() {
+    let rig = Rig::start(&[("a.so", "a 1.0.0")]).await;
+    rig.gate.hold();
+    rig.put("a.so", "a 2.0.0");
+    rig.until("loading", |rig| rig.shown() == ["a.so a loading"]).await;
+    let ordered = tokio::spawn({
+        let control = rig.control.clone();
+        async move { control.rollback("a").await }
+    });
+    while rig.control.quarantine().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    rig.gate.free();
+    let answer = soon(ordered).await.unwrap().unwrap();
+    let told: Vec<_> = answer.reports.iter().map(|r| (r.outcome, r.reason.clone().unwrap_or_default())).collect();
+    assert_eq!(told, [(Outcome::Refused, "an operator rolled it back".to_owned())]);
+    assert_eq!(rig.serves("a"), Some(("1.0.0".to_owned(), 1)));
+}
