@@ -246,7 +246,7 @@ Exit codes:
   1    failed
   2    the command line could not be understood
   3    no host answered
-  4    the host has no such service, method, table or column
+  4    the host has no such service, method, table, column or type of events
   5    the configuration is invalid
   6    a plugin was refused (check, plugin inspect, plugin reload, plugin test)
   7    a new build was taken back on probation (plugin reload)

@@ -10,14 +10,16 @@ mod chaos;
 mod cli;
 mod cli_bus;
 mod cli_datasources;
+mod cli_events;
 mod cli_files;
+mod cloudevents;
 mod congress_api;
 mod congressclient;
 mod contract;
 mod datasources;
 mod dev;
 mod drivers;
-
+mod events;
 mod faults;
 mod host;
 mod http;

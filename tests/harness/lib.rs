@@ -6,6 +6,7 @@ pub mod fixture;
 pub mod host;
 pub mod openstack;
 pub mod proxy;
+pub mod python;
 pub mod relic;
 pub mod running;
 pub mod session;

@@ -1,7 +1,8 @@
 //! OpenStack's own client of the predecessor, unmodified: its program `openstack`, and the library under it.
 
 use crate::host::Said;
-use crate::workspace::{root, target};
+use crate::python;
+use crate::workspace::root;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -30,13 +31,7 @@ impl Login<'_> {
 /// Where it is; installed if need be.
 fn installed() -> &'static Path {
     static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
-    INSTALLED.get_or_init(|| {
-        let folder = target().join("congressclient");
-        let output = scripts().join("install");
-        let output = Command::new(output).arg(&folder).output().expect("tests/congressclient/install can be run");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        folder
-    })
+    INSTALLED.get_or_init(|| python::installed("congressclient", "OpenStack's own client, python-congressclient"))
 }
 
 fn scripts() -> PathBuf {

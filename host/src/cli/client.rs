@@ -83,21 +83,25 @@ impl Client {
     }
 
     /// The rows of a table and whatever happens to them. `from`: the epoch and number of the state that is held already.
-    pub(crate) async fn stream(&self, name: &TableName, from: Option<(u64, u64)>) -> Result<TableStream, Failure> {
+    pub(crate) async fn stream(&self, name: &TableName, from: Option<(u64, u64)>) -> Result<EventStream, Failure> {
         let request = Request::get(path_of(name, "stream")).header(ACCEPT, "text/event-stream");
         let request = match from {
             Some((epoch, to)) => request.header("last-event-id", format!("{epoch}:{to}")),
             None => request,
         };
         let response = self.send(request, Bytes::new(), ANSWER).await?;
-        Ok(TableStream { body: response.into_body(), decoder: Decoder::default() })
+        Ok(EventStream { body: response.into_body(), decoder: Decoder::default() })
     }
 
     /// The rows of all tables that a pattern meets, and whatever happens to them.
-    pub(crate) async fn stream_of(&self, pattern: &str) -> Result<TableStream, Failure> {
-        let path = format!("/v1/stream?tables={}", part(pattern));
-        let response = self.get(&path, "text/event-stream").await?;
-        Ok(TableStream { body: response.into_body(), decoder: Decoder::default() })
+    pub(crate) async fn stream_of(&self, pattern: &str) -> Result<EventStream, Failure> {
+        self.events(&format!("/v1/stream?tables={}", part(pattern))).await
+    }
+
+    /// The events of a stream at that path.
+    pub(crate) async fn events(&self, path: &str) -> Result<EventStream, Failure> {
+        let response = self.get(path, "text/event-stream").await?;
+        Ok(EventStream { body: response.into_body(), decoder: Decoder::default() })
     }
 
     /// What the host answers there.
@@ -171,12 +175,12 @@ impl Client {
 
 /// The events of a stream, as they come.
 #[derive(Debug)]
-pub(crate) struct TableStream {
+pub(crate) struct EventStream {
     body: Incoming,
     decoder: Decoder,
 }
 
-impl TableStream {
+impl EventStream {
     /// The next event. Nothing is lost if this is dropped while it waits.
     pub(crate) async fn next(&mut self) -> Result<StreamEvent, Failure> {
         loop {

@@ -5,6 +5,8 @@
 pub(crate) struct StreamEvent {
     /// What it is.
     pub(crate) event: String,
+    /// Where it stands.
+    pub(crate) id: Option<String>,
     /// Its text.
     pub(crate) data: String,
 }
@@ -64,7 +66,8 @@ impl Decoder {
                 self.has_data = true;
                 self.current.data.push_str(value);
             }
-            // Comments have an empty name. `id` repeats what the data says.
+            "id" => self.current.id = Some(value.to_owned()),
+            // Comments have an empty name.
             _ => {}
         }
         None

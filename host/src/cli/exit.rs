@@ -8,7 +8,7 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// No host answered.
 pub(crate) const NOT_REACHABLE: u8 = 3;
-/// The host answered: it has no such service, method, table or column.
+/// The host answered: it has no such service, method, table, column or type of events.
 pub(crate) const NOT_FOUND: u8 = 4;
 /// The configuration is invalid.
 pub(crate) const CONFIGURATION: u8 = 5;
@@ -28,7 +28,7 @@ Exit codes:
   1    failed
   2    the command line could not be understood
   3    no host answered
-  4    the host has no such service, method, table or column
+  4    the host has no such service, method, table, column or type of events
   5    the configuration is invalid
   6    a plugin was refused (check, plugin inspect, plugin reload, plugin test)
   7    a new build was taken back on probation (plugin reload)

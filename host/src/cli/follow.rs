@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 
-use super::client::{Client, TableStream};
+use super::client::{Client, EventStream};
 use super::event_stream::StreamEvent;
 use super::failure::Failure;
 use super::snapshot::{Snapshot, Step};
@@ -44,7 +44,7 @@ pub(crate) enum News {
 pub(crate) struct Follower {
     client: Client,
     name: TableName,
-    stream: Option<TableStream>,
+    stream: Option<EventStream>,
     /// Epoch and number of the state that was reached, on this stream or an earlier one.
     position: Option<(u64, u64)>,
     /// A snapshot of which more is to come.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::sleep;
 
-use super::client::{Client, TableStream};
+use super::client::{Client, EventStream};
 use super::failure::Failure;
 use super::follow::{News, join, longer, message_of, read};
 use super::snapshot::{Snapshot, Step};
@@ -17,7 +17,7 @@ use super::table_name::TableName;
 pub(crate) struct Followers {
     client: Client,
     pattern: String,
-    stream: Option<TableStream>,
+    stream: Option<EventStream>,
     /// Epoch and number of the states that were reached on this stream.
     positions: BTreeMap<TableName, (u64, u64)>,
     /// A snapshot of which more is to come.

@@ -13,6 +13,7 @@ mod datasource;
 mod demo;
 mod dev;
 mod driver;
+mod event;
 mod event_stream;
 mod exit;
 mod failure;
@@ -116,6 +117,9 @@ enum Command {
     Call(call::CallArguments),
     Resync(resync::ResyncArguments),
     Nodes(nodes::NodesArguments),
+    Events(event::EventsArguments),
+    #[command(subcommand)]
+    Event(event::EventCommand),
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
     #[command(subcommand)]
@@ -184,7 +188,13 @@ async fn ask(
         _ => {}
     }
     let configured = if named.is_none() { host_arguments::configured_socket()? } else { None };
-    let client = find(named, configured).await?;
+    let client = match (find(named, configured).await, command) {
+        // What every host knows this program knows, too.
+        (Err(Failure::NotReachable(_)), Command::Event(event::EventCommand::Types(arguments))) if named.is_none() => {
+            return event::types(None, arguments, output).await;
+        }
+        (found, _) => found?,
+    };
     match command {
         Command::Tables(arguments) => tables::run(&client, arguments, output).await,
         Command::Rows(arguments) => rows::run(&client, arguments, output).await,
@@ -193,6 +203,8 @@ async fn ask(
         Command::Call(arguments) => call::run(&client, arguments, output).await,
         Command::Resync(arguments) => resync::run(&client, arguments, output).await,
         Command::Nodes(arguments) => nodes::run(&client, arguments, output).await,
+        Command::Events(arguments) => event::follow(&client, arguments, output).await,
+        Command::Event(command) => event::run(&client, command, output).await,
         Command::Plugin(command) => plugin::run(&client, command, output).await,
         Command::Driver(command) => driver::run(&client, command, output).await,
         Command::Datasource(command) => {

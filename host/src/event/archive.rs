@@ -252,7 +252,9 @@ impl Archive {
                 };
             if meant {
                 let body = serde_json::from_str(text(4).map_err(failed)?).map_err(|e| unusable(&self.path, e))?;
-                page.events.push((number, body));
+                if query.filters.iter().all(|filter| filter.wants_json(&body)) {
+                    page.events.push((number, body));
+                }
             }
         }
         if page.next.is_none() && looked == MOST_LOOKED_AT && !query.latest {

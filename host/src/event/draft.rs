@@ -194,7 +194,8 @@ impl Draft {
         let origin = origin.map(str::to_owned).or(self.origin).or_else(|| last.map(str::to_owned)).unwrap_or_default();
         check_origin(&origin)?;
         let mut extensions = self.extensions;
-        if let Some(sender) = sender {
+        // What came from elsewhere says itself whose it is.
+        if let Some(sender) = sender.filter(|_| self.source.is_none()) {
             // Who says it is who says it: nobody speaks for others.
             extensions.insert("sender".to_owned(), json!(sender));
         }

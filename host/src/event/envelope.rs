@@ -258,6 +258,18 @@ impl Event {
     }
 }
 
+/// The same of an event that was written already.
+pub(super) fn field_of(event: &Value, name: &str) -> Option<Value> {
+    let attribute = attribute_of(name).unwrap_or(name);
+    let is_outside = match attribute {
+        "data" | "data_base64" | "specversion" | "datacontenttype" | "dataschema" => false,
+        "time" => is_common(name),
+        _ => true,
+    };
+    let within = || event.get("data")?.get(name.strip_prefix("data.").unwrap_or(name));
+    event.get(attribute).filter(|_| is_outside).or_else(within).cloned()
+}
+
 /// A CloudEvent as it came: its parts, before anything is known of its type.
 #[derive(Debug, Clone)]
 pub(super) struct Parts {

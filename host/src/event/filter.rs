@@ -1,6 +1,6 @@
 //! Which of the events that a subscriber gets it wants, by their fields.
 
-use super::envelope::Event;
+use super::envelope::{Event, field_of};
 use serde_json::Value;
 
 /// What a field must be.
@@ -35,14 +35,27 @@ impl Filter {
         Self { field: field.to_owned(), test }
     }
 
-    /// Whether it is wanted.
+    /// Whether it is wanted. Of a list one of its values is enough.
     #[must_use]
     pub fn wants(&self, event: &Event) -> bool {
-        let Some(value) = event.field(&self.field) else { return false };
-        match &self.test {
-            Test::Is(wanted) => same(&value, wanted),
+        self.passes(event.field(&self.field))
+    }
+
+    /// The same of an event that was written already.
+    pub(super) fn wants_json(&self, event: &Value) -> bool {
+        self.passes(field_of(event, &self.field))
+    }
+
+    fn passes(&self, value: Option<Value>) -> bool {
+        let passes = |value: &Value| match &self.test {
+            Test::Is(wanted) => same(value, wanted),
             Test::Begins(start) => value.as_str().is_some_and(|text| text.starts_with(start)),
-            Test::In(wanted) => wanted.iter().any(|wanted| same(&value, wanted)),
+            Test::In(wanted) => wanted.iter().any(|wanted| same(value, wanted)),
+        };
+        match value {
+            None => false,
+            Some(Value::Array(all)) => all.iter().any(passes) || passes(&Value::Array(all)),
+            Some(value) => passes(&value),
         }
     }
 }
@@ -51,7 +64,10 @@ impl Filter {
 fn same(value: &Value, wanted: &Value) -> bool {
     match (value, wanted) {
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
-        (Value::Number(_) | Value::Bool(_), Value::String(text)) => value.to_string() == *text,
+        (Value::Number(number), Value::String(text)) => {
+            number.to_string() == *text || text.parse().is_ok_and(|wanted: f64| number.as_f64() == Some(wanted))
+        }
+        (Value::Bool(is), Value::String(text)) => text.parse() == Ok(*is),
         _ => value == wanted,
     }
 }

@@ -1,5 +1,6 @@
 //! What happened lately: the last events of each type, bounded by number and by bytes.
 
+use super::filter::Filter;
 use super::queue::Told;
 use super::topic::{Origins, Topics, Words};
 use jiff::Timestamp;
@@ -32,6 +33,8 @@ impl Default for Kept {
 pub struct Query {
     /// Of these topics; none: of all.
     pub topics: Option<Topics>,
+    /// What events must be besides.
+    pub filters: Vec<Filter>,
     /// That happened, and were published, then or later.
     pub since: Option<Timestamp>,
     /// With positions after this one: a page goes on where the one before ended.
@@ -53,11 +56,33 @@ pub struct Page {
     pub cut: bool,
 }
 
+/// A page, and what is known beside it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// What was asked for.
+    pub page: Page,
+    /// Where the last event of all stands.
+    pub position: u64,
+    /// Whether no event of these topics that came after the position that was asked for is gone.
+    pub whole: bool,
+}
+
 /// The events of a type.
 #[derive(Debug)]
 struct Shelf {
+    /// The position of the last one that had to go.
+    gone: u64,
     words: Arc<Words>,
     kept: VecDeque<Told>,
+}
+
+impl Shelf {
+    /// Its bytes are given back.
+    fn drop_oldest(&mut self) -> usize {
+        let Some(gone) = self.kept.pop_front() else { return 0 };
+        self.gone = gone.position;
+        gone.bytes
+    }
 }
 
 /// What happened lately.
@@ -65,6 +90,8 @@ struct Shelf {
 pub(super) struct History {
     kept: Kept,
     shelves: HashMap<Arc<str>, Shelf>,
+    /// The position of the last one that had to go with its whole shelf.
+    gone: u64,
     bytes: usize,
 }
 
@@ -84,11 +111,14 @@ impl History {
         }
         self.bytes += told.bytes;
         let kind = Arc::clone(&told.event.kind);
-        let shelf =
-            self.shelves.entry(kind).or_insert_with(|| Shelf { words: Arc::clone(words), kept: VecDeque::new() });
+        let shelf = self.shelves.entry(kind).or_insert_with(|| Shelf {
+            words: Arc::clone(words),
+            kept: VecDeque::new(),
+            gone: 0,
+        });
         shelf.kept.push_back(told);
         if shelf.kept.len() > self.kept.events {
-            self.bytes -= shelf.kept.pop_front().map_or(0, |gone| gone.bytes);
+            self.bytes -= shelf.drop_oldest();
         }
         while self.bytes > self.kept.bytes && self.drop_oldest() {}
     }
@@ -97,12 +127,20 @@ impl History {
     fn drop_oldest(&mut self) -> bool {
         let oldest = self.shelves.iter_mut().min_by_key(|(_, shelf)| shelf.kept.front().map(|told| told.position));
         let Some((kind, shelf)) = oldest else { return false };
-        self.bytes -= shelf.kept.pop_front().map_or(0, |gone| gone.bytes);
+        self.bytes -= shelf.drop_oldest();
         if shelf.kept.is_empty() {
+            self.gone = self.gone.max(shelf.gone);
             let kind = Arc::clone(kind);
             self.shelves.remove(&kind);
         }
         true
+    }
+
+    /// Whether all events of these topics after that position are there. `last`: where the last of all stands.
+    pub(super) fn is_whole(&self, topics: Option<&Topics>, after: u64, last: u64) -> bool {
+        let meant = |shelf: &&Shelf| topics.is_none_or(|topics| topics.narrow(&shelf.words).is_some());
+        let gone = self.shelves.values().filter(meant).map(|shelf| shelf.gone).max().unwrap_or_default();
+        (self.is_on() || after >= last) && gone.max(self.gone) <= after
     }
 
     pub(super) fn page(&self, query: &Query) -> Page {
@@ -135,7 +173,8 @@ impl History {
             looked += 1;
             // One may have been published late.
             let happened = query.since.is_none_or(|since| told.event.time >= since);
-            if happened && part.origins.mean(&part.shelf.words, &told.event.origin) {
+            let wanted = || query.filters.iter().all(|filter| filter.wants(&told.event));
+            if happened && part.origins.mean(&part.shelf.words, &told.event.origin) && wanted() {
                 page.events.push(told.clone());
             }
             if part.step(query.latest) {

@@ -44,6 +44,26 @@ impl RateLimiter {
         !passes
     }
 
+    /// Whether so many calls at this time are too many: all of them pass, or none.
+    pub fn are_limited(&mut self, calls: usize, now: Instant) -> bool {
+        let mut tried = self.clone();
+        let limited = (0..calls).any(|_| tried.is_limited(now));
+        if !limited {
+            *self = tried;
+        }
+        limited
+    }
+
+    /// How long until so many calls pass at once; more than pass in any time wait for as many as do.
+    #[must_use]
+    pub fn wait_for(&self, calls: usize, now: Instant) -> Duration {
+        let free = self.most.saturating_sub(self.passed.len());
+        match calls.min(self.most).checked_sub(free + 1).and_then(|last| self.passed.get(last)) {
+            Some(goes) => (self.per + Duration::from_nanos(1)).saturating_sub(now.saturating_duration_since(*goes)),
+            None => Duration::ZERO,
+        }
+    }
+
     /// How long until the next call passes.
     #[must_use]
     pub fn wait(&self, now: Instant) -> Duration {
@@ -85,6 +105,21 @@ mod tests {
         assert_eq!(tries, 3, "0, 1.1 and 2.2 s");
         assert!(limiter.wait(start + Duration::from_millis(2900)) > Duration::ZERO);
         assert_eq!(limiter.wait(start + Duration::from_secs(10)), Duration::ZERO);
+    }
+
+    #[test]
+    fn several_at_once_pass_together_or_not_at_all() {
+        let (mut limiter, start) = (RateLimiter::new(3, Duration::from_secs(1)), Instant::now());
+        let at = |millis| start + Duration::from_millis(millis);
+        assert!(!limiter.are_limited(1, at(0)) && !limiter.are_limited(1, at(500)));
+        assert!(limiter.are_limited(2, at(600)));
+        let almost = Duration::from_nanos(1);
+        assert_eq!(limiter.wait_for(1, at(600)), Duration::ZERO);
+        assert_eq!(limiter.wait_for(2, at(600)), Duration::from_millis(400) + almost);
+        assert_eq!(limiter.wait_for(3, at(600)), Duration::from_millis(900) + almost);
+        assert_eq!(limiter.wait_for(9, at(600)), Duration::from_millis(900) + almost, "as long as for three");
+        assert!(!limiter.are_limited(1, at(600)), "those that were refused were not counted");
+        assert!(!limiter.are_limited(0, at(600)));
     }
 
     #[test]

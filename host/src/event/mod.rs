@@ -6,6 +6,7 @@
 //!
 //! All publications have one order: an event's position, its place in the history and its place in every queue agree, so
 //! that who reads the history and then listens misses nothing and gets nothing twice.
+#![doc = include_str!("events.md")]
 
 mod archive;
 mod catalogue;
@@ -15,6 +16,7 @@ mod filter;
 mod history;
 mod limiter;
 mod monitor;
+mod place;
 pub(crate) mod producers;
 mod publisher;
 mod queue;
@@ -27,13 +29,14 @@ pub use catalogue::*;
 pub use draft::Draft;
 pub use envelope::{Data, Event, EventError, Home, MAX_DEPTH, MAX_EVENT};
 pub use filter::{BadFilter, Filter, Test};
-pub use history::{Kept, MAX_PAGE, Page, Query};
+pub use history::{Kept, MAX_PAGE, Page, Query, Reading};
 pub use limiter::RateLimiter;
 pub use monitor::{Collected, Monitor, MonitorError, SessionLimits};
-pub use publisher::{How, PublishError, Publisher, Receipt};
+pub use place::{BadPlace, PLACE, Place};
+pub use publisher::{BatchError, How, PublishError, Publisher, Receipt};
 pub use queue::{ATTEMPTS, Bounds, Counters, Told};
 pub use subscriber::{Handler, Subscriber, SubscriberError, SubscriberFactory, SubscriberState};
-pub use subscription::{Delivery, Listening, Subscription, SubscriptionView, Taken};
+pub use subscription::{Delivery, Listening, Resumed, Subscription, SubscriptionView, Taken};
 pub use topic::{BadOrigin, BadTopics, MAX_ORIGIN, Topics, check_origin};
 
 use history::History;
@@ -101,6 +104,21 @@ struct State {
     listeners: Listeners,
 }
 
+/// An event that is complete but for its number.
+#[derive(Debug)]
+struct Ready {
+    event: Event,
+    now: Timestamp,
+    words: Arc<topic::Words>,
+    bytes: usize,
+}
+
+impl Ready {
+    fn nobody(&self) -> PublishError {
+        PublishError::NobodyListens { topic: format!("{}.{}", topic::word(&self.event.kind), self.event.origin) }
+    }
+}
+
 impl Default for Events {
     fn default() -> Self {
         Self::new(Settings::default())
@@ -163,18 +181,53 @@ impl Events {
         last: Option<&str>,
         sender: Option<&str>,
     ) -> Result<Receipt, PublishError> {
+        let ready = self.ready(draft, how.origin, last, sender)?;
+        let mut state = self.state();
+        let listeners = state.listeners.who(&ready.words, &ready.event);
+        if how.mandatory && listeners.is_empty() {
+            return Err(ready.nobody());
+        }
+        Ok(self.put(&mut state, ready, listeners))
+    }
+
+    /// All of them, one after the other with nothing between, or none.
+    fn publish_all(
+        &self,
+        drafts: Vec<Draft>,
+        how: How<'_>,
+        last: Option<&str>,
+        sender: Option<&str>,
+    ) -> Result<Vec<Receipt>, BatchError> {
+        let ready = drafts.into_iter().enumerate();
+        let ready =
+            ready.map(|(at, draft)| self.ready(draft, how.origin, last, sender).map_err(|e| BatchError::new(at, e)));
+        let ready = ready.collect::<Result<Vec<_>, _>>()?;
+        let mut state = self.state();
+        let who: Vec<_> = ready.iter().map(|ready| state.listeners.who(&ready.words, &ready.event)).collect();
+        if how.mandatory
+            && let Some(at) = who.iter().position(Vec::is_empty)
+        {
+            return Err(BatchError::new(at, ready[at].nobody()));
+        }
+        Ok(ready.into_iter().zip(who).map(|(ready, listeners)| self.put(&mut state, ready, listeners)).collect())
+    }
+
+    fn ready(
+        &self,
+        draft: Draft,
+        origin: Option<&str>,
+        last: Option<&str>,
+        sender: Option<&str>,
+    ) -> Result<Ready, EventError> {
         let words = self.inner.catalogue.words(draft.kind());
         // Its number is taken when it is published: no two have one, and some may be of none.
         let now = Timestamp::now();
-        let mut event =
-            draft.finish(now, how.origin, last, sender, || (String::new(), Arc::clone(&self.inner.source)))?;
-        let bytes = event.bytes();
-        let mut state = self.state();
-        let listeners = state.listeners.who(&words, &event);
-        if how.mandatory && listeners.is_empty() {
-            let topic = format!("{}.{}", topic::word(&event.kind), event.origin);
-            return Err(PublishError::NobodyListens { topic });
-        }
+        let event = draft.finish(now, origin, last, sender, || (String::new(), Arc::clone(&self.inner.source)))?;
+        Ok(Ready { bytes: event.bytes(), now, event, words })
+    }
+
+    fn put(&self, state: &mut State, ready: Ready, listeners: Vec<Arc<queue::Queue>>) -> Receipt {
+        let Ready { mut event, now, words, bytes } = ready;
         // Clocks are set back, the order is not.
         state.at = state.at.max(now);
         state.position += 1;
@@ -185,20 +238,29 @@ impl Events {
         }
         let receipt = Receipt { id: event.id.clone(), position, listeners: listeners.len() };
         if listeners.is_empty() && !state.history.is_on() {
-            return Ok(receipt);
+            return receipt;
         }
         let told = Told { position, at: state.at, event: Arc::new(event), bytes };
         for queue in listeners {
             queue.push(told.clone());
         }
         state.history.put(told, &words);
-        Ok(receipt)
+        receipt
     }
 
     /// What happened lately.
     #[must_use]
     pub fn history(&self, query: &Query) -> Page {
         self.state().history.page(query)
+    }
+
+    /// The same, with where the last event of all stands, and whether all that were asked for are still kept.
+    #[must_use]
+    pub fn read(&self, query: &Query) -> Reading {
+        let state = self.state();
+        let (page, position) = (state.history.page(query), state.position);
+        let whole = state.history.is_whole(query.topics.as_ref(), query.after.unwrap_or_default(), position);
+        Reading { page, position, whole }
     }
 
     /// The position of the last event.

@@ -39,6 +39,22 @@ pub enum PublishError {
     },
 }
 
+/// Why none of several events was published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("event {} of the batch: {error}", at + 1)]
+pub struct BatchError {
+    /// Which one is at fault, counted from 0; of too many the first.
+    pub at: usize,
+    /// What is wrong with it.
+    pub error: Box<PublishError>,
+}
+
+impl BatchError {
+    pub(super) fn new(at: usize, error: impl Into<PublishError>) -> Self {
+        Self { at, error: Box::new(error.into()) }
+    }
+}
+
 /// How an event is published.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct How<'a> {
@@ -110,8 +126,18 @@ impl Publisher {
     ///
     /// It is not complete, or one too many, or it was to have listeners and has none. Nobody was told.
     pub fn publish(&self, draft: Draft, how: How<'_>) -> Result<Receipt, PublishError> {
-        self.pass()?;
+        self.pass(1)?;
         self.events.publish(draft, how, self.origin.as_deref(), Some(&self.name))
+    }
+
+    /// Publishes all of them, one after the other with nothing between, or none.
+    ///
+    /// # Errors
+    ///
+    /// One of them can't be published: which, and why. Nobody was told of any.
+    pub fn publish_all(&self, drafts: Vec<Draft>, how: How<'_>) -> Result<Vec<Receipt>, BatchError> {
+        self.pass(drafts.len()).map_err(|error| BatchError::new(0, error))?;
+        self.events.publish_all(drafts, how, self.origin.as_deref(), Some(&self.name))
     }
 
     /// Both at once.
@@ -157,12 +183,13 @@ impl Publisher {
         self.create_and_publish(T::NAME, fields, How { origin: Some(origin), ..How::default() })
     }
 
-    fn pass(&self) -> Result<(), PublishError> {
+    fn pass(&self, events: usize) -> Result<(), PublishError> {
         let Some((most, per, limiter)) = &self.limit else { return Ok(()) };
         let mut limiter = limiter.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if limiter.is_limited(now) {
-            let (publisher, wait) = (self.name.clone(), limiter.wait(now));
+        let limited = if events == 1 { limiter.is_limited(now) } else { limiter.are_limited(events, now) };
+        if limited {
+            let (publisher, wait) = (self.name.clone(), limiter.wait_for(events, now));
             return Err(PublishError::RateLimited { publisher, most: *most, per: *per, wait });
         }
         Ok(())

@@ -209,6 +209,17 @@ pub struct Subscription {
     shared: Option<String>,
 }
 
+/// A subscription that goes on where another ended.
+#[derive(Debug)]
+pub struct Resumed {
+    /// What happens from now on.
+    pub subscription: Subscription,
+    /// What the history has from in between.
+    pub told: Vec<Told>,
+    /// Whether that is all there was.
+    pub whole: bool,
+}
+
 /// A subscription as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionView {
@@ -225,16 +236,23 @@ impl Events {
     /// with that and a dot.
     #[must_use]
     pub fn subscribe(&self, listening: &Listening) -> Subscription {
-        self.listen(listening, None).0
+        self.listen(listening, None).subscription
     }
 
     /// The same, with what the history has of these topics after that position: nothing is missed between the two.
     #[must_use]
     pub fn subscribe_after(&self, listening: &Listening, after: u64) -> (Subscription, Vec<Told>) {
+        let Resumed { subscription, told, .. } = self.listen(listening, Some(after));
+        (subscription, told)
+    }
+
+    /// The same, with whether the history still had all of these.
+    #[must_use]
+    pub fn resume(&self, listening: &Listening, after: u64) -> Resumed {
         self.listen(listening, Some(after))
     }
 
-    fn listen(&self, listening: &Listening, after: Option<u64>) -> (Subscription, Vec<Told>) {
+    fn listen(&self, listening: &Listening, after: Option<u64>) -> Resumed {
         let prefix = format!("{}.", self.inner.settings.bus_id);
         let whole = |name: &String| match name.starts_with(&prefix) {
             true => name.clone(),
@@ -245,10 +263,10 @@ impl Events {
         let (number, queue) = state.listeners.add(listening, shared.as_deref());
         let mut told = Vec::new();
         if let Some(mut next) = after {
-            let topics = listening.topics.clone();
             loop {
                 let query = super::Query {
-                    topics: topics.clone(),
+                    topics: listening.topics.clone(),
+                    filters: listening.filters.clone(),
                     after: Some(next),
                     limit: Some(super::MAX_PAGE),
                     ..Default::default()
@@ -260,10 +278,11 @@ impl Events {
                     None => break,
                 }
             }
-            told.retain(|told| listening.filters.iter().all(|filter| filter.wants(&told.event)));
         }
+        let is_whole = |after| state.history.is_whole(listening.topics.as_ref(), after, state.position);
+        let whole = after.is_none_or(is_whole);
         drop(state);
-        (Subscription { events: self.clone(), number, queue, shared }, told)
+        Resumed { subscription: Subscription { events: self.clone(), number, queue, shared }, told, whole }
     }
 
     /// All subscriptions.

@@ -165,7 +165,12 @@ impl Topics {
             // One word is a type without an origin.
             (_, None) => Err(BadTopics::Nothing { pattern: pattern.to_owned(), hint: format!("{pattern}.#") }),
             ("*", Some(_)) => Ok(Self { pattern: parsed }),
-            (of, Some(origin)) => Self::new(catalogue, Some(of), Some(origin)),
+            (of, Some(origin)) => {
+                Self::new(catalogue, Some(of), Some(origin)).map_err(|error| match one_word(catalogue, pattern) {
+                    Some(hint) => BadTopics::Nothing { pattern: pattern.to_owned(), hint },
+                    None => error,
+                })
+            }
         }
     }
 
@@ -208,6 +213,13 @@ impl Origins {
             Self::Whole(pattern) => words.all.iter().any(|word| pattern.matches(&format!("{word}.{origin}"))),
         }
     }
+}
+
+/// The pattern with its type in one word, if it begins with the dotted name of one.
+fn one_word(catalogue: &Catalogue, pattern: &str) -> Option<String> {
+    let dots = pattern.match_indices('.').map(|(at, _)| at).skip(1).chain([pattern.len()]);
+    let name = dots.map(|end| pattern.split_at(end)).find(|(name, _)| catalogue.get(name).is_some());
+    name.map(|(name, rest)| format!("{}{}", word(name), if rest.is_empty() { ".#" } else { rest }))
 }
 
 fn word_of(catalogue: &Catalogue, of: &str) -> Result<String, BadTopics> {

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
+use axum::http::header::RETRY_AFTER;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
@@ -19,11 +20,13 @@ pub(super) struct Error {
     data: Value,
     /// The predecessor's number for it, where that is not the status.
     code: Option<u16>,
+    /// So many seconds later it may be tried again.
+    retry_after: Option<u64>,
 }
 
 impl Error {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), data: json!({"kind": kind_of(status)}), code: None }
+        Self { status, message: message.into(), data: json!({"kind": kind_of(status)}), code: None, retry_after: None }
     }
 
     /// With something for programs: a kind of its own, or more about it.
@@ -38,6 +41,16 @@ impl Error {
     /// With a number of the predecessor's.
     pub(super) fn code(self, code: u16) -> Self {
         Self { code: Some(code), ..self }
+    }
+
+    /// With a time after which it may be tried again.
+    pub(super) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// The same, of a part of what was sent.
+    pub(super) fn of(self, part: &str) -> Self {
+        Self { message: format!("{part}: {}", self.message), ..self }
     }
 
     pub(super) fn not_found(message: impl Into<String>) -> Self {
@@ -107,7 +120,11 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let code = self.code.unwrap_or(self.status.as_u16());
         let body = json!({"error": {"message": self.message, "error_code": code, "error_data": self.data}});
-        (self.status, Json(body)).into_response()
+        let mut answer = (self.status, Json(body)).into_response();
+        if let Some(seconds) = self.retry_after {
+            answer.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        answer
     }
 }
 

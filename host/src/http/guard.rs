@@ -103,13 +103,18 @@ fn open_write(method: &Method, headers: &HeaderMap, host: &str) -> Result<(), Er
     if let Some(from) = origin.or(site) {
         return Err(Error::new(StatusCode::FORBIDDEN, format!("writes from pages of {from} are refused")));
     }
-    // What a browser sends unasked, from a page that says nothing of itself, is of other types.
+    // What a browser sends unasked, from a page that says nothing of itself, is of other types, and has no headers of ours.
     let kind = text("content-type").map(|kind| kind.split(';').next().unwrap_or_default().trim());
-    match kind.filter(|kind| *method == Method::POST && !kind.eq_ignore_ascii_case("application/json")) {
+    let is_json = |kind: &&str| JSON.iter().any(|known| kind.eq_ignore_ascii_case(known));
+    let is_cloudevent = headers.contains_key("ce-specversion");
+    match kind.filter(|kind| *method == Method::POST && !is_json(kind) && !is_cloudevent) {
         Some(_) => Err(Error::bad_request("Unsupported Content-Type; must be 'application/json'")),
         None => Ok(()),
     }
 }
+
+/// The types of what may be posted without a token.
+const JSON: [&str; 3] = ["application/json", "application/cloudevents+json", "application/cloudevents-batch+json"];
 
 fn is_ours(rules: &Rules, host: &str) -> bool {
     let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -203,6 +208,10 @@ mod tests {
         assert_eq!(with(Method::POST, "evil.example", None), Some(403));
         assert_eq!(post(("content-type", "application/json")), None);
         assert_eq!(post(("content-type", "Application/JSON; charset=UTF-8")), None);
+        assert_eq!(post(("content-type", "application/cloudevents+json")), None);
+        assert_eq!(post(("content-type", "application/cloudevents-batch+json; charset=utf-8")), None);
+        let binary = [("host", "localhost"), ("content-type", "text/plain"), ("ce-specversion", "1.0")];
+        assert_eq!(said(&rules, Method::POST, &binary), None);
         for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""] {
             assert_eq!(post(("content-type", kind)), Some(400), "{kind:?}");
         }

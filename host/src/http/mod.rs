@@ -7,6 +7,7 @@ mod configuration;
 mod datasources;
 mod error;
 mod etag;
+mod events;
 mod extract;
 mod guard;
 mod json;
@@ -31,7 +32,7 @@ pub use server::{Server, ServerError};
 
 use crate::bus::Bus;
 use crate::datasource::Datasources;
-use crate::event::{Archive, Events, Monitor};
+use crate::event::{Archive, Events, Monitor, Publisher};
 use crate::plugin::{Catalog, Control};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -57,6 +58,8 @@ struct State {
     catalog: Arc<Catalog>,
     datasources: Datasources,
     happenings: Happenings,
+    /// Who publishes for all clients without a name of their own.
+    publisher: Arc<Publisher>,
     plugins: Control,
     sessions: Sessions,
     /// The configuration file that the host was started with.
@@ -104,6 +107,11 @@ fn router(state: State) -> Router {
         .route("/v1/drivers/{driver}/rollback", post(plugins::rollback))
         .route("/v1/drivers/{driver}/explanation", get(plugins::explain))
         .route(backup::PATH, get(backup::get))
+        .route("/v1/events", get(events::list).post(events::publish))
+        .route("/v1/events/stream", get(events::stream))
+        .route("/v1/events/subscriptions", get(events::subscriptions))
+        .route("/v1/events/types", get(events::types))
+        .route("/v1/events/types/{type}", get(events::one_type))
         .route("/v1/events/sessions/{session}", get(monitor::get).post(monitor::subscribe).delete(monitor::end))
         .route("/v1/events/sessions/{session}/{subscription}", delete(monitor::unsubscribe))
         .route("/metrics", get(metrics::get))

@@ -133,7 +133,9 @@ impl Server {
         let (sessions, stopping) = (Sessions::default(), self.stopping.subscribe());
         let file = file.map(Arc::new);
         let started = jiff::Timestamp::now();
-        let state = State { bus, catalog, datasources, happenings, plugins, sessions, file, started, stopping };
+        let publisher = Arc::new(happenings.events.publisher("http"));
+        let state =
+            State { bus, catalog, datasources, happenings, publisher, plugins, sessions, file, started, stopping };
         let app = router(state);
         let stop = |mut stopping: watch::Receiver<bool>| async move {
             let _ = stopping.wait_for(|stop| *stop).await;

@@ -7,6 +7,7 @@ use super::error::{Body, Error};
 use super::extract::Path;
 use super::outbox::{Outbox, Waiting};
 use crate::bus::{Call, Fault, RegisterError, Service};
+use crate::event::Publisher;
 use crate::table::Shape;
 use axum::Json;
 use axum::extract::State as Extract;
@@ -35,6 +36,8 @@ pub(super) struct Sessions {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) service: Service,
+    /// Its voice: what it publishes is said in its name.
+    pub(super) publisher: Publisher,
     outbox: Arc<Outbox>,
     /// The columns of the tables it publishes. Held while one is written: what is read in between fits.
     pub(super) shapes: Mutex<BTreeMap<String, Shape>>,
@@ -43,6 +46,21 @@ pub(super) struct Session {
 impl Sessions {
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Session>>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session whose registration a request names, if it names one.
+    pub(super) fn speaking(&self, headers: &HeaderMap) -> Result<Option<Arc<Session>>, Error> {
+        let Some(instance) = headers.get("x-busway-instance") else { return Ok(None) };
+        let instance = instance.to_str().ok().and_then(|text| text.parse().ok());
+        let all = self.all();
+        let mut sessions = all.values();
+        match sessions.find(|session| Some(session.service.instance()) == instance) {
+            Some(session) => Ok(Some(Arc::clone(session))),
+            None => {
+                let why = "the session that x-busway-instance names has ended, or never was";
+                Err(Error::new(StatusCode::CONFLICT, why).with(json!({"kind": "SessionEnded"})))
+            }
+        }
     }
 
     /// The session of that name, if the request is of its own.
@@ -125,7 +143,8 @@ pub(super) async fn open(
     let interest = Arc::clone(&outbox);
     service.on_interest(move |table, wanted| interest.wanted(table, wanted));
     let registered = json!({"service": name, "instance": service.instance()});
-    let session = Arc::new(Session { service, outbox: Arc::clone(&outbox), shapes: Mutex::default() });
+    let publisher = state.happenings.events.publisher(&name);
+    let session = Arc::new(Session { service, publisher, outbox: Arc::clone(&outbox), shapes: Mutex::default() });
     state.sessions.all().insert(name, Arc::clone(&session));
     let first = Event::default().event("registered").data(encode(&registered));
     let open = Open { session, sessions: state.sessions.clone(), first: Some(first), stopping: state.stopping.clone() };

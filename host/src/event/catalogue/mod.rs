@@ -2,11 +2,13 @@
 //!
 //! The host's own are one table; drivers and operators add theirs. A name belongs to who had it first, as drivers' ids do.
 
+mod described;
 mod field;
 mod page;
 mod schema;
 mod table;
 
+pub use described::{describe, described};
 pub use field::{Field, FieldError, Kind};
 pub use page::page;
 pub use schema::{SchemaError, fields_of, schema_of};
@@ -146,10 +148,7 @@ pub struct Catalogue(Arc<RwLock<Types>>);
 impl Default for Catalogue {
     /// The host's own.
     fn default() -> Self {
-        let mut types = Types::default();
-        table::types().into_iter().for_each(|one| types.put(one));
-        types.settle();
-        Self(Arc::new(RwLock::new(types)))
+        Self::of(table::types())
     }
 }
 
@@ -246,6 +245,15 @@ impl Types {
 }
 
 impl Catalogue {
+    /// Just these, as another catalogue had them.
+    #[must_use]
+    pub fn of(all: impl IntoIterator<Item = EventType>) -> Self {
+        let mut types = Types::default();
+        all.into_iter().for_each(|one| types.put(one));
+        types.settle();
+        Self(Arc::new(RwLock::new(types)))
+    }
+
     /// The type of that name; the host's own may be named without their prefix.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<EventType>> {

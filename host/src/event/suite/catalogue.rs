@@ -132,3 +132,14 @@ fn a_type_that_comes_later_is_told_to_who_listens_to_its_base() {
     );
     assert_eq!(ids(&listens), [receipt.unwrap().id]);
 }
+
+/// `BUSWAY_WRITE=1` writes it anew.
+#[test]
+fn the_page_is_what_the_table_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/event/events.md");
+    let page = page(&Catalogue::default());
+    if std::env::var_os("BUSWAY_WRITE").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    assert_eq!(include_str!("../events.md"), page, "run this test with BUSWAY_WRITE=1, and again");
+}

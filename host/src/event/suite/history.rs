@@ -77,6 +77,65 @@ fn who_reads_and_then_listens_misses_nothing() {
     assert!(subscription.try_next().is_none());
 }
 
+#[test]
+fn what_is_gone_is_known_by_who_asks_for_it() {
+    let events = Events::new(Settings { kept: Kept { events: 2, bytes: 1 << 20 }, rate: None, ..Settings::default() });
+    publish(&events, "AppLoaderEvent", "o");
+    for _ in 0..4 {
+        publish(&events, "ScheduleEvent", "o");
+    }
+    let whole = |pattern: &str, after: u64| {
+        let topics = Some(Topics::matching(events.catalogue(), pattern).unwrap());
+        let listening = Listening { topics: topics.clone(), ..Listening::default() };
+        let resumed = events.resume(&listening, after).whole;
+        let read = events.read(&Query { topics, after: Some(after), ..Query::default() });
+        assert_eq!((read.whole, read.position), (resumed, 5));
+        resumed
+    };
+    // 2 and 3 are gone.
+    for (pattern, after, expected) in [
+        ("ScheduleEvent.#", 2, false),
+        ("ScheduleEvent.#", 3, true),
+        ("TriggerEvent.other", 2, false),
+        ("AppLoaderEvent.#", 0, true),
+        ("#", 0, false),
+        ("*.#", 3, true),
+    ] {
+        assert_eq!(whole(pattern, after), expected, "{pattern} {after}");
+    }
+    // Those whose whole shelf went are remembered as well.
+    let events = Events::new(Settings { kept: Kept { events: 9, bytes: 400 }, rate: None, ..Settings::default() });
+    publish(&events, "AppLoaderEvent", "o");
+    publish(&events, "ScheduleEvent", "o");
+    assert!(events.resume(&Listening::default(), 0).told.len() == 1 && !events.resume(&Listening::default(), 0).whole);
+    let off = Events::new(Settings { kept: Kept { events: 0, bytes: 0 }, ..Settings::default() });
+    publish(&off, "ScheduleEvent", "o");
+    assert!(!off.resume(&Listening::default(), 0).whole && off.resume(&Listening::default(), 1).whole);
+}
+
+#[test]
+fn filters_choose_among_what_is_kept() {
+    let events = quiet();
+    let publisher = events.publisher("p").with_origin("o");
+    let publish = |of: &str, data: Value| publisher.create_and_publish(of, fields(data), How::default()).unwrap();
+    publish("ContainerStartupEvent", json!({"startup_names": ["web", "mail"]}));
+    publish("DatasetSupplementAddedEvent", json!({"number_of_timesteps": 5}));
+    publish("InstrumentSampleDataEvent", json!({"salinity": 35.0}));
+    for (filter, expected) in [
+        ("startup_names=mail", vec![1]),
+        ("startup_names^=we", vec![1]),
+        ("startup_names=mai", vec![]),
+        ("number_of_timesteps=5", vec![2]),
+        ("number_of_timesteps=5.0", vec![2]),
+        ("salinity=35", vec![3]),
+        ("salinity=34|35", vec![3]),
+    ] {
+        let query = Query { filters: vec![filter.parse().unwrap()], ..Query::default() };
+        assert_eq!(positions(&events.history(&query)), expected, "{filter}");
+        assert_eq!(positions(&events.history(&Query { latest: true, ..query })), expected, "{filter}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

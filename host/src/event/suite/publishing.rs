@@ -119,6 +119,31 @@ fn too_many_are_refused_and_others_are_not() {
 }
 
 #[test]
+fn several_are_published_together_or_not_at_all() {
+    let events = quiet();
+    let publisher = events.publisher("p").with_limit(Some((3, Duration::from_secs(3600))));
+    let all = of(&events, "#");
+    let draft = |origin: &str| publisher.create("ScheduleEvent", Map::new()).unwrap().origin(origin);
+    let BatchError { at, error } = publisher.publish_all(vec![draft("a"), draft("b *")], How::default()).unwrap_err();
+    let text = "\"b *\" can't be an origin: * and # are for those who subscribe, an event has one origin";
+    assert_eq!((at, error.to_string().as_str()), (1, text));
+    drop(all);
+    let listens = of(&events, "*.a");
+    let how = How { mandatory: true, ..How::default() };
+    let publisher = events.publisher("p");
+    let BatchError { at, error } = publisher.publish_all(vec![draft("a"), draft("b")], how).unwrap_err();
+    assert_eq!((at, matches!(*error, PublishError::NobodyListens { .. })), (1, true));
+    assert_eq!((events.position(), ids(&listens).len()), (0, 0), "nobody was told");
+    let receipts = publisher.publish_all(vec![draft("a"), draft("a")], how).unwrap();
+    assert_eq!(ids(&listens), receipts.into_iter().map(|receipt| receipt.id).collect::<Vec<_>>());
+    let limited = events.publisher("p").with_limit(Some((3, Duration::from_secs(3600))));
+    assert!(limited.publish_all(vec![draft("a"), draft("b")], How::default()).is_ok());
+    let BatchError { error, .. } = limited.publish_all(vec![draft("a"), draft("b")], How::default()).unwrap_err();
+    assert!(matches!(*error, PublishError::RateLimited { .. }), "{error}");
+    assert!(limited.publish(draft("a"), How::default()).is_ok(), "those were not counted");
+}
+
+#[test]
 fn ids_are_unique_and_say_which_process() {
     let events = quiet();
     let publisher = events.publisher("p").with_origin("o");

@@ -76,6 +76,17 @@ fn what_can_match_nothing_is_refused() {
             "\"*\" can match nothing: an event's topic is TYPE.ORIGIN, so say \"*.#\"".to_owned(),
         ),
         (
+            Topics::matching(&catalogue, "busway.ScheduleEvent"),
+            "\"busway.ScheduleEvent\" can match nothing: an event's topic is TYPE.ORIGIN, so say \"busway/ScheduleEvent.#\""
+                .to_owned(),
+        ),
+        (
+            Topics::matching(&catalogue, "busway.ScheduleEvent.1001.*"),
+            "\"busway.ScheduleEvent.1001.*\" can match nothing: an event's topic is TYPE.ORIGIN, so say \
+             \"busway/ScheduleEvent.1001.*\""
+                .to_owned(),
+        ),
+        (
             Topics::matching(&catalogue, "1001..x"),
             "\"1001..x\" is no pattern, it has an empty word: take out the dot too many, or say * for any one word"
                 .to_owned(),

@@ -1,0 +1,113 @@
+//! Events: published, looked up, followed, and what types there are.
+
+mod asked;
+mod fault;
+mod incoming;
+mod live;
+
+pub(super) use incoming::publish;
+pub(super) use live::stream;
+
+use super::State;
+use super::error::Error;
+use super::extract::Path;
+use crate::event::{Archive, EventError, SubscriptionView, Told, describe};
+use asked::{Asked, OF_PAGES};
+use axum::Json;
+use axum::extract::{RawQuery, State as Extract};
+use fault::Fault;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// An answer has no more bytes of events, about; where to go on is said.
+const MOST_BYTES: usize = 8 << 20;
+
+/// What happened lately, in the order in which it was published.
+pub(super) async fn list(Extract(state): Extract<State>, RawQuery(query): RawQuery) -> Result<Json<Value>, Error> {
+    let events = state.happenings.events;
+    let asked = Asked::read(events.catalogue(), query.as_deref(), &OF_PAGES)?;
+    if asked.archived {
+        let archive = state.happenings.archive.ok_or(Fault::NoArchive)?;
+        return archived(archive, asked).await;
+    }
+    let after = match &asked.place()? {
+        None => None,
+        Some(place) => match events.position_of(place) {
+            Some(position) if position > events.position() => {
+                let last = events.place(events.position());
+                return Err(Fault::Ahead { place: place.clone(), last }.into());
+            }
+            Some(position) => Some(position),
+            None => return Err(Fault::OtherRun(place.clone()).into()),
+        },
+    };
+    let query = asked.query(after);
+    // Looks at many events, and writes them.
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut read = events.read(&query);
+        let mut bytes = 0;
+        let mut fits = |told: &Told| {
+            bytes += told.bytes;
+            bytes <= MOST_BYTES
+        };
+        let all = &mut read.page.events;
+        if query.latest {
+            let fitting = all.iter().rev().take_while(|told| fits(told)).count().max(1);
+            all.drain(..all.len().saturating_sub(fitting));
+        } else {
+            let fitting = all.iter().take_while(|told| fits(told)).count().max(1);
+            if fitting < all.len() {
+                all.truncate(fitting);
+                read.page.next = all.last().map(|told| told.position);
+            }
+        }
+        let told: Vec<Value> = read.page.events.iter().map(|told| events.to_json(told)).collect();
+        let place = |position: u64| events.place(position).to_string();
+        let gap = query.after.is_some() && !read.whole;
+        let next = read.page.next.map(place);
+        json!({"events": told, "next": next, "position": place(read.position), "gap": gap, "cut": read.page.cut})
+    });
+    answer.await.map(Json).map_err(|error| Error::internal(&error))
+}
+
+/// The same, over restarts.
+async fn archived(archive: Arc<Archive>, asked: Asked) -> Result<Json<Value>, Error> {
+    let after = asked.archived_place()?;
+    let query = asked.query(after);
+    let read = tokio::task::spawn_blocking(move || archive.page(&query)).await;
+    let page = read.map_err(|error| Error::internal(&error))?.map_err(|error| Error::internal(&error))?;
+    let next = page.next.map(|next| next.to_string());
+    let events: Vec<Value> = page.events.into_iter().map(|(_, event)| event).collect();
+    Ok(Json(json!({"events": events, "next": next})))
+}
+
+/// What can happen.
+pub(super) async fn types(Extract(state): Extract<State>) -> Json<Value> {
+    let all = state.happenings.events.catalogue().all();
+    Json(json!({"results": all.iter().map(|one| describe(one)).collect::<Vec<_>>()}))
+}
+
+/// One of these, by its name or its number.
+pub(super) async fn one_type(Extract(state): Extract<State>, Path(name): Path<String>) -> Result<Json<Value>, Error> {
+    let catalogue = state.happenings.events.catalogue();
+    match catalogue.find(&name).as_slice() {
+        [one] => Ok(Json(describe(one))),
+        [] => Err(EventError::NoType { nearest: catalogue.nearest(&name), name }.into()),
+        several => {
+            let names = several.iter().map(|one| one.name.to_string()).collect();
+            Err(EventError::Ambiguous { id: name.parse().unwrap_or_default(), names }.into())
+        }
+    }
+}
+
+/// Who listens.
+pub(super) async fn subscriptions(Extract(state): Extract<State>) -> Json<Value> {
+    let one = |SubscriptionView { topics, queue, counters }| {
+        json!({
+            "topics": topics, "queue": queue, "waiting": {"events": counters.waiting, "bytes": counters.bytes},
+            "delivered": counters.delivered, "dropped": counters.dropped, "redelivered": counters.redelivered,
+            "given_up": counters.given_up,
+        })
+    };
+    Json(json!({"results": state.happenings.events.subscriptions().into_iter().map(one).collect::<Vec<_>>()}))
+}
