@@ -170,7 +170,7 @@ impl Archive {
         let reader = Connection::open(&path).map_err(|error| unusable(&path, error))?;
         let _ = reader.busy_timeout(Duration::from_secs(5));
         let (counts, stop) = (Arc::<Counts>::default(), watch::Sender::new(false));
-        let subscription = events.subscribe(&Listening { bounds: WAITING, ..Listening::default() });
+        let subscription = events.subscribe(&Listening { bounds: WAITING, aside: true, ..Listening::default() });
         let work = Work {
             catalogue: events.catalogue().clone(),
             counts: Arc::clone(&counts),

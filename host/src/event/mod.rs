@@ -184,7 +184,7 @@ impl Events {
         let ready = self.ready(draft, how.origin, last, sender)?;
         let mut state = self.state();
         let listeners = state.listeners.who(&ready.words, &ready.event);
-        if how.mandatory && listeners.is_empty() {
+        if how.mandatory && !listeners.iter().any(|queue| queue.listens()) {
             return Err(ready.nobody());
         }
         Ok(self.put(&mut state, ready, listeners))
@@ -205,7 +205,7 @@ impl Events {
         let mut state = self.state();
         let who: Vec<_> = ready.iter().map(|ready| state.listeners.who(&ready.words, &ready.event)).collect();
         if how.mandatory
-            && let Some(at) = who.iter().position(Vec::is_empty)
+            && let Some(at) = who.iter().position(|queues| !queues.iter().any(|queue| queue.listens()))
         {
             return Err(BatchError::new(at, ready[at].nobody()));
         }
@@ -236,7 +236,8 @@ impl Events {
             event.id = format!("{}-{position}", self.inner.process);
             event.home = Some(Arc::clone(&self.inner.home));
         }
-        let receipt = Receipt { id: event.id.clone(), position, listeners: listeners.len() };
+        let count = listeners.iter().filter(|queue| queue.listens()).count();
+        let receipt = Receipt { id: event.id.clone(), position, listeners: count };
         if listeners.is_empty() && !state.history.is_on() {
             return receipt;
         }

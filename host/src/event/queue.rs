@@ -67,6 +67,8 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Queue {
     bounds: Bounds,
+    /// Who takes from it keeps events for others: nobody listens by that.
+    aside: bool,
     state: Mutex<State>,
     rung: Notify,
 }
@@ -85,14 +87,19 @@ pub(super) enum Next {
 }
 
 impl Queue {
-    pub(super) fn new(bounds: Bounds) -> Self {
+    pub(super) fn new(bounds: Bounds, aside: bool) -> Self {
         // One that is larger than all that may wait does wait, alone.
         let bounds = Bounds { events: bounds.events.max(1), ..bounds };
-        Self { bounds, state: Mutex::default(), rung: Notify::new() }
+        Self { bounds, aside, state: Mutex::default(), rung: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether who takes from it listens.
+    pub(super) fn listens(&self) -> bool {
+        !self.aside
     }
 
     pub(super) fn push(&self, told: Told) {

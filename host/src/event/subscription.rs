@@ -23,6 +23,8 @@ pub struct Listening {
     pub queue: Option<String>,
     /// How much may wait.
     pub bounds: Bounds,
+    /// Events are kept for others: that is not to listen, and an event that needs a listener has none by it.
+    pub aside: bool,
 }
 
 #[derive(Debug)]
@@ -85,7 +87,7 @@ impl Listeners {
             }
             None => {
                 let number = self.number();
-                self.queues.insert(number, Arc::new(Queue::new(listening.bounds)));
+                self.queues.insert(number, Arc::new(Queue::new(listening.bounds, listening.aside)));
                 if let Some(name) = name {
                     self.shared.insert(name.to_owned(), Shared { number, consumers: 1, left: None });
                 }
@@ -97,7 +99,10 @@ impl Listeners {
         let number = self.number();
         self.index.insert(&interest.topics, number);
         self.interests.insert(number, interest);
-        (number, self.queues.get(&queue).cloned().unwrap_or_else(|| Arc::new(Queue::new(listening.bounds))))
+        (
+            number,
+            self.queues.get(&queue).cloned().unwrap_or_else(|| Arc::new(Queue::new(listening.bounds, listening.aside))),
+        )
     }
 
     fn remove(&mut self, interest: u64, name: Option<&str>) {

@@ -2,8 +2,9 @@
 
 use super::State;
 use super::error::{Body, Error};
+use super::events::Fault;
 use super::extract::{Path, Query};
-use crate::event::{BadTopics, MonitorError, Topics};
+use crate::event::{MonitorError, Topics};
 use axum::Json;
 use axum::extract::State as Extract;
 use axum::http::StatusCode;
@@ -23,15 +24,6 @@ impl From<MonitorError> for Error {
         };
         Self::new(status, error.to_string()).with(json!({"kind": kind}))
     }
-}
-
-/// Why these topics can't be.
-fn bad_topics(error: &BadTopics) -> Error {
-    let kind = match error {
-        BadTopics::NoType { .. } => "EventTypeNotFound",
-        BadTopics::Pattern(_) | BadTopics::Nothing { .. } => "BadTopics",
-    };
-    Error::bad_request(error.to_string()).with(json!({"kind": kind}))
 }
 
 /// What a session is to collect: all of it may be missing.
@@ -61,7 +53,7 @@ pub(super) async fn subscribe(
         (None, of, origin) => Topics::new(catalogue, of.as_deref(), origin.as_deref()),
         _ => return Err(Error::bad_request(form)),
     };
-    let topics = topics.map_err(|error| bad_topics(&error))?;
+    let topics = topics.map_err(Fault::from)?;
     let id = state.happenings.monitor.subscribe(&session, topics.clone())?;
     Ok(Json(json!({"session": session, "subscription": id, "topics": topics.as_str()})))
 }
@@ -82,7 +74,7 @@ pub(super) async fn get(
 ) -> Json<Value> {
     let only: Vec<String> = subscription.into_iter().collect();
     let collected = state.happenings.monitor.get(&session, since, &only).into_iter().map(|one| {
-        let events: Vec<Value> = one.events.iter().map(|told| told.event.to_json()).collect();
+        let events: Vec<Value> = one.events.iter().map(|told| state.happenings.events.to_json(told)).collect();
         json!({"subscription": one.id, "topics": one.topics, "lost": one.lost, "events": events})
     });
     Json(json!({"session": session, "results": collected.collect::<Vec<_>>()}))

@@ -94,6 +94,8 @@ fn mandatory_needs_somebody_who_listens() {
         "nobody listens to \"busway/ScheduleEvent.1001\", and it was to be published only if somebody does"
     );
     assert!(events.history(&Query::default()).events.is_empty());
+    let _keeps = events.subscribe(&Listening { aside: true, ..Listening::default() });
+    assert!(publish().is_err(), "who keeps events for others does not listen");
     let filtered = Listening { filters: vec!["task_id=7".parse().unwrap()], ..Listening::default() };
     let filtered = events.subscribe(&filtered);
     assert!(publish().is_err(), "who filters it out does not listen to it");

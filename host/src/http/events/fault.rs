@@ -8,7 +8,7 @@ use serde_json::json;
 
 /// Why events were not given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Fault {
+pub(in crate::http) enum Fault {
     #[error("there is no parameter {name:?}: {}", meant(name, known))]
     Unknown { name: String, known: &'static [&'static str] },
     #[error("{0} is given twice: give it once")]

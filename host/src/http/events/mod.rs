@@ -15,7 +15,7 @@ use crate::event::{Archive, EventError, SubscriptionView, Told, describe};
 use asked::{Asked, OF_PAGES};
 use axum::Json;
 use axum::extract::{RawQuery, State as Extract};
-use fault::Fault;
+pub(in crate::http) use fault::Fault;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
