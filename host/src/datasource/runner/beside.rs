@@ -1,7 +1,7 @@
 //! A source that is opened beside the one in charge, until it takes over or is let go.
 
-use super::shared::{Shared, Standing};
 use super::leaving::Leaving;
+use super::shared::{Shared, Standing};
 use super::{Open, SourceError, lazy, names};
 use crate::bus::{Address, Service};
 use crate::datasource::record::Record;

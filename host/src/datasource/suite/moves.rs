@@ -106,7 +106,8 @@ async fn inv05_a_poll_that_does_not_heed_holds_nobody_up_and_is_no_second_one_of
     assert_eq!(count(&bed, "poll two 1.0"), 2);
     bed.script.free("poll two 1.0");
     revert.await.unwrap();
-    assert_eq!(count(&bed, "poll two 1.0"), 3);
+    // Once more, if what was wanted of the poll that was cancelled is still wanted.
+    assert!(count(&bed, "poll two 1.0") >= 3);
     bed.until_by("two/t", "two 1.0").await;
 }
 
