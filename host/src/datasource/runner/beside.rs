@@ -27,6 +27,9 @@ fn failed(step: &'static str, error: impl Into<SourceError>) -> Failed {
 /// Where tables stand: their epochs and numbers.
 type Positions = BTreeMap<String, (u64, u64)>;
 
+/// Tables of which a new source's first poll is not the last word, and whether they were in it.
+pub(in crate::datasource) type Passed = BTreeMap<String, bool>;
+
 /// What it takes to put another source in the place of one.
 #[derive(Debug, Clone)]
 pub(in crate::datasource) struct Start {
@@ -84,13 +87,13 @@ impl Beside {
 
     /// Takes it for good, while nobody writes the tables. Its rows of tables that the old source has gone on with since are
     /// passed over: of these the names; of those that the old source has begun since, too. With each, whether this one gave it.
-    pub(super) fn take(mut self, service: &Service) -> Option<(Arc<Open>, Vec<Update>, BTreeMap<String, bool>)> {
+    pub(super) fn take(mut self, service: &Service) -> Option<(Arc<Open>, Vec<Update>, Passed)> {
         let new = self.new.take()?;
-        let Some(at) = self.at.take() else { return Some((new, self.updates, BTreeMap::new())) };
+        let Some(at) = self.at.take() else { return Some((new, self.updates, Passed::new())) };
         let now = positions(service);
         let given = names(&self.updates);
         let begun = now.keys().filter(|table| !at.contains_key(*table) && !given.contains(*table));
-        let begun: BTreeMap<String, bool> = begun.map(|table| (table.clone(), false)).collect();
+        let begun: Passed = begun.map(|table| (table.clone(), false)).collect();
         let mut passed = Vec::new();
         for update in &mut self.updates {
             let moved = now.contains_key(&update.table) && at.get(&update.table) != now.get(&update.table);
