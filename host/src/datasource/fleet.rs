@@ -93,12 +93,20 @@ impl Fleet {
         let failed = self.failed().take();
         let Some(failed) = failed else { return Ok(()) };
         join_all(self.members.iter().map(async |member| {
-            // Before the old one goes on: it may need what this one holds.
             let beside = member.state().beside.take();
-            if let Some(beside) = beside {
-                beside.dismiss().await;
+            let dismiss = async {
+                if let Some(beside) = beside {
+                    beside.dismiss().await;
+                }
+            };
+            // The old one may need what this one holds. If both can be open, it does not wait for the end of what failed.
+            if member.start().is_some_and(|start| start.is_exclusive()) {
+                dismiss.await;
+                member.entry.ask(Command::Abort).await;
+            } else {
+                member.entry.ask(Command::Abort).await;
+                dismiss.await;
             }
-            member.entry.ask(Command::Abort).await;
         }))
         .await;
         Err(failed)

@@ -75,7 +75,8 @@ pub(super) struct Ingest {
     /// What the source gives, while books are kept of that.
     books: Books,
     /// Tables whose rows a former source gave after this one was first polled: deltas, and "unchanged", are of other rows.
-    unsaid: Mutex<BTreeSet<String>>,
+    /// With whether this one has said that it has such a table.
+    unsaid: Mutex<BTreeMap<String, bool>>,
     /// Tables that were compared with what is declared of them.
     compared: Mutex<BTreeSet<String>>,
     /// Tables that have other columns than they are declared with.
@@ -177,15 +178,30 @@ impl Ingest {
     }
 
     /// Rows of these tables are a former source's, given after this one's first poll, whose rows were passed over: it has to
-    /// give them whole before anything else.
-    pub(super) fn expect_whole(&self, tables: BTreeSet<String>) {
+    /// give them whole before anything else. With each, whether it was in that poll.
+    pub(super) fn expect_whole(&self, tables: BTreeMap<String, bool>) {
         *lock(&self.unsaid) = tables;
+    }
+
+    /// Whether a table is a former source's, and this one never said that it has such a table; it is expected no more.
+    pub(super) fn lacks(&self, table: &str) -> bool {
+        let mut unsaid = lock(&self.unsaid);
+        let lacks = unsaid.get(table) == Some(&false);
+        if lacks {
+            unsaid.remove(table);
+        }
+        lacks
+    }
+
+    /// The table has ended: its rows are expected no more.
+    pub(super) fn expect_none(&self, table: &str) {
+        lock(&self.unsaid).remove(table);
     }
 
     /// Whether the rows of a table are a former source's, and it has to give them whole; no table named: of any.
     pub(super) fn is_unsaid(&self, table: Option<&str>) -> bool {
         let unsaid = lock(&self.unsaid);
-        table.map_or(!unsaid.is_empty(), |table| unsaid.contains(table))
+        table.map_or(!unsaid.is_empty(), |table| unsaid.contains_key(table))
     }
 
     /// What the source gives of that table from now on is lost on the way.

@@ -334,14 +334,12 @@ impl Catalog {
     pub fn retired(&self) -> Retired {
         let state = self.state();
         let over = |state| matches!(state, GenerationState::Retired | GenerationState::Withdrawn);
-        let alive: BTreeSet<&str> =
-            state.loaded.iter().filter(|g| !over(g.state())).map(|g| g.sha256.as_str()).collect();
+        // Generations of one mapped copy share its health; a fresh copy of the same bytes is memory of its own.
+        let copy = |generation: &Arc<Generation>| Arc::as_ptr(&generation.health);
+        let alive: BTreeSet<_> = state.loaded.iter().filter(|g| !over(g.state())).map(copy).collect();
         let retired: Vec<&Arc<Generation>> = state.loaded.iter().filter(|g| over(g.state())).collect();
-        let sizes: BTreeMap<&str, u64> = retired
-            .iter()
-            .filter(|g| !alive.contains(g.sha256.as_str()))
-            .map(|g| (g.sha256.as_str(), g.size))
-            .collect();
+        let mapped = retired.iter().map(|g| (copy(g), g.size));
+        let sizes: BTreeMap<_, u64> = mapped.filter(|(copy, _)| !alive.contains(copy)).collect();
         Retired { generations: retired.len(), bytes: sizes.values().sum(), budget: state.budget }
     }
 

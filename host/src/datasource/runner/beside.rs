@@ -1,7 +1,8 @@
 //! A source that is opened beside the one in charge, until it takes over or is let go.
 
+use super::leaving::Leaving;
 use super::shared::{Shared, Standing};
-use super::{Open, SourceError, lazy};
+use super::{Open, SourceError, lazy, names};
 use crate::bus::{Address, Service};
 use crate::datasource::record::Record;
 use crate::plugin::{CallError, Generation, PoolError, SwitchError, Terms};
@@ -10,7 +11,7 @@ use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::info::Overlap;
 use busway_plugin_api::message::{ErrorBody, PollRequest};
 use busway_plugin_api::table::{CONTRADICTION, Change, Update};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -25,6 +26,9 @@ fn failed(step: &'static str, error: impl Into<SourceError>) -> Failed {
 
 /// Where tables stand: their epochs and numbers.
 type Positions = BTreeMap<String, (u64, u64)>;
+
+/// Tables of which a new source's first poll is not the last word, and whether they were in it.
+pub(in crate::datasource) type Passed = BTreeMap<String, bool>;
 
 /// What it takes to put another source in the place of one.
 #[derive(Debug, Clone)]
@@ -82,11 +86,14 @@ impl Beside {
     }
 
     /// Takes it for good, while nobody writes the tables. Its rows of tables that the old source has gone on with since are
-    /// passed over: of these the names.
-    pub(super) fn take(mut self, service: &Service) -> Option<(Arc<Open>, Vec<Update>, BTreeSet<String>)> {
+    /// passed over: of these the names; of those that the old source has begun since, too. With each, whether this one gave it.
+    pub(super) fn take(mut self, service: &Service) -> Option<(Arc<Open>, Vec<Update>, Passed)> {
         let new = self.new.take()?;
-        let Some(at) = self.at.take() else { return Some((new, self.updates, BTreeSet::new())) };
+        let Some(at) = self.at.take() else { return Some((new, self.updates, Passed::new())) };
         let now = positions(service);
+        let given = names(&self.updates);
+        let begun = now.keys().filter(|table| !at.contains_key(*table) && !given.contains(*table));
+        let begun: Passed = begun.map(|table| (table.clone(), false)).collect();
         let mut passed = Vec::new();
         for update in &mut self.updates {
             let moved = now.contains_key(&update.table) && at.get(&update.table) != now.get(&update.table);
@@ -97,7 +104,7 @@ impl Beside {
             }
         }
         new.ingest.pass_over(&passed);
-        let passed = passed.into_iter().map(|update| update.table).collect();
+        let passed = passed.into_iter().map(|update| (update.table, true)).chain(begun).collect();
         Some((new, self.updates, passed))
     }
 
@@ -239,7 +246,13 @@ impl Start {
 
     /// Hands the state of the old source, which is paused, over to the new one, and polls that; opens it before, if only one
     /// can be open.
-    pub(super) async fn warm(&self, beside: Option<Beside>, paused: Instant) -> Result<Beside, Failed> {
+    /// One that fails then is among those that are `leaving`, if the old one can go on without its end.
+    pub(super) async fn warm(
+        &self,
+        beside: Option<Beside>,
+        paused: Instant,
+        leaving: &mut Leaving,
+    ) -> Result<Beside, Failed> {
         let mut beside = match beside {
             Some(beside) => beside,
             None => self.ready().await?,
@@ -261,8 +274,13 @@ impl Start {
                 Ok(beside)
             }
             Err((step, error)) => {
-                drop(new);
-                beside.fail(&error).await;
+                if self.is_exclusive() {
+                    drop(new);
+                    beside.fail(&error).await;
+                } else {
+                    let why = error.clone();
+                    leaving.see_off(&new, async move { beside.fail(&why).await });
+                }
                 Err((step, error))
             }
         }

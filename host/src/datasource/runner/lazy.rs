@@ -12,6 +12,7 @@ pub(super) async fn without_idle(service: &Service, open: &Open, request: PollRe
         tracing::debug!(datasource = service.name(), %error, "the source does not say which tables it has");
     }
     for table in idle(service, open).iter().filter(|table| service.has(table)) {
+        open.ingest.expect_none(table);
         service.end(table);
     }
     // Who came in the meantime was not told of what ended: it is polled.

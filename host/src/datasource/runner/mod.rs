@@ -394,7 +394,7 @@ impl Runner {
         let Some(asked) = all else { return errors };
         let meant = |table: &String| asked.as_ref().is_none_or(|asked| asked.contains(table));
         for table in self.service.tables().into_iter().filter(|t| meant(t) && !named.contains(t)) {
-            if self.shared.restored.remove(&table) {
+            if self.shared.restored.remove(&table) || open.ingest.lacks(&table) {
                 self.service.end(&table);
                 continue;
             }

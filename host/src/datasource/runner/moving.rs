@@ -181,7 +181,7 @@ impl Runner {
     pub(super) async fn warm(&mut self, start: &Start, beside: Option<Beside>) -> Result<Beside, Failed> {
         let paused = Instant::now();
         quiet(&start.service, &start.shared, &start.old).await;
-        let warmed = start.warm(beside, paused).await;
+        let warmed = start.warm(beside, paused, &mut self.leaving).await;
         if warmed.is_err() {
             self.resume().await;
         }

@@ -167,9 +167,11 @@ impl Runner {
         let mut named = names(&updates);
         // One that somebody came for after the new source was polled is the old one's until the next poll.
         let lazy = new.tables().into_iter().filter(|t| t.lazy && !named.contains(&t.name) && self.service.has(&t.name));
-        let late: BTreeSet<String> = lazy.map(|t| t.name).filter(|table| self.service.is_wanted(table)).collect();
-        passed.extend(late.iter().cloned());
-        named.extend(late);
+        let (late, idle): (BTreeSet<String>, BTreeSet<String>) =
+            lazy.map(|t| t.name).partition(|table| self.service.is_wanted(table));
+        passed.retain(|table, _| !idle.contains(table));
+        passed.extend(late.into_iter().map(|table| (table, true)));
+        named.extend(passed.keys().cloned());
         // A new generation may have fewer tables: those end here.
         let offered = old.iter().flat_map(|old| old.ingest.offered());
         for table in self.service.tables().into_iter().chain(offered).filter(|t| !named.contains(t)) {

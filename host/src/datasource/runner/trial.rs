@@ -231,11 +231,12 @@ impl Runner {
                 }
             }
         }
+        // Before it goes on: what it publishes then is newer.
+        self.give_back(&written);
         if let Err(error) = former.resume().await {
             self.lose(&error).await;
             return ledger;
         }
-        self.give_back(&written);
         let number = Some(former.generation.number);
         self.shared.set(Standing::Active(Arc::clone(&former)));
         self.shared.change(|status| status.generation = number);

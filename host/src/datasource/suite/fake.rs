@@ -53,6 +53,8 @@ struct State {
     varies: bool,
     /// Tables that clients write.
     pushed: BTreeSet<&'static str>,
+    /// Tables that sources publish as they go on after a pause.
+    resuming: BTreeSet<&'static str>,
     /// Generations that do not have a table, and which.
     without: BTreeSet<(u64, &'static str)>,
     /// So long a poll takes at least.
@@ -139,6 +141,16 @@ impl Script {
     /// That generation does not have that table.
     pub(super) fn without(&self, generation: u64, table: &'static str) {
         self.state().without.insert((generation, table));
+    }
+
+    /// That generation has that table from now on.
+    pub(super) fn with(&self, generation: u64, table: &'static str) {
+        self.state().without.remove(&(generation, table));
+    }
+
+    /// Sources publish that table as they go on after a pause.
+    pub(super) fn resuming(&self, table: &'static str) {
+        self.state().resuming.insert(table);
     }
 
     /// Polls take so long, and calls wait so long for one of the threads.
@@ -351,7 +363,13 @@ impl Source for FakeSource {
     }
 
     fn resume(&self, head: CallHead) -> Result<(), CallError> {
-        self.step("resume", head.call)
+        self.step("resume", head.call)?;
+        let tables = self.script.state().resuming.clone();
+        for table in tables {
+            let rows = TableSpec::of::<Row>(table).rows(&[Row { by: format!("{} again", self.name) }]).unwrap();
+            self.host.publish(Update::bare(table, Change::Snapshot(rows)))?;
+        }
+        Ok(())
     }
 
     fn activate(&self, head: CallHead) -> Result<(), CallError> {

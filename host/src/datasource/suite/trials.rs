@@ -107,3 +107,21 @@ async fn inv05_what_clients_wrote_is_there_again_when_a_build_without_that_table
     written.replace(TableSpec::of::<Row>("w").rows(&[Row { by: "another".to_owned() }]).unwrap()).unwrap();
     assert_eq!(bed.by("web/w").as_deref(), Some("another"));
 }
+
+/// What the former source publishes as it goes on is newer than what it had when it was replaced.
+#[tokio::test]
+async fn inv05_what_a_source_publishes_as_it_goes_on_again_is_not_put_back() {
+    let bed = Bed::new(&[("t", false), ("w", false)]).await;
+    bed.script.pushed("w");
+    bed.script.without(2, "w");
+    bed.script.resuming("w");
+    bed.catalog.serve(bed.script.generation(1));
+    bed.create("web", json!({})).await;
+    bed.script.saw("activate web 1.0").await;
+    bed.until_phase("web", Phase::Running).await;
+    bed.all.webhook("web", Some("w".to_owned()), json!(1)).await.unwrap();
+    bed.switch(2, Terms::default()).await.unwrap().unwrap();
+    assert_eq!(bed.by("web/w"), None);
+    bed.all.revert("fake").await;
+    assert_eq!(bed.by("web/w").as_deref(), Some("web 1.0 again"));
+}

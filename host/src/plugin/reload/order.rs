@@ -288,7 +288,9 @@ impl<T: Tenants> Executor<T> {
         let record = self.record.now();
         let kept = record.served.get(&driver).map_or(&[][..], |served| &served.good);
         let may = |good: &&KeptCopy| good.sha256 != sha256 && !record.quarantine.contains_key(&good.sha256);
-        if under_way.is_none() && !kept.iter().filter(may).any(|good| self.workshop.copies.has(&good.sha256)) {
+        // A fresh copy of the bytes that serve has nothing else before it.
+        let goes_back = under_way.and_then(|u| u.before.as_ref()).is_some_and(|before| before.sha256 != sha256);
+        if !goes_back && !kept.iter().filter(may).any(|good| self.workshop.copies.has(&good.sha256)) {
             let file = path.display().to_string();
             drop(reply.send(Err(OrderError::NoCopy { driver, sha256, file })));
             return;

@@ -30,6 +30,8 @@ async fn inv01_a_driver_that_hangs_gets_a_fresh_copy_of_the_same_bytes_when_that
     let outcomes: Vec<Outcome> = answer.reports.iter().map(|report| report.outcome).collect();
     assert_eq!(outcomes, [Outcome::Committed], "{answer:?}");
     assert_eq!((rig.serves("a"), copies()), (Some(("1.0.0".to_owned(), 2)), 2), "another copy was mapped");
+    let retired = rig.catalog.retired();
+    assert_eq!((retired.generations, retired.bytes), (1, 7), "the copy that hangs stays mapped");
     let answer = soon(rig.control.reload(Some("a"), false)).await.unwrap();
     assert_eq!((answer.reports.len(), rig.serves("a")), (0, Some(("1.0.0".to_owned(), 2))), "it is well again");
 }

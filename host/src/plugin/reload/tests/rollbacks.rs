@@ -2,6 +2,7 @@
 
 use super::super::{OrderError, Outcome};
 use super::rig::{Rig, soon};
+use std::time::Duration;
 
 /// Version 2 serves, and version 1 did.
 async fn second() -> Rig {
@@ -106,6 +107,23 @@ async fn on_probation_a_rollback_is_back_to_what_still_waits() {
     assert_eq!(answer.reports[0].outcome, Outcome::RolledBack);
     assert_eq!(rig.serves("a"), Some(("1.0.0".to_owned(), 1)));
     assert_eq!(rig.control.quarantine().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_fresh_copy_of_the_only_bytes_there_are_is_not_rolled_back() {
+    let rig = Rig::start(&[("a.so", "a 1.0.0 waits")]).await;
+    let (_release, gate) = std::sync::mpsc::channel::<()>();
+    let pool = rig.catalog.serving("a").unwrap().pool.clone();
+    pool.run(Duration::from_millis(1), || (), move || gate.recv().is_ok()).await.unwrap_err();
+    let renewing = tokio::spawn({
+        let control = rig.control.clone();
+        async move { control.reload(Some("a"), false).await }
+    });
+    rig.until("on probation", |rig| rig.serves("a").is_some_and(|(_, generation)| generation == 2)).await;
+    let refused = soon(rig.control.rollback("a")).await.unwrap_err();
+    assert!(matches!(refused, OrderError::NoCopy { .. }), "{refused}");
+    assert_eq!(rig.control.quarantine().await.unwrap(), [], "a restart would load none");
+    renewing.abort();
 }
 
 #[tokio::test]
