@@ -180,7 +180,8 @@ fn the_drivers_other_sources_go_on() {
     let another = try_open(&bad, |_| Ok(Mock::default())).unwrap();
     assert!(another.poll().is_ok());
     assert!(bad.log().iter().any(|r| r.target == "panic" && r.level == "error" && r.message == "panicked: mine"));
-    assert!(good.log().iter().all(|r| r.target != "panic"));
+    // Threads of other tests that panic are nobody's in particular.
+    assert!(good.log().iter().all(|r| r.message != "panicked: mine"));
 }
 
 #[test]

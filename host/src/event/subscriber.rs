@@ -224,7 +224,8 @@ impl SubscriberFactory {
     #[must_use]
     pub fn build(&self, topics: Option<Topics>) -> Subscriber {
         let (filters, queue) = (self.filters.clone(), self.queue.clone());
-        let subscriber = Subscriber::new(&self.events, Listening { topics, filters, queue, bounds: self.bounds, aside: false });
+        let subscriber =
+            Subscriber::new(&self.events, Listening { topics, filters, queue, bounds: self.bounds, aside: false });
         subscriber.shared.handler.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.handler);
         subscriber
     }

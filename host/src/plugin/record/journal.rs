@@ -9,7 +9,7 @@ use crate::happenings::Happenings;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -158,6 +158,10 @@ impl Journal {
         let written = serde_json::to_vec(entry).map_err(io::Error::from);
         let written = written.and_then(|mut line| {
             line.push(b'\n');
+            if self.is_torn() {
+                // Half a line of a host that died, or of a disk that was full, takes no other with it.
+                line.insert(0, b'\n');
+            }
             open.write_all(&line)?;
             if open.metadata()?.len() > MOST_BYTES {
                 std::fs::rename(&self.path, self.former())?;
@@ -168,6 +172,18 @@ impl Journal {
         if let Err(error) = written {
             tracing::warn!(file = %self.path.display(), %error, "what happened to a plugin could not be written down");
         }
+    }
+
+    /// Whether the last line has no end.
+    fn is_torn(&self) -> bool {
+        let last = || -> io::Result<u8> {
+            let mut file = File::open(&self.path)?;
+            let mut last = [b'\n'];
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+            Ok(last[0])
+        };
+        last().is_ok_and(|last| last != b'\n')
     }
 
     /// What happened, the oldest first. Lines that a dying host left half are left out.
@@ -197,7 +213,7 @@ mod tests {
         let path = folder.path().join("history.jsonl");
         let journal = Journal::open(&path);
         journal.write(stopped("a"));
-        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"at\":\"20\n").unwrap();
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"at\":\"20").unwrap();
         journal.write(stopped("b"));
         let events: Vec<Event> = Journal::closed(&path).read().into_iter().map(|entry| entry.event).collect();
         assert_eq!(events, [stopped("a"), stopped("b")]);
