@@ -165,6 +165,8 @@ impl Archive {
         use std::os::unix::fs::PermissionsExt as _;
         let path = state_dir.join(FILE);
         let writer = open(&path)?;
+        let told = writer.query_row("SELECT max(told) FROM event", [], |row| row.get::<_, Option<i64>>(0));
+        let told = told.ok().flatten().unwrap_or(i64::MIN);
         // What is said in an event is nobody's but the operator's.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(|e| unusable(&path, e))?;
         let reader = Connection::open(&path).map_err(|error| unusable(&path, error))?;
@@ -176,6 +178,7 @@ impl Archive {
             counts: Arc::clone(&counts),
             path: path.clone(),
             most,
+            told,
             failing: false,
         };
         let writing = tokio::spawn(write(subscription, writer, work, stop.subscribe()));
@@ -272,6 +275,8 @@ struct Work {
     counts: Arc<Counts>,
     path: PathBuf,
     most: u64,
+    /// When the last one was told: the clock may have been set back since the run before, rows stay in order.
+    told: i64,
     /// The last batch could not be written: the log has one line for an outage's begin, and one for its end.
     failing: bool,
 }
@@ -358,15 +363,16 @@ impl Work {
         }
     }
 
-    fn insert(&self, connection: &mut Connection, batch: &[Told]) -> rusqlite::Result<()> {
+    fn insert(&mut self, connection: &mut Connection, batch: &[Told]) -> rusqlite::Result<()> {
         let transaction = connection.transaction()?;
         {
             let mut insert = transaction
                 .prepare_cached("INSERT INTO event (told, time, words, origin, body) VALUES (?1, ?2, ?3, ?4, ?5)")?;
             for told in batch {
                 let (event, words) = (&told.event, self.catalogue.words(&told.event.kind).joined());
+                self.told = self.told.max(told.at.as_microsecond());
                 insert.execute(params![
-                    told.at.as_microsecond(),
+                    self.told,
                     event.time.as_microsecond(),
                     words,
                     &*event.origin,
@@ -431,6 +437,28 @@ mod tests {
         assert_eq!(tasks(&since), ["10", "11", "12"]);
         let future = Some(Timestamp::now() + jiff::SignedDuration::from_hours(1));
         assert_eq!(archive.page(&Query { since: future, ..Query::default() }).unwrap(), Archived::default());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_clock_that_was_set_back_hides_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        for life in ["before", "after"] {
+            let events = quiet();
+            let archive = Archive::start(&events, folder.path(), 1000).unwrap();
+            publish(&events, "ScheduleEvent", "o", life);
+            archive.stop().await;
+            if life == "before" {
+                let hour = "UPDATE event SET told = told + 3600000000, time = time + 3600000000";
+                Connection::open(archive.path()).unwrap().execute_batch(hour).unwrap();
+            }
+        }
+        let archive = Archive::start(&quiet(), folder.path(), 1000).unwrap();
+        let since = |minutes: i64| {
+            let since = Some(Timestamp::now() + jiff::SignedDuration::from_mins(minutes));
+            archive.page(&Query { since, ..Query::default() }).unwrap()
+        };
+        assert_eq!(tasks(&since(-5)), ["before", "after"]);
+        assert_eq!(tasks(&since(5)), ["before"]);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@ use super::filter::Filter;
 use super::queue::Told;
 use super::topic::{Origins, Topics, Words};
 use jiff::Timestamp;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// A page looks at no more events than this: of a pattern that few match it is short, and says where to go on.
@@ -90,6 +90,8 @@ impl Shelf {
 pub(super) struct History {
     kept: Kept,
     shelves: HashMap<Arc<str>, Shelf>,
+    /// Each shelf by the position of its first event: with many types that somebody made up, the oldest is found at once.
+    fronts: BTreeMap<u64, Arc<str>>,
     /// The position of the last one that had to go with its whole shelf.
     gone: u64,
     bytes: usize,
@@ -111,29 +113,53 @@ impl History {
         }
         self.bytes += told.bytes;
         let kind = Arc::clone(&told.event.kind);
-        let shelf = self.shelves.entry(kind).or_insert_with(|| Shelf {
+        if self.shelves.get(&kind).is_some_and(|shelf| *shelf.words != **words) {
+            self.set_aside(&kind, told.position);
+        }
+        let shelf = self.shelves.entry(Arc::clone(&kind)).or_insert_with(|| Shelf {
             words: Arc::clone(words),
             kept: VecDeque::new(),
             gone: 0,
         });
+        if shelf.kept.is_empty() {
+            self.fronts.insert(told.position, Arc::clone(&kind));
+        }
         shelf.kept.push_back(told);
         if shelf.kept.len() > self.kept.events {
-            self.bytes -= shelf.drop_oldest();
+            self.drop_oldest_of(&kind);
         }
         while self.bytes > self.kept.bytes && self.drop_oldest() {}
     }
 
     /// What is oldest of all goes: types of which anybody may make up a new one can't fill the memory.
     fn drop_oldest(&mut self) -> bool {
-        let oldest = self.shelves.iter_mut().min_by_key(|(_, shelf)| shelf.kept.front().map(|told| told.position));
-        let Some((kind, shelf)) = oldest else { return false };
-        self.bytes -= shelf.drop_oldest();
-        if shelf.kept.is_empty() {
-            self.gone = self.gone.max(shelf.gone);
-            let kind = Arc::clone(kind);
-            self.shelves.remove(&kind);
-        }
+        let Some(kind) = self.fronts.first_key_value().map(|(_, kind)| Arc::clone(kind)) else { return false };
+        self.drop_oldest_of(&kind);
         true
+    }
+
+    fn drop_oldest_of(&mut self, kind: &Arc<str>) {
+        let Some(shelf) = self.shelves.get_mut(kind) else { return };
+        self.bytes -= shelf.drop_oldest();
+        self.fronts.remove(&shelf.gone);
+        match shelf.kept.front() {
+            Some(front) => drop(self.fronts.insert(front.position, Arc::clone(kind))),
+            None => {
+                self.gone = self.gone.max(shelf.gone);
+                self.shelves.remove(kind);
+            }
+        }
+    }
+
+    /// The type is of another base from this event on: what was told before stays under the words under which it was.
+    fn set_aside(&mut self, kind: &Arc<str>, position: u64) {
+        let Some(shelf) = self.shelves.remove(kind) else { return };
+        // No type's name has a space.
+        let aside: Arc<str> = format!("{kind} {position}").into();
+        if let Some(front) = shelf.kept.front() {
+            self.fronts.insert(front.position, Arc::clone(&aside));
+        }
+        self.shelves.insert(aside, shelf);
     }
 
     /// Whether all events of these topics after that position are there. `last`: where the last of all stands.

@@ -88,6 +88,8 @@ struct Collector {
     kept: VecDeque<Told>,
     bytes: usize,
     lost: u64,
+    /// Up to which event it was given: each by itself, what comes meanwhile comes to one before it comes to another.
+    given: u64,
 }
 
 impl Collector {
@@ -114,8 +116,6 @@ impl Collector {
 struct Session {
     collectors: BTreeMap<String, Collector>,
     asked: Instant,
-    /// Up to which event it was given what there was.
-    given: u64,
 }
 
 #[derive(Debug)]
@@ -189,8 +189,9 @@ impl Monitor {
             kept: VecDeque::new(),
             bytes: 0,
             lost: 0,
+            given: 0,
         };
-        let begun = || Session { collectors: BTreeMap::new(), asked: now, given: 0 };
+        let begun = || Session { collectors: BTreeMap::new(), asked: now };
         let there = state.sessions.entry(session.to_owned()).or_insert_with(begun);
         there.asked = now;
         if there.collectors.len() >= limits.subscriptions {
@@ -217,25 +218,20 @@ impl Monitor {
         let bounds = state.limits.bounds;
         let Some(session) = state.sessions.get_mut(session) else { return Vec::new() };
         session.asked = Instant::now();
-        let (given, mut last) = (session.given, session.given);
         let asked_for = session.collectors.iter_mut().filter(|(id, _)| only.is_empty() || only.contains(id));
         let collected = asked_for.map(|(id, collector)| {
             collector.collect(bounds);
+            let given = collector.given;
             let new = |told: &&Told| match since {
                 Some(since) => told.event.time >= since,
                 None => told.position > given,
             };
             let events: Vec<Told> = collector.kept.iter().filter(new).cloned().collect();
-            last = last.max(collector.kept.back().map_or(0, |told| told.position));
+            collector.given = collector.kept.back().map_or(given, |told| told.position);
             let lost = std::mem::take(&mut collector.lost);
             Collected { id: id.clone(), topics: collector.topics.clone(), events, lost }
         });
-        let collected = collected.collect();
-        // Who asks for some subscriptions was not given what the others have.
-        if only.is_empty() {
-            session.given = last;
-        }
-        collected
+        collected.collect()
     }
 
     /// Ends a subscription of a session, or the session.
@@ -322,6 +318,50 @@ mod tests {
         assert!(events.subscriptions().is_empty());
         let gone = monitor.unsubscribe("me", None).unwrap_err().to_string();
         assert_eq!(gone, "there is no session \"me\": it ended, or was idle for too long");
+    }
+
+    #[test]
+    fn one_that_is_asked_for_alone_is_given_once() {
+        let events = quiet();
+        let monitor = Monitor::new(&events, SessionLimits::default());
+        let one = monitor.subscribe("me", topics(&events, "ScheduleEvent")).unwrap();
+        let only = std::slice::from_ref(&one);
+        let first = publish(&events, "ScheduleEvent", json!({}));
+        assert_eq!(ids(&monitor.get("me", None, only)), [vec![first]]);
+        assert_eq!(ids(&monitor.get("me", None, only)), [Vec::<String>::new()]);
+        let second = publish(&events, "ScheduleEvent", json!({}));
+        assert_eq!(ids(&monitor.get("me", None, only)), [vec![second]]);
+    }
+
+    #[test]
+    fn what_comes_while_it_is_asked_is_given_the_next_time() {
+        const ROUNDS: usize = 20_000;
+        let events = quiet();
+        let limits =
+            SessionLimits { bounds: Bounds { events: 3 * ROUNDS, bytes: 1 << 30 }, ..SessionLimits::default() };
+        let monitor = Monitor::new(&events, limits);
+        for _ in 0..5 {
+            for of in ["ScheduleEvent", "ErrorLoggingEvent"] {
+                monitor.subscribe("me", topics(&events, of)).unwrap();
+            }
+        }
+        let telling = std::thread::spawn({
+            let events = events.clone();
+            move || {
+                for _ in 0..ROUNDS {
+                    publish(&events, "ScheduleEvent", json!({}));
+                    publish(&events, "ErrorLoggingEvent", json!({}));
+                }
+            }
+        });
+        let mut got = 0;
+        let mut ask = || got += monitor.get("me", None, &[]).iter().map(|one| one.events.len()).sum::<usize>();
+        while !telling.is_finished() {
+            ask();
+        }
+        telling.join().unwrap();
+        ask();
+        assert_eq!(got, 10 * ROUNDS);
     }
 
     #[test]

@@ -114,11 +114,18 @@ impl Subscriber {
                         let handled = tokio::task::spawn_blocking(move || {
                             // What it logs of an event of the log is no such event.
                             let said = unheard(|| catch_unwind(AssertUnwindSafe(|| handler(taken.told()))));
-                            (said.unwrap_or_else(|_| Err("it panicked".to_owned())), taken)
+                            match said.unwrap_or_else(|_| Err("it panicked".to_owned())) {
+                                // At once: nobody may wait for this any more, and it went well all the same.
+                                Ok(()) => {
+                                    taken.done();
+                                    Ok(())
+                                }
+                                Err(error) => Err((error, taken)),
+                            }
                         });
                         match handled.await {
-                            Ok((Ok(()), taken)) => taken.done(),
-                            Ok((Err(error), taken)) => {
+                            Ok(Ok(())) => {}
+                            Ok(Err((error, taken))) => {
                                 shared.failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                                 tracing::warn!(
                                     topics,

@@ -50,11 +50,14 @@ pub(super) struct Listeners {
     interests: HashMap<u64, Interest>,
     queues: BTreeMap<u64, Arc<Queue>>,
     shared: HashMap<String, Shared>,
+    /// When the first of the shared queues was left that nobody takes from.
+    left: Option<Instant>,
 }
 
 impl Listeners {
     /// The queues of those who want it, each once.
-    pub(super) fn who(&self, words: &Words, event: &Event) -> Vec<Arc<Queue>> {
+    pub(super) fn who(&mut self, words: &Words, event: &Event) -> Vec<Arc<Queue>> {
+        self.forget_left();
         if self.interests.is_empty() {
             return Vec::new();
         }
@@ -113,7 +116,9 @@ impl Listeners {
                 if shared.consumers > 0 {
                     self.drop_interest(interest);
                 } else {
-                    shared.left = Some(Instant::now());
+                    let now = Instant::now();
+                    shared.left = Some(now);
+                    self.left.get_or_insert(now);
                 }
             }
             None => {
@@ -126,13 +131,25 @@ impl Listeners {
     }
 
     fn forget_left(&mut self) {
-        let over = |shared: &Shared| shared.left.is_some_and(|left| left.elapsed() > LINGER);
+        // Most of the time there is none, and no clock is asked.
+        if self.left.is_some() {
+            self.forget_left_at(Instant::now());
+        }
+    }
+
+    fn forget_left_at(&mut self, now: Instant) {
+        let is_over = |left: Instant| now.saturating_duration_since(left) > LINGER;
+        if !self.left.is_some_and(is_over) {
+            return;
+        }
+        let over = |shared: &Shared| shared.left.is_some_and(is_over);
         let gone: Vec<u64> = self.shared.values().filter(|shared| over(shared)).map(|shared| shared.number).collect();
         self.shared.retain(|_, shared| !over(shared));
         for number in gone {
             self.drop_interests(number);
             self.drop_queue(number);
         }
+        self.left = self.shared.values().filter_map(|shared| shared.left).min();
     }
 
     fn drop_interests(&mut self, queue: u64) {
@@ -348,5 +365,33 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.events.state().listeners.remove(self.number, self.shared.as_deref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::suite::quiet;
+    use super::super::{How, PublishError};
+    use super::*;
+
+    #[test]
+    fn a_shared_queue_that_nobody_comes_back_to_is_no_listener() {
+        let events = quiet();
+        drop(events.subscribe(&Listening { queue: Some("q".to_owned()), ..Listening::default() }));
+        let publisher = events.publisher("p").with_origin("o");
+        let publish = || {
+            let how = How { mandatory: true, ..How::default() };
+            publisher.create_and_publish("ScheduleEvent", serde_json::Map::new(), how)
+        };
+        assert_eq!(publish().unwrap().listeners, 1, "who consumes may be back");
+        let long_ago = Instant::now().checked_sub(2 * LINGER);
+        {
+            let mut state = events.state();
+            state.listeners.left = long_ago;
+            state.listeners.shared.values_mut().for_each(|shared| shared.left = long_ago);
+        }
+        assert!(matches!(publish(), Err(PublishError::NobodyListens { .. })));
+        assert!(events.subscriptions().is_empty());
+        assert_eq!(events.state().listeners.left, None);
     }
 }

@@ -259,7 +259,12 @@ impl Index {
     pub(super) fn remove(&mut self, topics: &Topics, value: u64) {
         let (matcher, pattern) = self.place(topics);
         matcher.remove(&pattern, &value);
-        self.named.retain(|_, matcher| !matcher.is_empty());
+        // All words are not looked at for one.
+        if matcher.is_empty()
+            && let Some((word, _)) = topics.as_str().split_once('.')
+        {
+            self.named.remove(word);
+        }
     }
 
     fn place(&mut self, topics: &Topics) -> (&mut Matcher<u64>, Pattern) {

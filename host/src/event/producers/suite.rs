@@ -289,6 +289,7 @@ async fn a_driver_s_types_are_there_while_it_serves_and_a_name_belongs_to_who_ha
     bed.catalog.unserve("doors");
     until("none of the first driver's", || owner("acme.locked").is_none() && owner("acme.closed").is_none()).await;
     assert_eq!(owner("acme.tilted"), windows);
+    until("what it had first to be the second driver's", || owner("acme.opened") == windows).await;
 }
 
 #[tokio::test]

@@ -53,6 +53,16 @@ impl DriverTypes {
             self.events.catalogue().remove_of(&Owner::Driver(id.clone()));
             self.catalog.remark(&id, None);
         }
+        // A name that another driver had may be free by now.
+        for generation in serving.iter().filter(|generation| self.lacks(generation)) {
+            self.known.write().unwrap_or_else(PoisonError::into_inner).remove(generation.info.id.as_str());
+            self.bring(generation);
+        }
+    }
+
+    /// Whether a type that it brings is nobody's.
+    fn lacks(&self, generation: &Generation) -> bool {
+        generation.info.events.iter().any(|one| self.events.catalogue().get(&one.name).is_none())
     }
 
     /// The driver's types are this generation's from now on. A source that is in charge a moment before its generation is

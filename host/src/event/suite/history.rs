@@ -136,6 +136,33 @@ fn filters_choose_among_what_is_kept() {
     }
 }
 
+#[test]
+fn what_is_kept_is_kept_under_the_words_under_which_it_was_told() {
+    let events = quiet();
+    let schedule = events.catalogue().get("ScheduleEvent").unwrap();
+    let door = |base: &str| EventType {
+        name: "acme.door".into(),
+        id: None,
+        base: Some(base.into()),
+        owner: Owner::Operator,
+        ..(*schedule).clone()
+    };
+    let (triggers, resources) = (of(&events, "TriggerEvent.#"), of(&events, "ResourceModifiedEvent.#"));
+    for base in ["TriggerEvent", "ResourceModifiedEvent", "TriggerEvent"] {
+        events.catalogue().add(door(base)).unwrap();
+        (0..2).for_each(|_| assert_ne!(publish(&events, "acme.door", "o"), 0));
+    }
+    events.catalogue().remove_of(&Owner::Operator);
+    let all = events.history(&Query::default());
+    assert_eq!(positions(&all), [1, 2, 3, 4, 5, 6]);
+    for (live, pattern) in [(triggers, "TriggerEvent.#"), (resources, "ResourceModifiedEvent.#")] {
+        let topics = Some(Topics::matching(events.catalogue(), pattern).unwrap());
+        let told: Vec<String> =
+            events.history(&Query { topics, ..Query::default() }).events.iter().map(|t| t.event.id.clone()).collect();
+        assert_eq!(told, ids(&live), "{pattern}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -226,3 +226,32 @@ async fn a_handler_that_fails_or_panics_is_counted_and_the_next_event_comes() {
     until("the counting", || subscriber.counters().unwrap().given_up == 2).await;
     assert_eq!(subscriber.failures(), 2 * u64::from(ATTEMPTS));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_went_well_while_its_subscriber_was_terminated_is_not_given_again() {
+    let events = quiet();
+    let factory = SubscriberFactory::new(&events).with_queue("q");
+    let (begun, begins) = std::sync::mpsc::channel();
+    let (go, goes) = std::sync::mpsc::channel::<()>();
+    let goes = std::sync::Mutex::new(goes);
+    let mut one = factory
+        .clone()
+        .with_handler(move |_| {
+            begun.send(()).unwrap();
+            goes.lock().unwrap().recv().map_err(|error| error.to_string())
+        })
+        .build(None);
+    one.activate().unwrap();
+    let other = events.subscribe(&Listening { queue: Some("q".to_owned()), ..Listening::default() });
+    publish(&events, json!({}));
+    // The other one gets nothing by itself: it is not asked yet.
+    tokio::task::spawn_blocking(move || begins.recv().unwrap()).await.unwrap();
+    drop(one);
+    // The task is gone: its subscription is.
+    until("its end", || events.subscriptions().len() == 1).await;
+    go.send(()).unwrap();
+    // It has ended when it has let go of its end of this.
+    until("the handler's end", || go.send(()).is_err() || other.counters().redelivered > 0).await;
+    assert_eq!(ids(&other), Vec::<String>::new());
+    assert_eq!(other.counters().redelivered, 0);
+}
