@@ -19,6 +19,7 @@ mod contract;
 mod datasources;
 mod dev;
 mod drivers;
+mod event_sessions;
 mod events;
 mod faults;
 mod host;
