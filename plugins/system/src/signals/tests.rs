@@ -14,7 +14,8 @@ struct Idle(Child);
 
 impl Idle {
     fn new() -> Self {
-        Self::run(&mut Command::new("sleep"))
+        // Who runs the tests may have it that signals are ignored, as nohup does.
+        Self::run(Command::new("env").args(["--default-signal", "sleep"]))
     }
 
     /// Waits until it is the other program.
