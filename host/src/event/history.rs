@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// A page looks at no more events than this: of a pattern that few match it is short, and says where to go on.
-const MOST_LOOKED_AT: usize = 100_000;
+const MOST_LOOKED_AT: usize = 50_000;
 
 /// The most that a page has.
 pub const MAX_PAGE: usize = 1000;
