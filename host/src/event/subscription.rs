@@ -261,14 +261,8 @@ impl Events {
         self.listen(listening, None).subscription
     }
 
-    /// The same, with what the history has of these topics after that position: nothing is missed between the two.
-    #[must_use]
-    pub fn subscribe_after(&self, listening: &Listening, after: u64) -> (Subscription, Vec<Told>) {
-        let Resumed { subscription, told, .. } = self.listen(listening, Some(after));
-        (subscription, told)
-    }
-
-    /// The same, with whether the history still had all of these.
+    /// The same, with what the history has of these topics after that position: nothing is missed between the two; and whether
+    /// the history still had all of these.
     #[must_use]
     pub fn resume(&self, listening: &Listening, after: u64) -> Resumed {
         self.listen(listening, Some(after))

@@ -68,7 +68,9 @@ fn who_reads_and_then_listens_misses_nothing() {
     let events = quiet();
     let before: Vec<u64> = (0..5).map(|_| publish(&events, "ScheduleEvent", "o")).collect();
     let topics = Some(Topics::matching(events.catalogue(), "ScheduleEvent.#").unwrap());
-    let (subscription, told) = events.subscribe_after(&Listening { topics, ..Listening::default() }, before[1]);
+    let resumed = events.resume(&Listening { topics, ..Listening::default() }, before[1]);
+    let Resumed { subscription, told, whole } = resumed;
+    assert!(whole);
     publish(&events, "AppLoaderEvent", "o");
     let after = publish(&events, "ScheduleEvent", "o");
     assert_eq!(told.iter().map(|told| told.position).collect::<Vec<_>>(), before[2..]);
