@@ -51,8 +51,9 @@ impl Bed {
     fn of(&self, of: Option<&str>, origin: Option<&str>) -> Heard {
         let topics = Topics::new(self.node.events().catalogue(), of, origin).unwrap();
         let listening = Listening { topics: Some(topics), ..Listening::default() };
-        let (subscription, before) = self.node.events().subscribe_after(&listening, 0);
-        Heard { before: before.into_iter().map(|told| told.event).collect::<Vec<_>>().into_iter(), subscription }
+        let resumed = self.node.events().resume(&listening, 0);
+        let before = resumed.told.into_iter().map(|told| told.event).collect::<Vec<_>>().into_iter();
+        Heard { before, subscription: resumed.subscription }
     }
 
     async fn tell(&self, event: Value) -> Value {
