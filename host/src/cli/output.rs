@@ -100,14 +100,18 @@ impl Output {
     pub(crate) fn of_process(format: Format, color: ColorChoice) -> Self {
         let variable = |name: &str| env::var(name).ok();
         let is_terminal = io::stdout().is_terminal();
-        let width = crossterm::terminal::size().ok().map(|(width, _)| usize::from(width)).filter(|width| *width > 0);
+        let width = || {
+            let size = crossterm::terminal::size().ok().map(|(width, _)| usize::from(width));
+            size.filter(|width| *width > 0).unwrap_or(80)
+        };
         Self {
             data: Box::new(BufWriter::new(io::stdout())),
             diagnostics: Box::new(io::stderr()),
             format,
             paint: Paint::new(color.decide(is_terminal, variable)),
             diagnostics_paint: Paint::new(color.decide(io::stderr().is_terminal(), variable)),
-            width: is_terminal.then_some(width.unwrap_or(80)),
+            // Where there is no terminal, to ask for its size is to run two programs.
+            width: is_terminal.then(width),
         }
     }
 

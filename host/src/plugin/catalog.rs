@@ -223,11 +223,12 @@ impl Catalog {
         let claims = state.files.iter().filter(|file| file.driver.as_deref() == Some(driver));
         let said = |f: &FileView| format!("{} is {}: {}", f.path.display(), f.state.as_str(), f.reason);
         let files: Vec<String> = claims.map(said).collect();
-        let near = nearest(driver, state.serving.keys().map(String::as_str));
-        match (files.is_empty(), near) {
-            (false, _) => format!("no driver {driver:?} is loaded: {}", files.join("; ")),
-            (true, Some(near)) => format!("no driver {driver:?} is loaded: did you mean {near:?}?"),
-            (true, None) => format!("no driver {driver:?} is loaded"),
+        if !files.is_empty() {
+            return format!("no driver {driver:?} is loaded: {}", files.join("; "));
+        }
+        match nearest(driver, state.serving.keys().map(String::as_str)) {
+            Some(near) => format!("no driver {driver:?} is loaded: did you mean {near:?}?"),
+            None => format!("no driver {driver:?} is loaded"),
         }
     }
 

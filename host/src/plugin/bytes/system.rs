@@ -6,6 +6,7 @@ use super::facts::{Facts, numbers};
 use super::words::{text, word};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The loader's own list of what the directories of its configuration hold.
 const CACHE: &str = "/etc/ld.so.cache";
@@ -24,6 +25,8 @@ pub struct Libraries {
     before: Vec<PathBuf>,
     cached: BTreeMap<String, PathBuf>,
     places: Vec<PathBuf>,
+    /// Which versions of symbols each has that was asked for; `None`: it can't be read so.
+    versions: Arc<Mutex<BTreeMap<PathBuf, Option<Vec<String>>>>>,
 }
 
 impl Libraries {
@@ -37,6 +40,7 @@ impl Libraries {
             before: configured.iter().flat_map(std::env::split_paths).filter(|place| place.is_absolute()).collect(),
             cached: cached(&std::fs::read(CACHE).unwrap_or_default()),
             places: places.collect(),
+            versions: Arc::default(),
         }
     }
 
@@ -96,14 +100,25 @@ impl Libraries {
         Ok(())
     }
 
+    /// Which versions of symbols a library has; it is read once.
+    fn versions_of(&self, path: &Path) -> Option<Vec<String>> {
+        let known = || self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = known().get(path) {
+            return own.clone();
+        }
+        let small = std::fs::metadata(path).is_ok_and(|about| about.len() <= MAX_BYTES);
+        let bytes = if small { std::fs::read(path).ok() } else { None };
+        let own = bytes.and_then(|bytes| versions_of(&bytes).ok());
+        known().insert(path.to_owned(), own.clone());
+        own
+    }
+
     fn has_versions(&self, library: &str, path: &Path, wanted: &[&str]) -> Result<(), BytesError> {
         if wanted.is_empty() {
             return Ok(());
         }
-        let small = std::fs::metadata(path).is_ok_and(|about| about.len() <= MAX_BYTES);
-        let bytes = if small { std::fs::read(path).ok() } else { None };
         // A library that can't be read so is the loader's to judge, in a process of its own.
-        let Some(Ok(own)) = bytes.map(|bytes| versions_of(&bytes)) else { return Ok(()) };
+        let Some(own) = self.versions_of(path) else { return Ok(()) };
         // One without versions satisfies any, as the loader sees it.
         let missing = wanted.iter().filter(|version| !own.is_empty() && !own.iter().any(|own| own == *version));
         let Some(missing) = missing.max_by_key(|version| numbers(version)) else { return Ok(()) };

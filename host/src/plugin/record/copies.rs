@@ -4,7 +4,7 @@ use super::super::stage::Bytes;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// A folder of them: `<sha256>.so`.
@@ -29,8 +29,9 @@ impl Copies {
     /// When it can't be written.
     pub(in crate::plugin) fn keep(&self, staged: &Path, sha256: &str) -> io::Result<()> {
         let path = self.path(sha256);
-        // One that a dying machine left half is made anew.
-        if self.read(sha256).is_some() {
+        let inode = |path: &Path| fs::metadata(path).map(|about| (about.dev(), about.ino())).ok();
+        // What serves is the kept one itself. Otherwise one that a dying machine left half is made anew.
+        if inode(&path).is_some_and(|kept| Some(kept) == inode(staged)) || self.read(sha256).is_some() {
             return Ok(());
         }
         self.remove(sha256);
@@ -41,6 +42,15 @@ impl Copies {
         let next = path.with_extension("next");
         fs::copy(staged, &next)?;
         fs::rename(&next, &path)
+    }
+
+    /// Gives a copy one more name.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there, or a file can't have two names here.
+    pub(in crate::plugin) fn link(&self, sha256: &str, to: &Path) -> io::Result<()> {
+        fs::hard_link(self.path(sha256), to)
     }
 
     /// Reads a copy; `None`: it is not there, or is not what it was.

@@ -112,7 +112,7 @@ impl<T: Tenants> Executor<T> {
         Self {
             settings,
             scan,
-            workshop: Arc::new(Workshop::new(stage, copies, vetter, catalog)),
+            workshop: Arc::new(Workshop::new(stage.lending(copies.clone()), copies, vetter, catalog)),
             tenants: Arc::new(tenants),
             trust: Trust::any(),
             judge: Judge::default(),
