@@ -2,7 +2,7 @@
 
 use super::catalogue::{Catalogue, EventType, Role, read_all};
 use super::envelope::{self, Data, Event, EventError, MAX_DEPTH, MAX_EVENT, attribute_of, common, is_common};
-use super::topic::check_origin;
+use super::topic::{Words, check_origin};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -186,6 +186,7 @@ impl Draft {
     pub(super) fn finish(
         self,
         now: Timestamp,
+        words: Arc<Words>,
         origin: Option<&str>,
         last: Option<&str>,
         sender: Option<&str>,
@@ -215,6 +216,7 @@ impl Draft {
             content_type: self.content_type,
             schema: self.schema,
             data: self.data,
+            words,
         };
         match event.bytes() {
             bytes if bytes > MAX_EVENT => Err(EventError::TooLarge { bytes }),

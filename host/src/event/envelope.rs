@@ -4,7 +4,7 @@
 //! and `subject`; the others are extensions, whose names have no room for underscores.
 
 use super::catalogue::{EventType, Field, FieldError, Kind};
-use super::topic::BadOrigin;
+use super::topic::{BadOrigin, Words};
 use busway_plugin_api::options::nearest;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -93,6 +93,8 @@ pub struct Event {
     pub schema: Option<String>,
     /// What it says.
     pub data: Data,
+    /// The words under which it was told: its type may be of another base later.
+    pub(super) words: Arc<Words>,
 }
 
 /// Why a text or a document is no event.

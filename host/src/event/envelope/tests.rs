@@ -19,8 +19,10 @@ fn without(key: &str) -> Value {
 }
 
 fn read(event: Value) -> Result<Event, EventError> {
-    Draft::of_json(&Catalogue::default(), event, false)?
-        .finish(Timestamp::now(), None, None, None, || unreachable!("it has an id"))
+    let catalogue = Catalogue::default();
+    let draft = Draft::of_json(&catalogue, event, false)?;
+    let words = catalogue.words(draft.kind());
+    draft.finish(Timestamp::now(), words, None, None, None, || unreachable!("it has an id"))
 }
 
 #[test]
