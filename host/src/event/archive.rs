@@ -162,13 +162,7 @@ impl Archive {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(|e| unusable(&path, e))?;
         let (counts, stop) = (Arc::<Counts>::default(), watch::Sender::new(false));
         let subscription = events.subscribe(&Listening { bounds: WAITING, aside: true, ..Listening::default() });
-        let work = Work {
-            counts: Arc::clone(&counts),
-            path: path.clone(),
-            most,
-            told,
-            failing: false,
-        };
+        let work = Work { counts: Arc::clone(&counts), path: path.clone(), most, told, failing: false };
         let writing = tokio::spawn(write(subscription, writer, work, stop.subscribe()));
         Ok(Self { readers: Readers::of(&path), path, counts, stop, writing: Mutex::new(Some(writing)) })
     }

@@ -13,6 +13,8 @@ mod catalogue;
 mod draft;
 mod envelope;
 mod filter;
+mod foreign;
+mod heeding;
 mod history;
 mod limiter;
 mod monitor;
@@ -169,7 +171,7 @@ impl Events {
     ///
     /// It is none, or not what its type says; nobody was told.
     pub fn publish_json(&self, event: Value, how: How<'_>) -> Result<Receipt, PublishError> {
-        let draft = Draft::of_json(&self.inner.catalogue, event, self.inner.settings.strict)?;
+        let draft = self.foreign(event)?;
         self.publish(draft, how, None, None)
     }
 
@@ -221,7 +223,8 @@ impl Events {
         let words = self.inner.catalogue.words(draft.kind());
         // Its number is taken when it is published: no two have one, and some may be of none.
         let now = Timestamp::now();
-        let event = draft.finish(now, words, origin, last, sender, || (String::new(), Arc::clone(&self.inner.source)))?;
+        let event =
+            draft.finish(now, words, origin, last, sender, || (String::new(), Arc::clone(&self.inner.source)))?;
         Ok(Ready { bytes: event.bytes(), now, event })
     }
 

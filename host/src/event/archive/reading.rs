@@ -20,7 +20,7 @@ const STEP: usize = 20_000;
 const MOST_BYTES: usize = 8 << 20;
 
 /// The latest are looked for among so many: further back is behind another page's `since`.
-const FURTHEST: usize = 50 * STEP;
+const FURTHEST: usize = 25 * STEP;
 
 /// Some of the archive's events, in the order in which they were published.
 #[derive(Debug, Clone, Default, PartialEq)]
