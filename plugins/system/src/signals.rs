@@ -77,8 +77,8 @@ const SIGNALLED: &str = "system.process.signalled";
 struct Signalled {
     /// The process.
     pid: i32,
-    /// Its name in table processes.
-    name: String,
+    /// Its name, as in table processes; `name` itself is a field that all events have.
+    process: String,
     /// The signal, by name.
     signal: String,
 }
@@ -182,7 +182,7 @@ pub(crate) fn send(allowed: bool, context: &Context, args: &Args) -> Result<Valu
     })?;
     let pid = target.stat.pid;
     tracing::info!(pid, name = target.stat.comm, signal, "signal sent");
-    let said = Signalled { pid, name: target.stat.comm.clone(), signal: signal.to_owned() };
+    let said = Signalled { pid, process: target.stat.comm.clone(), signal: signal.to_owned() };
     // It was sent, whether that can be told or not.
     if let Err(error) = context.emit(&EventBody::new(SIGNALLED).body(said)) {
         tracing::warn!(pid, signal, %error, "that a signal was sent can't be told");

@@ -244,6 +244,6 @@ fn that_one_was_sent_is_told_and_what_was_not_is_not() {
     assert!(host.events().is_empty());
     source.execute(NAME, json!({"pid": idle.pid(), "signal": "TERM"})).unwrap();
     assert_eq!(idle.ended().signal(), Some(15));
-    let said = json!({"pid": idle.pid(), "name": "sleep", "signal": "TERM"});
+    let said = json!({"pid": idle.pid(), "process": "sleep", "signal": "TERM"});
     assert_eq!(host.events(), [EventBody::new("system.process.signalled").body(said)]);
 }
