@@ -207,13 +207,18 @@ async fn readers_do_not_wait_for_one_another() {
     let archive = Archive::start(&events, folder.path(), 1000).unwrap();
     publish(&events, "ScheduleEvent", "o", "1");
     archive.stop().await;
+    let archive = Arc::new(archive);
     let inner = archive.readers.read(|outer| {
         outer.execute_batch("BEGIN; SELECT count(*) FROM event")?;
-        let page = archive.page(&Query::default());
+        let (sends, page) = std::sync::mpsc::channel();
+        let other = Arc::clone(&archive);
+        std::thread::spawn(move || sends.send(other.page(&Query::default())));
+        let page = page.recv_timeout(Duration::from_secs(20));
         outer.execute_batch("COMMIT")?;
         Ok(page)
     });
-    assert_eq!(tasks(&inner.unwrap().unwrap()), ["1"]);
+    let inner = inner.unwrap().expect("it waits for the other reader");
+    assert_eq!(tasks(&inner.unwrap()), ["1"]);
     // Whoever reads gives its connection back.
     for _ in 0..20 {
         assert_eq!(archive.page(&Query::default()).unwrap().events.len(), 1);
