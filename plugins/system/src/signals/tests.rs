@@ -239,6 +239,8 @@ fn others_processes_are_left_alone() {
 fn that_one_was_sent_is_told_and_what_was_not_is_not() {
     let host = TestHost::new();
     let source = host.open::<System>(json!({})).unwrap();
+    // Nothing is told in standby.
+    source.activate().unwrap();
     let mut idle = Idle::new();
     refusal(&source, json!({"pid": idle.pid(), "signal": "TERM", "name": "other"}));
     assert!(host.events().is_empty());
