@@ -1,9 +1,11 @@
 //! The host's log: text or JSON on standard error, drivers' records among the host's own.
 
 mod errors;
+mod handling;
 
 pub use errors::layer;
 pub(crate) use errors::{Heard, errors, unheard};
+pub(crate) use handling::Handling;
 
 use crate::hiding::{Finder, Finders};
 use crate::plugin::{CallError, HostCalls};

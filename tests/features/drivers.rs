@@ -95,6 +95,13 @@ fn system_signals_a_process_but_not_the_host_or_what_started_it() {
     let sent = signal(&host, &args).unwrap();
     assert_eq!((&sent["result"]["pid"], &sent["result"]["signal"]), (&json!(child.id()), &json!("TERM")), "{sent}");
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap()), Some(15));
+    let (_, told) = host.get("/v1/events?type=system.process.signalled&origin=system");
+    let said: Vec<&Value> = told["events"].as_array().unwrap().iter().map(|event| &event["data"]).collect();
+    assert_eq!(
+        said,
+        [&json!({"pid": child.id(), "process": "sleep", "signal": "TERM"})],
+        "and of those refused nothing"
+    );
 }
 
 #[test]

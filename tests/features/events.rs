@@ -262,6 +262,50 @@ fn what_can_t_be_published_is_told_why() {
     assert!(looked_up(&host, "origin=o").is_empty(), "nothing was published");
 }
 
+/// In the short form as in a CloudEvent.
+#[test]
+fn a_type_that_nobody_described_passes_unless_the_host_is_strict() {
+    let made = json!({"type": "com.example.made", "origin": "o", "data": {"n": [1]}, "description": "x"});
+    let host = start("");
+    let (status, receipt) = host.post("/v1/events", &made);
+    assert_eq!(status, 202, "{receipt}");
+    let events = looked_up(&host, "type=com.example.made");
+    let event = &events[0];
+    assert_eq!(
+        (&event["data"], &event["description"], &event["id"]),
+        (&json!({"n": [1]}), &json!("x"), &receipt["id"])
+    );
+    assert_eq!((&event["sender"], &event["subject"]), (&json!("http"), &json!("o")));
+    let typo = json!({"type": "busway.ScheduelEvent", "origin": "o"});
+    assert_eq!(refused(host.post("/v1/events", &typo)).1, "EventTypeNotFound", "the host's names are the host's");
+    let both = json!({"type": "com.example.made", "origin": "o", "data": {"user_id": "me"}});
+    assert_eq!(refused(host.post("/v1/events", &both)).1, "BadField");
+    let said = host.run(&["event", "publish", "com.example.made", "--origin", "cli", "n=7"]);
+    assert!(said.code == Some(0) && said.out.ends_with(": nobody listens\n"), "{} {}", said.out, said.err);
+    assert_eq!(looked_up(&host, "origin=cli")[0]["data"], json!({"n": 7}));
+    let strict = host.restart("open_writes = true\n[events]\nstrict = true\n");
+    let text = "there is no event type \"com.example.made\": busway event types lists them";
+    assert_eq!(refused(strict.post("/v1/events", &made)), (404, "EventTypeNotFound".to_owned(), text.to_owned()));
+}
+
+#[test]
+fn nobody_else_is_the_host() {
+    let host = start("");
+    let event = |more: Value| {
+        let mut event =
+            json!({"specversion": "1.0", "id": "1", "type": "com.example.door", "source": "/x", "subject": "o"});
+        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        event
+    };
+    publish(&host, "own", "1");
+    let source = looked_up(&host, "origin=own")[0]["source"].clone();
+    for (more, kind) in [(json!({"source": source}), "NotTheHost"), (json!({"buswaybus": "theirs"}), "OtherBus")] {
+        let (status, found, _) = refused(host.post("/v1/events", &event(more)));
+        assert_eq!((status, found.as_str()), (403, kind));
+    }
+    assert!(looked_up(&host, "origin=o").is_empty(), "nothing was published");
+}
+
 #[test]
 fn what_can_t_be_asked_for_is_told_why() {
     let host = start("");

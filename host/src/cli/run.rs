@@ -74,7 +74,14 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Failure> {
 async fn reload(node: &Node) {
     tracing::info!("SIGHUP: looking at the plugin directories and the configuration file");
     match node.reload_configuration().await {
-        Ok(Some(changes)) => tracing::info!(changes, "the configuration file's datasources are followed"),
+        Ok(Some(followed)) => {
+            let (changes, types_refused) = (followed.datasources, followed.types_refused.len());
+            tracing::info!(
+                changes,
+                types_refused,
+                "the configuration file's datasources and types of events are followed"
+            );
+        }
         Ok(None) => {}
         Err(error) => tracing::error!(%error, "the configuration file is not followed"),
     }

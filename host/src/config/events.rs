@@ -1,7 +1,7 @@
 //! `[events]`: how events are kept and told, and the types that the operator brings.
 
 use super::{ConfigError, duration};
-use crate::event::{Catalogue, EventType, Kept, Owner, Role, Settings, fields_of};
+use crate::event::{Catalogue, EventType, Kept, Owner, RegisterTypeError, Role, Settings, fields_of};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -90,15 +90,19 @@ impl Events {
         refused.first().map_or(Ok(types), |error| Err(format!("events.types: {error}")))
     }
 
-    /// Has a host's events know the operator's types as they are now.
+    /// Has a host's events know the operator's types as they are now. Answers which are not taken, since drivers have their
+    /// names already; all others are.
     ///
     /// # Errors
     ///
-    /// The first that can't be one, or is a driver's already; nothing was changed.
-    pub fn bring(&self, events: &crate::event::Events) -> Result<(), ConfigError> {
+    /// The first that can't be one whoever else is there; nothing was changed.
+    pub fn bring(&self, events: &crate::event::Events) -> Result<Vec<RegisterTypeError>, ConfigError> {
         let types = self.types().map_err(ConfigError::Value)?;
-        let refused = events.catalogue().replace_of(&Owner::Operator, types, true);
-        refused.first().map_or(Ok(()), |error| Err(ConfigError::Value(format!("events.types: {error}"))))
+        let refused = events.catalogue().replace_of(&Owner::Operator, types, false);
+        for error in &refused {
+            tracing::warn!(%error, "an event type of the configuration is not taken");
+        }
+        Ok(refused)
     }
 
     /// Paths are taken from the configuration's folder.
@@ -135,4 +139,31 @@ impl TypeOfEvents {
 fn read(file: &Path) -> Result<Value, String> {
     let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
     serde_json::from_str(&text).map_err(|error| format!("it is no JSON: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Events as Room;
+
+    #[test]
+    fn a_type_that_a_driver_has_is_left_out_and_no_other() {
+        let room = Room::default();
+        let of_driver = EventType {
+            name: "acme.door".into(),
+            id: None,
+            base: None,
+            owner: Owner::Driver("doors".to_owned()),
+            ..(*room.catalogue().get("ScheduleEvent").unwrap()).clone()
+        };
+        room.catalogue().add(of_driver).unwrap();
+        let names = ["acme.door", "acme.window"].map(|name| (name.to_owned(), TypeOfEvents::default()));
+        let config = Events { types: names.into_iter().collect(), ..Events::default() };
+        let refused: Vec<String> = config.bring(&room).unwrap().iter().map(ToString::to_string).collect();
+        let text = "event type \"acme.door\" is driver \"doors\"'s: choose another name, such as one that begins with your own domain";
+        assert_eq!(refused, [text]);
+        let owner = |name: &str| room.catalogue().get(name).map(|one| one.owner.clone());
+        assert_eq!(owner("acme.window"), Some(Owner::Operator));
+        assert_eq!(owner("acme.door"), Some(Owner::Driver("doors".to_owned())));
+    }
 }

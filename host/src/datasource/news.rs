@@ -28,6 +28,8 @@ pub(crate) enum Happening {
         name: Arc<str>,
         /// Where it is now.
         phase: Phase,
+        /// Whether nothing of it could be read the last time that all of it was to be.
+        unread: bool,
         /// What is wrong, if anything is; without secrets.
         error: String,
     },

@@ -3,13 +3,16 @@
 //! An event is no acknowledged write: a power cut may cost the last batch. Who writes is a subscriber as any other, with a
 //! bounded queue; what it can't keep up with is lost to the archive, counted, and said in the log.
 
+mod reading;
+
+pub use reading::Archived;
+
+use super::Events;
 use super::queue::{Bounds, Told};
 use super::subscription::{Delivery, Listening, Subscription};
-use super::topic::Words;
-use super::{Catalogue, Events, MAX_PAGE, Query};
 use jiff::Timestamp;
+use reading::Readers;
 use rusqlite::{Connection, params};
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,9 +33,6 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// So much waits for the disk.
 const WAITING: Bounds = Bounds { events: 20_000, bytes: 64 << 20 };
-
-/// A page looks at no more events than this.
-const MOST_LOOKED_AT: usize = 20_000;
 
 const TABLES: &str = "CREATE TABLE event (
     row INTEGER PRIMARY KEY,
@@ -72,15 +72,6 @@ pub enum ArchiveError {
     },
 }
 
-/// Some of the archive's events, in the order in which they were published.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Archived {
-    /// Each with its place, as a CloudEvent.
-    pub events: Vec<(u64, Value)>,
-    /// Where to go on, if there may be more.
-    pub next: Option<u64>,
-}
-
 /// How the archive is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ArchiveCounters {
@@ -100,7 +91,7 @@ struct Counts {
 #[derive(Debug)]
 pub struct Archive {
     path: PathBuf,
-    reader: Mutex<Connection>,
+    readers: Readers,
     counts: Arc<Counts>,
     stop: watch::Sender<bool>,
     writing: Mutex<Option<JoinHandle<()>>>,
@@ -169,20 +160,11 @@ impl Archive {
         let told = told.ok().flatten().unwrap_or(i64::MIN);
         // What is said in an event is nobody's but the operator's.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(|e| unusable(&path, e))?;
-        let reader = Connection::open(&path).map_err(|error| unusable(&path, error))?;
-        let _ = reader.busy_timeout(Duration::from_secs(5));
         let (counts, stop) = (Arc::<Counts>::default(), watch::Sender::new(false));
         let subscription = events.subscribe(&Listening { bounds: WAITING, aside: true, ..Listening::default() });
-        let work = Work {
-            catalogue: events.catalogue().clone(),
-            counts: Arc::clone(&counts),
-            path: path.clone(),
-            most,
-            told,
-            failing: false,
-        };
+        let work = Work { counts: Arc::clone(&counts), path: path.clone(), most, told, failing: false };
         let writing = tokio::spawn(write(subscription, writer, work, stop.subscribe()));
-        Ok(Self { path, reader: Mutex::new(reader), counts, stop, writing: Mutex::new(Some(writing)) })
+        Ok(Self { readers: Readers::of(&path), path, counts, stop, writing: Mutex::new(Some(writing)) })
     }
 
     /// The file.
@@ -206,72 +188,9 @@ impl Archive {
             let _ = writing.await;
         }
     }
-
-    /// What happened, over restarts. Places are the archive's own; `since` is about when events were published, and when they
-    /// happened. Reads the disk.
-    ///
-    /// # Errors
-    ///
-    /// The file can't be read.
-    pub fn page(&self, query: &Query) -> Result<Archived, ArchiveError> {
-        let limit = query.limit.unwrap_or(100).min(MAX_PAGE);
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let failed = |error: rusqlite::Error| unusable(&self.path, error);
-        let since = query.since.map_or(i64::MIN, Timestamp::as_microsecond);
-        let mut first = i64::try_from(query.after.unwrap_or_default()).unwrap_or(i64::MAX);
-        if query.since.is_some() {
-            // Rows are in the order of their telling: all before this one were told before.
-            let from = reader.query_row(
-                "SELECT row FROM event WHERE told >= ?1 ORDER BY told LIMIT 1",
-                params![since],
-                |row| row.get::<_, i64>(0),
-            );
-            match from {
-                Ok(from) => first = first.max(from - 1),
-                Err(rusqlite::Error::QueryReturnedNoRows) => return Ok(Archived::default()),
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        let order = if query.latest { "DESC" } else { "ASC" };
-        let text =
-            format!("SELECT row, time, words, origin, body FROM event WHERE row > ?1 ORDER BY row {order} LIMIT ?2");
-        let mut statement = reader.prepare_cached(&text).map_err(failed)?;
-        let most = i64::try_from(MOST_LOOKED_AT).unwrap_or(i64::MAX);
-        let mut rows = statement.query(params![first, most]).map_err(failed)?;
-        let (mut page, mut looked, mut last) = (Archived::default(), 0, 0);
-        while let Some(row) = rows.next().map_err(failed)? {
-            let number = row.get::<_, i64>(0).map_err(failed)?.cast_unsigned();
-            if page.events.len() == limit {
-                page.next = (!query.latest).then_some(last);
-                break;
-            }
-            (looked, last) = (looked + 1, number);
-            let time: i64 = row.get(1).map_err(failed)?;
-            let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-            let meant = time >= since
-                && match &query.topics {
-                    Some(topics) => topics.mean(&Words::parse(text(2).map_err(failed)?), text(3).map_err(failed)?),
-                    None => true,
-                };
-            if meant {
-                let body = serde_json::from_str(text(4).map_err(failed)?).map_err(|e| unusable(&self.path, e))?;
-                if query.filters.iter().all(|filter| filter.wants_json(&body)) {
-                    page.events.push((number, body));
-                }
-            }
-        }
-        if page.next.is_none() && looked == MOST_LOOKED_AT && !query.latest {
-            page.next = Some(last);
-        }
-        if query.latest {
-            page.events.reverse();
-        }
-        Ok(page)
-    }
 }
 
 struct Work {
-    catalogue: Catalogue,
     counts: Arc<Counts>,
     path: PathBuf,
     most: u64,
@@ -369,7 +288,7 @@ impl Work {
             let mut insert = transaction
                 .prepare_cached("INSERT INTO event (told, time, words, origin, body) VALUES (?1, ?2, ?3, ?4, ?5)")?;
             for told in batch {
-                let (event, words) = (&told.event, self.catalogue.words(&told.event.kind).joined());
+                let (event, words) = (&told.event, told.event.words.joined());
                 self.told = self.told.max(told.at.as_microsecond());
                 insert.execute(params![
                     self.told,
@@ -389,123 +308,4 @@ impl Work {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::suite::{fields, quiet, until};
-    use super::super::{How, Topics};
-    use super::*;
-    use serde_json::json;
-
-    fn publish(events: &Events, of: &str, origin: &str, task: &str) {
-        let fields = match of {
-            "ScheduleEvent" => fields(json!({"task_id": task})),
-            _ => fields(json!({"description": task})),
-        };
-        let how = How { origin: Some(origin), ..How::default() };
-        events.publisher("p").with_limit(None).create_and_publish(of, fields, how).unwrap();
-    }
-
-    fn tasks(page: &Archived) -> Vec<&str> {
-        page.events.iter().map(|(_, event)| event["data"]["task_id"].as_str().unwrap_or("none")).collect()
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn what_happened_is_there_after_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
-        for life in 0..2 {
-            let events = quiet();
-            let archive = Archive::start(&events, folder.path(), 1_000_000).unwrap();
-            for n in 0..3 {
-                publish(&events, "ScheduleEvent", "o", &format!("{life}{n}"));
-                publish(&events, "ErrorLoggingEvent", "x", "e");
-            }
-            archive.stop().await;
-            assert_eq!(archive.counters(), ArchiveCounters { written: 6, lost: 0 });
-        }
-        let events = quiet();
-        let archive = Archive::start(&events, folder.path(), 1_000_000).unwrap();
-        let topics = |pattern: &str| Some(Topics::matching(events.catalogue(), pattern).unwrap());
-        let page = archive.page(&Query { topics: topics("2001.o"), limit: Some(4), ..Query::default() }).unwrap();
-        assert_eq!(tasks(&page), ["00", "01", "02", "10"]);
-        let rest =
-            archive.page(&Query { topics: topics("TriggerEvent.#"), after: page.next, ..Query::default() }).unwrap();
-        assert_eq!((tasks(&rest), rest.next), (vec!["11", "12"], None));
-        let latest =
-            archive.page(&Query { topics: topics("*.o"), limit: Some(2), latest: true, ..Query::default() }).unwrap();
-        assert_eq!(tasks(&latest), ["11", "12"]);
-        let since = page.events[3].1["time"].as_str().unwrap().parse().unwrap();
-        let since = archive.page(&Query { topics: topics("*.o"), since: Some(since), ..Query::default() }).unwrap();
-        assert_eq!(tasks(&since), ["10", "11", "12"]);
-        let future = Some(Timestamp::now() + jiff::SignedDuration::from_hours(1));
-        assert_eq!(archive.page(&Query { since: future, ..Query::default() }).unwrap(), Archived::default());
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_clock_that_was_set_back_hides_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        for life in ["before", "after"] {
-            let events = quiet();
-            let archive = Archive::start(&events, folder.path(), 1000).unwrap();
-            publish(&events, "ScheduleEvent", "o", life);
-            archive.stop().await;
-            if life == "before" {
-                let hour = "UPDATE event SET told = told + 3600000000, time = time + 3600000000";
-                Connection::open(archive.path()).unwrap().execute_batch(hour).unwrap();
-            }
-        }
-        let archive = Archive::start(&quiet(), folder.path(), 1000).unwrap();
-        let since = |minutes: i64| {
-            let since = Some(Timestamp::now() + jiff::SignedDuration::from_mins(minutes));
-            archive.page(&Query { since, ..Query::default() }).unwrap()
-        };
-        assert_eq!(tasks(&since(-5)), ["before", "after"]);
-        assert_eq!(tasks(&since(5)), ["before"]);
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn the_last_ones_are_kept() {
-        let (folder, events) = (tempfile::tempdir().unwrap(), quiet());
-        let archive = Archive::start(&events, folder.path(), 5).unwrap();
-        (0..12).for_each(|n| publish(&events, "ScheduleEvent", "o", &n.to_string()));
-        until("all to be written", || archive.counters().written == 12).await;
-        assert_eq!(tasks(&archive.page(&Query::default()).unwrap()), ["7", "8", "9", "10", "11"]);
-        archive.stop().await;
-    }
-
-    #[tokio::test]
-    async fn what_is_not_ours_is_left_alone_and_what_is_damaged_is_moved_aside() {
-        let (folder, events) = (tempfile::tempdir().unwrap(), quiet());
-        let path = folder.path().join(FILE);
-        let said = |path: &Path| {
-            Archive::start(&events, folder.path(), 5)
-                .map(drop)
-                .map_err(|e| e.to_string().replace(&path.display().to_string(), "FILE"))
-        };
-        std::fs::write(&path, "a text that is longer than a database's header".repeat(10)).unwrap();
-        let foreign = "FILE is no archive of Busway's events: move it away, or leave events.durable out";
-        assert_eq!(said(&path).unwrap_err(), foreign);
-        std::fs::remove_file(&path).unwrap();
-        Connection::open(&path).unwrap().execute_batch("CREATE TABLE a (b)").unwrap();
-        assert_eq!(said(&path).unwrap_err(), foreign);
-        std::fs::remove_file(&path).unwrap();
-        said(&path).unwrap();
-        Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 9").unwrap();
-        assert_eq!(
-            said(&path).unwrap_err(),
-            "FILE has version 9, and this Busway knows version 1: start the newer one again, or move the file away"
-        );
-        Connection::open(&path)
-            .unwrap()
-            .execute_batch("PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE)")
-            .unwrap();
-        // Its first page is whole, the others are not.
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[100..].fill(0x5a);
-        std::fs::write(&path, bytes).unwrap();
-        said(&path).unwrap();
-        let aside = std::fs::read_dir(folder.path())
-            .unwrap()
-            .filter(|f| f.as_ref().unwrap().file_name().to_string_lossy().contains("damaged"))
-            .count();
-        assert_eq!(aside, 1);
-    }
-}
+mod tests;

@@ -1,8 +1,8 @@
 //! An event in the making.
 
-use super::catalogue::{Catalogue, EventType, Role, read_all};
+use super::catalogue::{Catalogue, EventType, PREFIX, Role, read_all};
 use super::envelope::{self, Data, Event, EventError, MAX_DEPTH, MAX_EVENT, attribute_of, common, is_common};
-use super::topic::check_origin;
+use super::topic::{self, BadOrigin, Words, check_origin};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -45,7 +45,22 @@ fn publishable(catalogue: &Catalogue, name_or_id: &str) -> Result<Arc<EventType>
     }
 }
 
+/// The type of that whole name.
+fn whole(catalogue: &Catalogue, name: &str) -> Option<Arc<EventType>> {
+    catalogue.get(name).filter(|of| topic::word(&of.name) == topic::word(name))
+}
+
 impl Draft {
+    /// Who says it, if it came from elsewhere.
+    pub(super) fn source(&self) -> Option<&str> {
+        self.source.as_deref()
+    }
+
+    /// What it says in an attribute of its own.
+    pub(super) fn said(&self, attribute: &str) -> Option<&str> {
+        self.extensions.get(attribute)?.as_str()
+    }
+
     /// An event of a type, by its name or its number, with these fields: those that all events have, and those of its own.
     /// None is needed but those that a type requires.
     ///
@@ -55,9 +70,39 @@ impl Draft {
     pub fn create(catalogue: &Catalogue, of: &str, fields: Map<String, Value>) -> Result<Self, EventError> {
         let of = publishable(catalogue, of)?;
         let (all, own): (Vec<_>, Vec<_>) = fields.into_iter().partition(|(name, _)| is_common(name));
-        let mut draft = Self {
-            kind: Arc::clone(&of.name),
-            of: Some(of),
+        let mut draft = Self::empty(Arc::clone(&of.name), Some(of));
+        draft.data = Data::Json(Value::Object(draft.read(own.into_iter().collect())?));
+        for (name, value) in all {
+            draft.set(&name, value)?;
+        }
+        Ok(draft)
+    }
+
+    /// The same, of a type that may be nobody's: unless `strict`, one with a domain before its name, as in
+    /// `com.example.door`, passes with whatever fields it has.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn open(catalogue: &Catalogue, of: &str, fields: Map<String, Value>, strict: bool) -> Result<Self, EventError> {
+        let is_others = of.contains(['.', '/', ':']) && !topic::word(of).starts_with(&topic::word(PREFIX));
+        if strict || !is_others || catalogue.get(of).is_some() || !topic::is_word(of) {
+            return Self::create(catalogue, of, fields);
+        }
+        let (all, own): (Map<_, _>, Map<_, _>) = fields.into_iter().partition(|(name, _)| is_common(name));
+        if own.values().map(envelope::depth).max().unwrap_or_default() >= MAX_DEPTH {
+            return Err(EventError::TooDeep);
+        }
+        let mut draft = Self::empty(of.into(), None);
+        draft.data = Data::Json(Value::Object(own));
+        all.into_iter().try_for_each(|(name, value)| draft.set(&name, value))?;
+        Ok(draft)
+    }
+
+    fn empty(kind: Arc<str>, of: Option<Arc<EventType>>) -> Self {
+        Self {
+            of,
+            kind,
             origin: None,
             time: None,
             id: None,
@@ -66,31 +111,38 @@ impl Draft {
             content_type: None,
             schema: None,
             data: Data::None,
-        };
-        draft.data = Data::Json(Value::Object(draft.read(own.into_iter().collect())?));
-        for (name, value) in all {
-            draft.set(&name, value)?;
         }
-        Ok(draft)
     }
 
-    /// Of a CloudEvent in JSON. One of a type that nobody described passes as it is, unless `strict`; its origin is its
-    /// subject, else its source.
+    /// Of a CloudEvent in JSON. Its type is the whole name of one, not a number or the host's own names without their prefix;
+    /// one that nobody described passes as it is, unless `strict`; its origin is its subject, else its source.
     ///
     /// # Errors
     ///
     /// It is none, or not what its type says.
     pub fn of_json(catalogue: &Catalogue, event: Value, strict: bool) -> Result<Self, EventError> {
         let parts = envelope::parse(event)?;
-        let of = match publishable(catalogue, &parts.kind) {
-            Ok(of) => Some(of),
+        let of = match whole(catalogue, &parts.kind) {
+            Some(of) => Some(publishable(catalogue, &of.name)?),
+            None if strict => {
+                let short = catalogue.find(&parts.kind).first().map(|of| of.name.to_string());
+                let nearest = short.or_else(|| catalogue.nearest(&parts.kind));
+                return Err(EventError::NoType { name: parts.kind, nearest });
+            }
             // One word of a topic, as any type; of nobody's.
-            Err(EventError::NoType { .. }) if !strict && super::topic::is_word(&parts.kind) => None,
-            Err(error) => return Err(error),
+            None if topic::is_word(&parts.kind) => None,
+            None => {
+                let why =
+                    format!("its \"type\" is too long: it may have {} bytes as a word of a topic", topic::MAX_ORIGIN);
+                return Err(EventError::Malformed(why));
+            }
         };
         let mut draft = Self {
             kind: of.as_ref().map_or_else(|| parts.kind.as_str().into(), |of| Arc::clone(&of.name)),
-            origin: parts.subject.or_else(|| of.is_none().then(|| parts.source.clone())),
+            origin: parts
+                .subject
+                .filter(|subject| of.is_some() || subject != "unknown")
+                .or_else(|| of.is_none().then(|| parts.source.clone())),
             of,
             time: parts.time,
             id: Some(parts.id),
@@ -186,13 +238,25 @@ impl Draft {
     pub(super) fn finish(
         self,
         now: Timestamp,
+        words: Arc<Words>,
         origin: Option<&str>,
         last: Option<&str>,
         sender: Option<&str>,
         made: impl FnOnce() -> (String, Arc<str>),
     ) -> Result<Event, EventError> {
-        let origin = origin.map(str::to_owned).or(self.origin).or_else(|| last.map(str::to_owned)).unwrap_or_default();
-        check_origin(&origin)?;
+        let said = origin.map(str::to_owned).or(self.origin).or_else(|| last.map(str::to_owned)).unwrap_or_default();
+        let (origin, subject) = match self.source {
+            // Others need not know what can stand in a topic here.
+            Some(_) => {
+                let origin = topic::foreign_origin(&said).ok_or(BadOrigin::None)?;
+                let subject = (origin != said).then(|| said.into());
+                (origin, subject)
+            }
+            None => {
+                check_origin(&said)?;
+                (said, None)
+            }
+        };
         let mut extensions = self.extensions;
         // What came from elsewhere says itself whose it is.
         if let Some(sender) = sender.filter(|_| self.source.is_none()) {
@@ -209,12 +273,14 @@ impl Draft {
             kind: self.kind,
             of: self.of,
             origin: origin.into(),
+            subject,
             time: self.time.unwrap_or(now),
             home: None,
             extensions,
             content_type: self.content_type,
             schema: self.schema,
             data: self.data,
+            words,
         };
         match event.bytes() {
             bytes if bytes > MAX_EVENT => Err(EventError::TooLarge { bytes }),
@@ -233,6 +299,7 @@ impl Event {
         };
         let extensions: usize = self.extensions.iter().map(|(name, value)| name.len() + 4 + size(value)).sum();
         let rest = [&self.source, &self.kind, &self.origin].iter().map(|text| text.len()).sum::<usize>();
+        let rest = rest + self.subject.as_ref().map_or(0, |subject| subject.len());
         160 + self.id.len() + rest + extensions + data + self.schema.as_ref().map_or(0, String::len)
     }
 }

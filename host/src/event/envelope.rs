@@ -4,7 +4,7 @@
 //! and `subject`; the others are extensions, whose names have no room for underscores.
 
 use super::catalogue::{EventType, Field, FieldError, Kind};
-use super::topic::BadOrigin;
+use super::topic::{BadOrigin, Words};
 use busway_plugin_api::options::nearest;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -79,8 +79,10 @@ pub struct Event {
     pub kind: Arc<str>,
     /// Its type, if it is known here.
     pub of: Option<Arc<EventType>>,
-    /// To what it happened.
+    /// To what it happened, as it stands in its topic.
     pub origin: Arc<str>,
+    /// What another system wrote of that, if it can't stand in a topic so: it is given to others as it came.
+    pub subject: Option<Arc<str>>,
     /// When.
     pub time: Timestamp,
     /// Where it was published; none: it came from elsewhere, and says so itself if it does.
@@ -93,6 +95,8 @@ pub struct Event {
     pub schema: Option<String>,
     /// What it says.
     pub data: Data,
+    /// The words under which it was told: its type may be of another base later.
+    pub(super) words: Arc<Words>,
 }
 
 /// Why a text or a document is no event.
@@ -137,6 +141,27 @@ pub enum EventError {
     /// A field stands twice.
     #[error("{0:?} is given in both the envelope and the data: give it in the envelope, where all events have it")]
     Both(String),
+    /// It says that it is of this host, and is not.
+    #[error(
+        "{attribute:?} is {value:?}, and that is this host itself: say who you are, or leave that to the host with \
+         {{\"type\": …, \"origin\": …, \"data\": {{…}}}}"
+    )]
+    NotTheHost {
+        /// The attribute that says so.
+        attribute: &'static str,
+        /// What it says.
+        value: String,
+    },
+    /// It is of another system.
+    #[error(
+        "\"buswaybus\" is {bus:?}, and this is bus {own:?}: what happens there is told there; leave it out of what is of no bus"
+    )]
+    OtherBus {
+        /// The one that it says.
+        bus: String,
+        /// This one.
+        own: String,
+    },
     /// Its origin can't be one.
     #[error(transparent)]
     Origin(#[from] BadOrigin),
@@ -166,6 +191,12 @@ pub(super) fn common(field: &str, value: Value) -> Result<Value, FieldError> {
     of.read(value)
 }
 
+/// RFC 3339, and so CloudEvents, has no way to write a year before this.
+const FIRST: Timestamp = Timestamp::constant(-62_167_219_200, 0);
+
+/// The years that can be written.
+const YEARS: &str = "the years 0000 to 9999";
+
 /// A time as it is written in an event.
 pub(super) fn time(value: &Value) -> Result<Timestamp, FieldError> {
     let wrong = || FieldError::WrongType {
@@ -173,14 +204,20 @@ pub(super) fn time(value: &Value) -> Result<Timestamp, FieldError> {
         expected: "a time, such as 2026-01-31T12:00:00Z, or seconds since 1970".to_owned(),
         found: value.to_string(),
     };
-    match value {
-        Value::String(text) => text.parse().map_err(|_| wrong()),
+    let beyond = || FieldError::WrongType {
+        field: "datetime".to_owned(),
+        expected: format!("a time of {YEARS}"),
+        found: value.to_string(),
+    };
+    let time: Timestamp = match value {
+        Value::String(text) => text.parse().map_err(|_| wrong())?,
         Value::Number(number) => {
             let seconds = number.as_f64().and_then(|s| jiff::SignedDuration::try_from_secs_f64(s).ok());
-            seconds.and_then(|since| Timestamp::from_duration(since).ok()).ok_or_else(wrong)
+            seconds.and_then(|since| Timestamp::from_duration(since).ok()).ok_or_else(beyond)?
         }
-        _ => Err(wrong()),
-    }
+        _ => return Err(wrong()),
+    };
+    if time < FIRST { Err(beyond()) } else { Ok(time) }
 }
 
 impl Event {
@@ -192,7 +229,7 @@ impl Event {
         all.insert("id".to_owned(), json!(self.id));
         all.insert("source".to_owned(), json!(&*self.source));
         all.insert("type".to_owned(), json!(&*self.kind));
-        all.insert("subject".to_owned(), json!(&*self.origin));
+        all.insert("subject".to_owned(), json!(self.subject()));
         all.insert("time".to_owned(), json!(self.time.to_string()));
         if let Some(schema) = &self.schema {
             all.insert("dataschema".to_owned(), json!(schema));
@@ -221,6 +258,10 @@ impl Event {
         Value::Object(all)
     }
 
+    fn subject(&self) -> &str {
+        self.subject.as_deref().unwrap_or(&self.origin)
+    }
+
     /// A field of the data as text; empty: it has none of that name.
     #[must_use]
     pub fn data_text(&self, name: &str) -> String {
@@ -242,7 +283,7 @@ impl Event {
             "id" => Some(json!(self.id)),
             "source" => Some(json!(&*self.source)),
             "type" => Some(json!(&*self.kind)),
-            "subject" => Some(json!(&*self.origin)),
+            "subject" => Some(json!(self.subject())),
             "buswaybus" if self.home.is_some() => self.home.as_ref().map(|home| json!(home.bus_id)),
             "buswaynode" if self.home.is_some() => self.home.as_ref().map(|home| json!(home.node)),
             "time" if is_common(name) => Some(json!(self.time.to_string())),
@@ -289,6 +330,9 @@ pub(super) fn parse(value: Value) -> Result<Parts, EventError> {
     let bad = |why: String| EventError::Malformed(why);
     let Value::Object(mut all) = value else { return Err(bad("it is not an object".to_owned())) };
     let mut text = |name: &str, required: bool| match all.remove(name) {
+        Some(Value::String(text)) if text.chars().any(char::is_control) => {
+            Err(bad(format!("{name:?} has control characters")))
+        }
         Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
         None | Some(Value::Null) if !required => Ok(None),
         None => {
@@ -305,8 +349,11 @@ pub(super) fn parse(value: Value) -> Result<Parts, EventError> {
     let kind = text("type", true)?.unwrap_or_default();
     let subject = text("subject", false)?;
     let time = text("time", false)?;
-    let time =
-        time.map(|time| time.parse().map_err(|_| bad(format!("\"time\" is {time:?}: write 2026-01-31T12:00:00Z"))));
+    let time = time.map(|text| match text.parse::<Timestamp>() {
+        Ok(time) if time < FIRST => Err(bad(format!("\"time\" is {text:?}: it is to be of {YEARS}"))),
+        Ok(time) => Ok(time),
+        Err(_) => Err(bad(format!("\"time\" is {text:?}: write 2026-01-31T12:00:00Z"))),
+    });
     let (content_type, schema) = (text("datacontenttype", false)?, text("dataschema", false)?);
     let data = data(all.remove("data"), all.remove("data_base64"), content_type.as_deref())?;
     // JSON is what it is unless said otherwise.

@@ -154,8 +154,8 @@ impl History {
     /// The type is of another base from this event on: what was told before stays under the words under which it was.
     fn set_aside(&mut self, kind: &Arc<str>, position: u64) {
         let Some(shelf) = self.shelves.remove(kind) else { return };
-        // No type's name has a space.
-        let aside: Arc<str> = format!("{kind} {position}").into();
+        // No type's name has such a character.
+        let aside: Arc<str> = format!("{kind}\n{position}").into();
         if let Some(front) = shelf.kept.front() {
             self.fronts.insert(front.position, Arc::clone(&aside));
         }

@@ -13,6 +13,8 @@ mod catalogue;
 mod draft;
 mod envelope;
 mod filter;
+mod foreign;
+mod heeding;
 mod history;
 mod limiter;
 mod monitor;
@@ -109,7 +111,6 @@ struct State {
 struct Ready {
     event: Event,
     now: Timestamp,
-    words: Arc<topic::Words>,
     bytes: usize,
 }
 
@@ -170,7 +171,7 @@ impl Events {
     ///
     /// It is none, or not what its type says; nobody was told.
     pub fn publish_json(&self, event: Value, how: How<'_>) -> Result<Receipt, PublishError> {
-        let draft = Draft::of_json(&self.inner.catalogue, event, self.inner.settings.strict)?;
+        let draft = self.foreign(event)?;
         self.publish(draft, how, None, None)
     }
 
@@ -183,7 +184,7 @@ impl Events {
     ) -> Result<Receipt, PublishError> {
         let ready = self.ready(draft, how.origin, last, sender)?;
         let mut state = self.state();
-        let listeners = state.listeners.who(&ready.words, &ready.event);
+        let listeners = state.listeners.who(&ready.event.words, &ready.event);
         if how.mandatory && !listeners.iter().any(|queue| queue.listens()) {
             return Err(ready.nobody());
         }
@@ -203,7 +204,7 @@ impl Events {
             ready.map(|(at, draft)| self.ready(draft, how.origin, last, sender).map_err(|e| BatchError::new(at, e)));
         let ready = ready.collect::<Result<Vec<_>, _>>()?;
         let mut state = self.state();
-        let who: Vec<_> = ready.iter().map(|ready| state.listeners.who(&ready.words, &ready.event)).collect();
+        let who: Vec<_> = ready.iter().map(|ready| state.listeners.who(&ready.event.words, &ready.event)).collect();
         if how.mandatory
             && let Some(at) = who.iter().position(|queues| !queues.iter().any(|queue| queue.listens()))
         {
@@ -222,12 +223,13 @@ impl Events {
         let words = self.inner.catalogue.words(draft.kind());
         // Its number is taken when it is published: no two have one, and some may be of none.
         let now = Timestamp::now();
-        let event = draft.finish(now, origin, last, sender, || (String::new(), Arc::clone(&self.inner.source)))?;
-        Ok(Ready { bytes: event.bytes(), now, event, words })
+        let event =
+            draft.finish(now, words, origin, last, sender, || (String::new(), Arc::clone(&self.inner.source)))?;
+        Ok(Ready { bytes: event.bytes(), now, event })
     }
 
     fn put(&self, state: &mut State, ready: Ready, listeners: Vec<Arc<queue::Queue>>) -> Receipt {
-        let Ready { mut event, now, words, bytes } = ready;
+        let Ready { mut event, now, bytes } = ready;
         // Clocks are set back, the order is not.
         state.at = state.at.max(now);
         state.position += 1;
@@ -245,6 +247,7 @@ impl Events {
         for queue in listeners {
             queue.push(told.clone());
         }
+        let words = Arc::clone(&told.event.words);
         state.history.put(told, &words);
         receipt
     }

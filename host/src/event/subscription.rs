@@ -3,6 +3,7 @@
 use super::Events;
 use super::envelope::Event;
 use super::filter::Filter;
+use super::heeding::Heeding;
 use super::queue::{Bounds, Counters, Next, Queue, Told};
 use super::topic::{Index, Topics, Words};
 use std::collections::{BTreeMap, HashMap};
@@ -229,6 +230,7 @@ pub struct Subscription {
     number: u64,
     queue: Arc<Queue>,
     shared: Option<String>,
+    heeding: Heeding,
 }
 
 /// A subscription that goes on where another ended.
@@ -298,7 +300,11 @@ impl Events {
         let is_whole = |after| state.history.is_whole(listening.topics.as_ref(), after, state.position);
         let whole = after.is_none_or(is_whole);
         drop(state);
-        Resumed { subscription: Subscription { events: self.clone(), number, queue, shared }, told, whole }
+        Resumed {
+            subscription: Subscription { events: self.clone(), number, queue, shared, heeding: Heeding::default() },
+            told,
+            whole,
+        }
     }
 
     /// All subscriptions.
@@ -324,6 +330,7 @@ impl Subscription {
         match next {
             Next::Gap(lost) => Some(Delivery::Gap(lost)),
             Next::Event(told, attempt) => {
+                self.heeding.take(&told.event);
                 let back = self.shared.is_some().then(|| Arc::clone(&self.queue));
                 Some(Delivery::Event(Taken { told, attempt, back }))
             }
@@ -331,8 +338,10 @@ impl Subscription {
         }
     }
 
-    /// What is next, as soon as there is something. May be given up at any time: nothing is lost.
+    /// What is next, as soon as there is something. May be given up at any time: nothing is lost. What a task logs between
+    /// an event of the log and the next one becomes no event: who listens to errors may log some.
     pub async fn next(&self) -> Option<Delivery> {
+        self.heeding.end();
         let next = self.queue.wait().await;
         self.delivery(next)
     }
@@ -340,6 +349,7 @@ impl Subscription {
     /// What is next, if there is something now.
     #[must_use]
     pub fn try_next(&self) -> Option<Delivery> {
+        self.heeding.end();
         self.delivery(self.queue.next())
     }
 

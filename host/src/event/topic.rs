@@ -6,6 +6,7 @@
 
 use super::catalogue::{Catalogue, EventType, Role};
 use crate::bus::{BadPattern, Matcher, Pattern};
+use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -53,15 +54,63 @@ pub fn check_origin(origin: &str) -> Result<(), BadOrigin> {
     }
 }
 
-/// A type's name as a word of a topic.
+/// A type's name as a word of a topic: `/` for dots. What others' types may have and words may not is percent-encoded: white
+/// space, `*`, `#`, a `+` at the end; and the first digit of a number, which would be the catalogue's.
 pub(super) fn word(name: &str) -> String {
-    name.replace('.', "/")
+    let mut word = escaped(&name.replace('.', "/"));
+    if word.ends_with(FAMILY) {
+        word.truncate(word.len() - FAMILY.len_utf8());
+        word.push_str("%2B");
+    }
+    match word.bytes().next() {
+        Some(digit) if word.bytes().all(|byte| byte.is_ascii_digit()) => format!("%{digit:02X}{}", &word[1..]),
+        _ => word,
+    }
 }
 
 /// Whether any type's name can be a word of a topic.
 pub(super) fn is_word(name: &str) -> bool {
-    let fits = !name.contains(['*', '#']) && !name.chars().any(|c| c.is_control() || c.is_whitespace());
-    fits && !name.is_empty() && name.len() <= MAX_ORIGIN && !name.ends_with(FAMILY)
+    !name.is_empty() && !name.chars().any(char::is_control) && word(name).len() <= MAX_ORIGIN
+}
+
+fn is_odd(letter: char) -> bool {
+    letter.is_whitespace() || letter.is_control() || matches!(letter, '*' | '#')
+}
+
+fn escaped(text: &str) -> String {
+    with(text, is_odd)
+}
+
+/// With these percent-encoded. A `%` stays one: what was encoded already is what it was.
+fn with(text: &str, odd: impl Fn(char) -> bool) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if odd(letter) {
+            letter.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| plain.push_str(&format!("%{byte:02X}")));
+        } else {
+            plain.push(letter);
+        }
+    }
+    plain
+}
+
+/// What another system says of to what something happened, as an origin. White space, `*` and `#` are percent-encoded, and
+/// dots where words between them would be empty; of one that is too long the end is its hash. None: it says nothing.
+pub(super) fn foreign_origin(said: &str) -> Option<String> {
+    if matches!(said, "" | "unknown") {
+        return None;
+    }
+    let has_empty = said.split('.').any(str::is_empty);
+    let mut origin = with(said, |letter| is_odd(letter) || (has_empty && letter == '.'));
+    if origin.len() > MAX_ORIGIN {
+        let hash: String = Sha256::digest(said).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let end = (0..MAX_ORIGIN - hash.len()).rev().find(|at| origin.is_char_boundary(*at)).unwrap_or_default();
+        // A dot at the end would make an empty word of the mark.
+        origin.truncate(end);
+        origin.push('~');
+        origin.push_str(&hash);
+    }
+    Some(origin)
 }
 
 /// The words under which events of a type are told.
@@ -70,7 +119,17 @@ pub(super) struct Words {
     all: Vec<String>,
 }
 
+/// The word that means a type and all that are of it.
+pub(super) fn family_word(name: &str) -> String {
+    format!("{}{FAMILY}", word(name))
+}
+
 impl Words {
+    /// Whether events are told under that word.
+    pub(super) fn contains(&self, word: &str) -> bool {
+        self.all.iter().any(|one| one == word)
+    }
+
     /// Of a type that nobody described.
     pub(super) fn untyped(name: &str) -> Self {
         Self { all: vec![word(name), format!("{}{FAMILY}", word(name))] }
@@ -149,7 +208,9 @@ impl Topics {
             Some(of) => word_of(catalogue, of)?,
             None => "*".to_owned(),
         };
-        Ok(Self { pattern: format!("{word}.{}", origin.unwrap_or("#")).parse()? })
+        // As others' origins are told.
+        let origin = with(origin.unwrap_or("#"), |letter| letter.is_whitespace() || letter.is_control());
+        Ok(Self { pattern: format!("{word}.{origin}").parse()? })
     }
 
     /// Events whose topics match a pattern of words: the first is a type's.
@@ -235,7 +296,9 @@ fn word_of(catalogue: &Catalogue, of: &str) -> Result<String, BadTopics> {
         Some(known) if known.role == Role::Base || bare != of => Ok(format!("{}{FAMILY}", word(&known.name))),
         Some(known) => Ok(word(&known.name)),
         // Others' types need not be described here.
-        None if bare.contains(['.', '/', ':']) && is_word(bare) => Ok(word(of)),
+        None if bare.contains(['.', '/', ':', '%', ' ']) && is_word(bare) => {
+            Ok(format!("{}{}", word(bare), &of[bare.len()..]))
+        }
         None => Err(missing()),
     }
 }

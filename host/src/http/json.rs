@@ -1,7 +1,10 @@
 //! JSON as clients send it. A key that stands twice in one object is an error: what was meant is not known, and readers
 //! differ in which of the two they take.
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use super::error::Error;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -19,6 +22,14 @@ impl<'de> Deserialize<'de> for Unique {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Reader).map(Self)
     }
+}
+
+/// An answer that is worth a thread of its own to be made and written: what is large would hold up all others.
+pub(super) async fn written(make: impl FnOnce() -> Result<Value, Error> + Send + 'static) -> Result<Response, Error> {
+    let write = move || make().map(|made| serde_json::to_vec(&made));
+    let written = tokio::task::spawn_blocking(write).await.map_err(|error| Error::internal(&error))?;
+    let bytes = written?.map_err(|error| Error::internal(&error))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
 }
 
 struct Reader;

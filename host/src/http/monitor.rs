@@ -4,10 +4,12 @@ use super::State;
 use super::error::{Body, Error};
 use super::events::Fault;
 use super::extract::{Path, Query};
-use crate::event::{MonitorError, Topics};
+use super::json::written;
+use crate::event::{Events, Monitor, MonitorError, Topics};
 use axum::Json;
 use axum::extract::State as Extract;
 use axum::http::StatusCode;
+use axum::response::Response;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -70,14 +72,22 @@ pub(super) struct Since {
 pub(super) async fn get(
     Extract(state): Extract<State>,
     Path(session): Path<String>,
-    Query(Since { since, subscription }): Query<Since>,
-) -> Json<Value> {
-    let only: Vec<String> = subscription.into_iter().collect();
-    let collected = state.happenings.monitor.get(&session, since, &only).into_iter().map(|one| {
-        let events: Vec<Value> = one.events.iter().map(|told| state.happenings.events.to_json(told)).collect();
-        json!({"subscription": one.id, "topics": one.topics, "lost": one.lost, "events": events})
-    });
-    Json(json!({"session": session, "results": collected.collect::<Vec<_>>()}))
+    Query(since): Query<Since>,
+) -> Result<Response, Error> {
+    collected(state.happenings.events, state.happenings.monitor, session, since).await
+}
+
+async fn collected(events: Events, monitor: Monitor, session: String, since: Since) -> Result<Response, Error> {
+    written(move || {
+        let Since { since, subscription } = since;
+        let only: Vec<String> = subscription.into_iter().collect();
+        let collected = monitor.get(&session, since, &only).into_iter().map(|one| {
+            let told: Vec<Value> = one.events.iter().map(|told| events.to_json(told)).collect();
+            json!({"subscription": one.id, "topics": one.topics, "lost": one.lost, "events": told})
+        });
+        Ok(json!({"session": session, "results": collected.collect::<Vec<_>>()}))
+    })
+    .await
 }
 
 /// Ends a session.
@@ -93,4 +103,36 @@ pub(super) async fn unsubscribe(
 ) -> Result<StatusCode, Error> {
     state.happenings.monitor.unsubscribe(&session, Some(&subscription))?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{How, SessionLimits};
+    use std::future::Future as _;
+    use std::sync::mpsc;
+    use std::task::{Context, Poll, Waker};
+
+    /// The one thread for such work is taken: an answer that came all the same would hold up who serves.
+    #[test]
+    fn what_was_collected_is_written_where_nobody_waits() {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.max_blocking_threads(1).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let events = Events::default();
+            let monitor = Monitor::new(&events, SessionLimits::default());
+            monitor.subscribe("me", Topics::all()).unwrap();
+            let how = How { origin: Some("o"), ..How::default() };
+            events.publisher("p").create_and_publish("ScheduleEvent", serde_json::Map::new(), how).unwrap();
+            let (open, gate) = mpsc::channel::<()>();
+            let taken = tokio::task::spawn_blocking(move || gate.recv());
+            let mut answer = Box::pin(collected(events, monitor, "me".to_owned(), Since::default()));
+            assert!(matches!(answer.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending));
+            drop(open);
+            assert!(taken.await.unwrap().is_err());
+            let body = axum::body::to_bytes(answer.await.unwrap().into_body(), usize::MAX).await.unwrap();
+            let read: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(read["results"][0]["events"][0]["type"], "busway.ScheduleEvent");
+        });
+    }
 }

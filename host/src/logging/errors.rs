@@ -3,6 +3,7 @@
 //! A layer hears what is written and puts it where it can be followed, bounded and without waiting. What is written while
 //! it is made something of is not heard: nothing can go round in a circle.
 
+use super::handling::is_handling;
 use crate::happenings::{Happenings, Receiver};
 use serde_json::{Map, Value};
 use std::cell::Cell;
@@ -82,7 +83,7 @@ pub(super) fn hear_panics() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         before(info);
-        if is_quiet() {
+        if is_quiet() || is_handling() {
             return;
         }
         // Not by way of the log, which may be what panicked.
@@ -114,7 +115,7 @@ impl<S: Subscriber> Layer<S> for Ears {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let target = event.metadata().target();
         let own = target.strip_prefix(EVENTS).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-        if own || is_quiet() || !ERRORS.is_followed() {
+        if own || is_quiet() || !ERRORS.is_followed() || is_handling() {
             return;
         }
         let mut heard = Heard { target: target.to_owned(), ..Heard::default() };

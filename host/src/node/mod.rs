@@ -15,7 +15,7 @@ use crate::datasource::secret::{KeyError, Keyring};
 use crate::datasource::store::{OpenError, SqliteStore, StoreError};
 use crate::datasource::{Datasources, Refusal};
 use crate::event::producers::{Container, Producers};
-use crate::event::{Archive, ArchiveError, Events, Monitor, SessionLimits};
+use crate::event::{Archive, ArchiveError, Events, Monitor, RegisterTypeError, SessionLimits};
 use crate::http::{Happenings, Server, ServerError};
 use crate::plugin::{
     Catalog, ChildVetter, Control, Executor, FileState, Stage, StageError, TRUST_LIST, Trust, VetterError, Watch,
@@ -96,6 +96,15 @@ pub struct Node {
     introspection: JoinHandle<()>,
     /// The last thing to go: the next host may start then.
     _lock: Lock,
+}
+
+/// What came of a configuration that was read again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// How many datasources changed.
+    pub datasources: usize,
+    /// Types of events that were not taken: drivers have their names.
+    pub types_refused: Vec<RegisterTypeError>,
 }
 
 impl Node {
@@ -213,13 +222,14 @@ impl Node {
         &self.control
     }
 
-    /// Reads the configuration file again and follows its datasources and its types of events; answers how many datasources
-    /// changed. `None`: it was started without a file. What the file says of anything else holds from the next start on.
+    /// Reads the configuration file again and follows its datasources and its types of events. `None`: it was started without
+    /// a file. What the file says of anything else holds from the next start on. A type of events whose name a driver has
+    /// is left out, and said; it keeps nothing else from being followed.
     ///
     /// # Errors
     ///
     /// When the file is wrong, or its datasources can't be kept; nothing is changed then.
-    pub async fn reload_configuration(&self) -> Result<Option<usize>, NodeError> {
+    pub async fn reload_configuration(&self) -> Result<Option<Followed>, NodeError> {
         let Some(file) = self.file.clone() else { return Ok(None) };
         let read = tokio::task::spawn_blocking(move || {
             let config = Config::read(&file)?;
@@ -227,8 +237,9 @@ impl Node {
             Ok::<_, ConfigError>(config)
         });
         let config = read.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        config.events.bring(&self.events)?;
-        Ok(Some(self.datasources.follow_file(&config.datasource).await?.len()))
+        let types_refused = config.events.bring(&self.events)?;
+        let datasources = self.datasources.follow_file(&config.datasource).await?.len();
+        Ok(Some(Followed { datasources, types_refused }))
     }
 
     /// The TCP address that is listened on.

@@ -4,6 +4,9 @@
 //! neither the host nor what started it: `{"pid": 4242, "signal": "TERM"}`. With `name` or `started_at` of the row in table
 //! `processes` it is sent only if the process is still that one. Option `signals` turns it off.
 //!
+//! That a signal was sent is told as event `system.process.signalled`, with the process' number and name and the signal; its
+//! origin is the datasource: `busway events --type system.process.signalled`.
+//!
 //! It is also an example to copy: each table has a file of its own, with its row, its `spec` and its `read`; what a
 //! table must remember between polls lives in the source, in the closure that reads it.
 
@@ -63,6 +66,10 @@ impl Driver for System {
         vec![signals::info()]
     }
 
+    fn events() -> Vec<EventTypeInfo> {
+        vec![signals::event()]
+    }
+
     fn open(options: Options, context: Context) -> Result<PollSource, Error> {
         let wanted = mounts::Wanted { all: options.all_mounts, stat_network: options.stat_network_mounts };
         let interfaces = interfaces::Reader::default();
@@ -73,7 +80,7 @@ impl Driver for System {
             .table(listeners::spec(), listeners::read)
             .table(load::spec(), move |_| load.read())
             .table(memory::spec(), |_| memory::read())
-            .action(signals::NAME, move |_, args| signals::send(options.signals, args));
+            .action(signals::NAME, move |context, args| signals::send(options.signals, context, args));
         if !options.processes {
             return Ok(source);
         }

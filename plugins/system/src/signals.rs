@@ -69,6 +69,25 @@ pub(crate) fn info() -> ActionInfo {
         .optional_arg("started_at", "Only if it was started then, as table processes tells")
 }
 
+/// The type of the event that tells of a signal.
+const SIGNALLED: &str = "system.process.signalled";
+
+/// What it says.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Signalled {
+    /// The process.
+    pid: i32,
+    /// Its name, as in table processes; `name` itself is a field that all events have.
+    process: String,
+    /// The signal, by name.
+    signal: String,
+}
+
+/// The declaration of that type. Its origin is the datasource, as of all that do not say another.
+pub(crate) fn event() -> EventTypeInfo {
+    EventTypeInfo::of::<Signalled>(SIGNALLED, "A signal was sent to a process").origin("the datasource that sent it")
+}
+
 /// What an argument may be: the predecessor's clients send all of them as texts.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
@@ -145,7 +164,7 @@ fn time(given: Scalar) -> Result<i64, String> {
 }
 
 /// Runs the action, if the datasource's options let it.
-pub(crate) fn send(allowed: bool, args: &Args) -> Result<Value, Error> {
+pub(crate) fn send(allowed: bool, context: &Context, args: &Args) -> Result<Value, Error> {
     if !allowed {
         return Err(refused(
             "switched_off",
@@ -163,6 +182,11 @@ pub(crate) fn send(allowed: bool, args: &Args) -> Result<Value, Error> {
     })?;
     let pid = target.stat.pid;
     tracing::info!(pid, name = target.stat.comm, signal, "signal sent");
+    let said = Signalled { pid, process: target.stat.comm.clone(), signal: signal.to_owned() };
+    // It was sent, whether that can be told or not.
+    if let Err(error) = context.emit(&EventBody::new(SIGNALLED).body(said)) {
+        tracing::warn!(pid, signal, %error, "that a signal was sent can't be told");
+    }
     let started_at = shown(target.started_at);
     Ok(json!({"pid": pid, "name": target.stat.comm, "started_at": started_at, "signal": signal, "number": number}))
 }

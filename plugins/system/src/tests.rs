@@ -62,6 +62,8 @@ fn its_description_keeps_the_rules() {
         ]
     );
     assert!(info.options.iter().all(|option| !option.description.is_empty()));
+    let events: Vec<&str> = info.events.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!((events, info.events[0].problems()), (vec!["system.process.signalled"], vec![]));
 
     let tables = open(json!({})).tables().unwrap();
     let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();

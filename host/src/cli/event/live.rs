@@ -105,7 +105,15 @@ pub(crate) async fn run(client: &Client, arguments: &EventsArguments, output: &m
 async fn print(client: &Client, arguments: &EventsArguments, output: &mut Output) -> Result<(), Failure> {
     let query = arguments.wanted.pairs();
     let mut printer = Printer { zone: TimeZone::system(), left: arguments.count };
-    let (past, place) = past(client, arguments, &query).await?;
+    let Past { events: past, place, cut, unreadable } = past(client, arguments, &query).await?;
+    if cut {
+        output.note("too many others came since: further back nobody looked; say since when, or ask for all of them");
+    }
+    if unreadable > 0 {
+        output.note(&format!(
+            "{unreadable} events of the archive can't be read, and are left out: the host's log says more"
+        ));
+    }
     let no_follow = arguments.no_follow || arguments.archived;
     if no_follow && output.format() == Format::Json {
         let most = arguments.count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
@@ -146,12 +154,19 @@ async fn print(client: &Client, arguments: &EventsArguments, output: &mut Output
     Ok(())
 }
 
+/// What happened, as far as it was asked for.
+struct Past {
+    events: Vec<Value>,
+    /// Behind which the present goes on.
+    place: String,
+    /// There may be more: the host looked no further.
+    cut: bool,
+    /// So many the host could not read.
+    unreadable: u64,
+}
+
 /// What is asked for of the past, and behind which place the present goes on.
-async fn past(
-    client: &Client,
-    arguments: &EventsArguments,
-    query: &[(String, String)],
-) -> Result<(Vec<Value>, String), Failure> {
+async fn past(client: &Client, arguments: &EventsArguments, query: &[(String, String)]) -> Result<Past, Failure> {
     let mut path: String = query.iter().map(|(name, value)| format!("{name}={}&", part(value))).collect();
     if let Some(since) = &arguments.since {
         path.push_str(&format!("since={}&", part(since)));
@@ -161,7 +176,7 @@ async fn past(
     }
     let unsaid = if arguments.no_follow || arguments.archived { None } else { Some(LATEST) };
     let limit = arguments.limit.or(unsaid.filter(|_| arguments.since.is_none()));
-    let (mut events, mut after) = (Vec::new(), None::<String>);
+    let (mut events, mut after, mut unreadable) = (Vec::new(), None::<String>, 0);
     loop {
         let page = match (limit, &after) {
             // None of them, but the place.
@@ -172,11 +187,14 @@ async fn past(
         let answer = client.read(&format!("/v1/events?{path}{page}")).await?;
         let more = answer["events"].as_array().cloned().unwrap_or_default();
         events.extend(more.into_iter().filter(|_| limit != Some(0)));
+        unreadable += answer["unreadable"].as_u64().unwrap_or_default();
+        // Whoever reads all of it goes on.
+        let cut = limit.is_some_and(|limit| limit > 0) && answer["cut"] == true;
         match (answer["next"].as_str(), answer["position"].as_str()) {
             (Some(next), _) if limit.is_none() => after = Some(next.to_owned()),
-            (_, Some(position)) => return Ok((events, position.to_owned())),
+            (_, Some(position)) => return Ok(Past { events, place: position.to_owned(), cut, unreadable }),
             // What goes on behind it is not in the archive yet.
-            _ if arguments.archived => return Ok((events, String::new())),
+            _ if arguments.archived => return Ok(Past { events, place: String::new(), cut, unreadable }),
             _ => return Err(Failure::Unreadable("it does not say where its events end".to_owned())),
         }
     }

@@ -336,7 +336,7 @@ impl Runner {
                 let behind = self.behind.is_some();
                 self.shared.change(|status| {
                     let good = is_good(&named, &errors);
-                    status.polled(good);
+                    status.polled(good, all);
                     if all {
                         status.round(if good { String::new() } else { after(&errors).1 });
                     }
@@ -368,7 +368,10 @@ impl Runner {
                 if error.is_code_fault() {
                     self.lose(&error).await;
                 } else {
-                    self.shared.change(|s| s.on(Event::Unwell, error.to_string()));
+                    self.shared.change(|s| {
+                        s.unread |= all;
+                        s.on(Event::Unwell, error.to_string());
+                    });
                 }
             }
         }

@@ -150,13 +150,13 @@ impl Shared {
 
     pub(in crate::datasource) fn change(&self, change: impl FnOnce(&mut Status)) {
         let mut status = self.status();
-        let before = status.phase;
+        let before = (status.phase, status.unread);
         change(&mut status);
-        if status.phase != before {
+        if (status.phase, status.unread) != before {
             // In the order in which it moved.
             self.news.tell(|| {
                 let (name, error) = (Arc::clone(&self.name), status.error.clone());
-                Happening::Moved { name, phase: status.phase, error }
+                Happening::Moved { name, phase: status.phase, unread: status.unread, error }
             });
         }
         drop(status);

@@ -26,6 +26,8 @@ pub struct Status {
     pub last_write: Option<Timestamp>,
     /// What the source says it is doing.
     pub text: String,
+    /// Whether nothing of it could be read when all of it was to be.
+    pub(crate) unread: bool,
     /// Which polls of all tables there were.
     pub(crate) rounds: Rounds,
 }
@@ -54,14 +56,17 @@ impl Default for Status {
             writes: 0,
             last_write: None,
             text: String::new(),
+            unread: false,
             rounds: Rounds::default(),
         }
     }
 }
 
 impl Status {
-    /// A poll answered.
-    pub(crate) fn polled(&mut self, good: bool) {
+    /// A poll answered; of all tables, or of some.
+    pub(crate) fn polled(&mut self, good: bool, all: bool) {
+        // One table that can't be read says nothing of the others.
+        self.unread = !good && (all || self.unread);
         if good {
             self.polls += 1;
             self.last_poll = Some(Timestamp::now());

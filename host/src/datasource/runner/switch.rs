@@ -190,7 +190,7 @@ impl Runner {
         let behind = self.behind.is_some();
         self.shared.change(|status| {
             status.generation = number;
-            status.polled(is_good(&named, &errors));
+            status.polled(is_good(&named, &errors), true);
             if !behind || !errors.is_empty() {
                 let (event, error) = after(&errors);
                 status.on(event, error);

@@ -253,13 +253,16 @@ impl Runner {
                 }
                 let errors = self.apply(&former, updates, Some(None)).await;
                 self.shared.change(|status| {
-                    status.polled(is_good(&named, &errors));
+                    status.polled(is_good(&named, &errors), true);
                     let (event, error) = after(&errors);
                     status.on(event, error);
                 });
             }
             Err(error) if error.is_code_fault() => self.lose(&error).await,
-            Err(error) => self.shared.change(|s| s.on(Event::Unwell, error.to_string())),
+            Err(error) => self.shared.change(|s| {
+                s.unread = true;
+                s.on(Event::Unwell, error.to_string());
+            }),
         }
         ledger
     }

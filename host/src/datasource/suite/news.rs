@@ -6,10 +6,15 @@ use crate::happenings::Receiver;
 use serde_json::json;
 
 async fn moved(happenings: &mut Receiver<Happening>, to: Phase) -> String {
+    moved_to(happenings, to, false).await
+}
+
+async fn moved_to(happenings: &mut Receiver<Happening>, to: Phase, but_unread: bool) -> String {
     loop {
         let next = tokio::time::timeout(LONG, happenings.recv()).await.unwrap().unwrap();
-        if let Happening::Moved { name, phase, error } = next
+        if let Happening::Moved { name, phase, unread, error } = next
             && phase == to
+            && unread == but_unread
         {
             assert_eq!(&*name, "web");
             return error;
@@ -38,4 +43,17 @@ async fn who_follows_hears_where_a_datasource_is_and_which_tables_changed() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn polls_of_which_nothing_comes_are_told_apart_from_some_tables_errors() {
+    let bed = Bed::new(&[("t", false)]).await;
+    let mut happenings = bed.all.happenings();
+    bed.create("web", json!({"poll": 0.05})).await;
+    assert_eq!(moved(&mut happenings, Phase::Running).await, "");
+    bed.script.fail("poll web 1.0");
+    assert_eq!(moved_to(&mut happenings, Phase::Degraded, true).await, "poll web 1.0 fails on purpose");
+    bed.script.mend("poll web 1.0");
+    assert_eq!(moved(&mut happenings, Phase::Running).await, "");
+    assert!(happenings.try_recv().is_err(), "each turn is told once");
 }

@@ -19,8 +19,10 @@ fn without(key: &str) -> Value {
 }
 
 fn read(event: Value) -> Result<Event, EventError> {
-    Draft::of_json(&Catalogue::default(), event, false)?
-        .finish(Timestamp::now(), None, None, None, || unreachable!("it has an id"))
+    let catalogue = Catalogue::default();
+    let draft = Draft::of_json(&catalogue, event, false)?;
+    let words = catalogue.words(draft.kind());
+    draft.finish(Timestamp::now(), words, None, None, None, || unreachable!("it has an id"))
 }
 
 #[test]
@@ -76,23 +78,30 @@ fn what_is_none_is_told_why() {
             with("data", json!("x".repeat(MAX_EVENT))),
             "the event has 262338 bytes, and may have 262144: send where the rest is to be had",
         ),
-        (with("subject", json!("a b")), "\"a b\" can't be an origin: it has white space or control characters"),
-        (with("type", json!("a *")), "there is no event type \"a *\": busway event types lists them"),
+        (with("subject", json!("a\nb")), "it is no CloudEvent: \"subject\" has control characters"),
+        (
+            with("type", json!("a ".repeat(100))),
+            "it is no CloudEvent: its \"type\" is too long: it may have 255 bytes as a word of a topic",
+        ),
+        (
+            with("time", json!("-000001-12-31T23:59:59Z")),
+            "it is no CloudEvent: \"time\" is \"-000001-12-31T23:59:59Z\": it is to be of the years 0000 to 9999",
+        ),
+        (
+            with("time", json!("0000-01-01T00:00:00+01:00")),
+            "it is no CloudEvent: \"time\" is \"0000-01-01T00:00:00+01:00\": it is to be of the years 0000 to 9999",
+        ),
         (
             with("type", json!("busway.ScheduleEvent")),
             "event type \"busway.ScheduleEvent\": there is no field \"open\"; there is no field \"count\" (its fields are: task_id, payload)",
         ),
         (
-            with("type", json!("1116")),
+            with("type", json!("busway.DatasetStreamingEvent")),
             "event type \"busway.DatasetStreamingEvent\" can't be published: what comes of it is in no envelope; it can be subscribed to",
         ),
         (
-            with("type", json!("TriggerEvent")),
+            with("type", json!("busway.TriggerEvent")),
             "event type \"busway.TriggerEvent\" can't be published: it is a base, publish one of the types that are of it",
-        ),
-        (
-            with("type", json!("4001")),
-            "4001 is the number of several event types: say which of busway.DataBlockEvent, busway.InstrumentSampleDataEvent",
         ),
     ];
     for (event, text) in cases {
@@ -105,4 +114,62 @@ fn what_is_none_is_told_why() {
     assert_eq!(read(typed).unwrap_err().to_string(), both);
     let strict = Draft::of_json(&Catalogue::default(), whole(), true).unwrap_err().to_string();
     assert_eq!(strict, "there is no event type \"com.example.door\": busway event types lists them");
+}
+
+#[test]
+fn a_time_is_one_that_can_be_written() {
+    let first = json!("0000-01-01T00:00:00Z");
+    assert_eq!(read(with("time", first.clone())).unwrap().to_json()["time"], first);
+    let made = |datetime: Value| {
+        let fields = json!({"datetime": datetime}).as_object().unwrap().clone();
+        Draft::create(&Catalogue::default(), "ScheduleEvent", fields).map(|draft| draft.get("datetime").unwrap())
+    };
+    assert_eq!(made(json!(-62167219200_i64)), Ok(first));
+    for (beyond, shown) in [
+        (json!(-62167219201_i64), "-62167219201"),
+        (json!("-000001-01-01T00:00:00Z"), "\"-000001-01-01T00:00:00Z\""),
+        (json!(1e12), "1000000000000.0"),
+    ] {
+        let text = format!(
+            "event type \"busway.ScheduleEvent\": \"datetime\" is {shown}, and must be a time of the years 0000 to 9999"
+        );
+        assert_eq!(made(beyond).unwrap_err().to_string(), text);
+    }
+}
+
+/// All that CloudEvents lets subjects and sources be comes back as it was; in a topic it is words.
+#[test]
+fn whatever_another_system_calls_its_things_passes() {
+    let long = format!("/blobs/{}", "x".repeat(400));
+    let cut = format!("/blobs/{}~", "x".repeat(231));
+    for (subject, origin) in [
+        ("front door", "front%20door"),
+        ("a#b", "a%23b"),
+        ("https://example.com/a%20b?c=*#top", "https://example.com/a%20b?c=%2A%23top"),
+        ("../x", "%2E%2E/x"),
+        ("a..b", "a%2E%2Eb"),
+        ("a.b", "a.b"),
+        ("#", "%23"),
+        ("\u{a0}", "%C2%A0"),
+        ("unknown", "/elsewhere"),
+    ] {
+        let event = read(with("subject", json!(subject))).unwrap();
+        assert_eq!(&*event.origin, origin);
+        super::super::check_origin(&event.origin).unwrap();
+        // Its source is to what it happened, then.
+        let back = if subject == "unknown" { "/elsewhere" } else { subject };
+        assert_eq!(event.to_json(), with("subject", json!(back)));
+        assert_eq!(event.field("origin"), Some(json!(back)));
+    }
+    let event = read(with("subject", json!(long))).unwrap();
+    assert!(event.origin.starts_with(&cut) && event.origin.len() <= 255, "{}", event.origin);
+    assert_ne!(read(with("subject", json!(format!("{long}y")))).unwrap().origin, event.origin);
+    assert_eq!(event.to_json()["subject"], json!(long));
+    let mut source = with("source", json!("my host #7"));
+    source.as_object_mut().unwrap().remove("subject");
+    let event = read(source).unwrap();
+    assert_eq!((&*event.origin, event.to_json()["source"].clone()), ("my%20host%20%237", json!("my host #7")));
+    let typed =
+        json!({"specversion": "1.0", "id": "1", "source": "/x", "type": "busway.ScheduleEvent", "subject": "my rack"});
+    assert_eq!(read(typed).unwrap().to_json()["subject"], "my rack");
 }

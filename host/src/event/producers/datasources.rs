@@ -33,7 +33,7 @@ pub(super) async fn run(publisher: Publisher, mut happenings: Receiver<Happening
                 standing.forget(&record.name);
                 is(&publisher, &record.name, ResourceState::TERMINATED, Some(&record));
             }
-            Happening::Moved { name, phase, error } => match standing.moved(&name, phase) {
+            Happening::Moved { name, phase, unread, error } => match standing.moved(&name, phase, unread) {
                 Some(Turn::Fell) => {
                     let why = if error.is_empty() { phase.as_str().to_owned() } else { error };
                     let data = DatasourceUnavailable {
@@ -74,9 +74,12 @@ struct Standing {
 }
 
 impl Standing {
-    fn moved(&mut self, name: &Arc<str>, phase: Phase) -> Option<Turn> {
+    /// `unread`: while it is polled, nothing of it can be read.
+    fn moved(&mut self, name: &Arc<str>, phase: Phase, unread: bool) -> Option<Turn> {
         let was = self.up.get(name).copied();
         let (now, turn) = match (phase, was) {
+            (Phase::Degraded, Some(false)) if unread => return None,
+            (Phase::Degraded, _) if unread => (false, Some(Turn::Fell)),
             (Phase::Running | Phase::Degraded, Some(false)) => (true, Some(Turn::Rose)),
             (Phase::Running | Phase::Degraded, _) => (true, None),
             (Phase::Failed | Phase::Hung, Some(true) | None) => (false, Some(Turn::Fell)),
@@ -149,7 +152,7 @@ mod tests {
     #[test]
     fn a_fall_is_told_once_and_so_is_the_way_back() {
         let (mut standing, name) = (Standing::default(), Arc::from("web"));
-        let mut moves = |phases: &[Phase]| phases.iter().map(|p| standing.moved(&name, *p)).collect::<Vec<_>>();
+        let mut moves = |phases: &[Phase]| phases.iter().map(|p| standing.moved(&name, *p, false)).collect::<Vec<_>>();
         use Phase::{Degraded, Disabled, Failed, Hung, Opening, Running, Waiting};
         assert_eq!(moves(&[Waiting, Opening, Running, Degraded, Running]), [None; 5]);
         assert_eq!(
@@ -160,5 +163,17 @@ mod tests {
         assert_eq!(moves(&[Waiting, Opening, Running]), [Some(Turn::Fell), None, Some(Turn::Rose)]);
         assert_eq!(moves(&[Disabled, Waiting, Opening, Running]), [None; 4], "its operator meant it");
         assert_eq!(moves(&[Disabled, Waiting, Opening, Failed]), [None, None, None, Some(Turn::Fell)]);
+    }
+
+    #[test]
+    fn polls_of_which_nothing_comes_are_a_fall_and_some_tables_errors_are_none() {
+        let (mut standing, name) = (Standing::default(), Arc::from("web"));
+        let mut moves =
+            |of: &[(Phase, bool)]| of.iter().map(|(p, u)| standing.moved(&name, *p, *u)).collect::<Vec<_>>();
+        use Phase::{Degraded, Failed, Opening, Running};
+        assert_eq!(moves(&[(Running, false), (Degraded, false), (Degraded, true)]), [None, None, Some(Turn::Fell)]);
+        assert_eq!(moves(&[(Failed, true), (Opening, true), (Degraded, true)]), [None; 3], "it was told");
+        assert_eq!(moves(&[(Degraded, false), (Running, false)]), [Some(Turn::Rose), None], "some of it can be read");
+        assert_eq!(moves(&[(Degraded, true), (Running, false)]), [Some(Turn::Fell), Some(Turn::Rose)]);
     }
 }

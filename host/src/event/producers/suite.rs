@@ -185,10 +185,14 @@ async fn a_table_with_other_columns_or_another_key_is_told() {
     assert!(heard.try_next().is_none());
 }
 
+/// All of a process hear one log: one test's storm would drown what another listens for.
+static LOG: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Loggers, a subscriber that logs an error for each, and an end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_errors_in_the_log_ends_and_holds_up_nobody() {
     const EACH: u64 = 25_000;
+    let _alone = LOG.lock().await;
     let _ = tracing_subscriber::registry().with(crate::logging::layer()).try_init();
     let bed = bed();
     let (told, said) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -220,6 +224,34 @@ async fn a_storm_of_errors_in_the_log_ends_and_holds_up_nobody() {
     let one_by_one = told.load(Ordering::Relaxed);
     assert!((1..=400).contains(&one_by_one), "{one_by_one} one by one");
     assert_eq!(subscriber.counters().unwrap().dropped, 0);
+}
+
+/// It waits in between, and may go on on another thread: what it logs of an error is no other error that it gets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_that_waits_and_logs_does_not_feed_itself() {
+    let _alone = LOG.lock().await;
+    let _ = tracing_subscriber::registry().with(crate::logging::layer()).try_init();
+    let bed = bed();
+    let topics = Topics::new(bed.events.catalogue(), Some("LoggingEvent"), Some("elsewhere.round")).unwrap();
+    let subscription = bed.events.subscribe(&Listening { topics: Some(topics), ..Listening::default() });
+    let (sends, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let listening = tokio::spawn(async move {
+        while let Some(Delivery::Event(taken)) = subscription.next().await {
+            let said = text(taken.event(), "description");
+            taken.done();
+            for _ in 0..5 {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                tracing::error!(target: "elsewhere::round", "can't make anything of: {said}");
+            }
+            sends.send(said).unwrap();
+        }
+    });
+    for said in ["first", "second"] {
+        tracing::error!(target: "elsewhere::round", "{said}");
+        // The one, and nothing of what was logged of it before the other.
+        assert_eq!(heard.recv().await.as_deref(), Some(said));
+    }
+    listening.abort();
 }
 
 struct Nobody;

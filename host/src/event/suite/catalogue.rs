@@ -81,7 +81,8 @@ fn each_is_told_to_who_means_it_and_to_nobody_else() {
         let written = told.event.to_json();
         assert_eq!(written["type"], *one.name);
         let read = Draft::of_json(events.catalogue(), written.clone(), true).unwrap();
-        let read = read.finish(Timestamp::now(), None, None, None, || unreachable!("it has an id")).unwrap();
+        let words = events.catalogue().words(read.kind());
+        let read = read.finish(Timestamp::now(), words, None, None, None, || unreachable!("it has an id")).unwrap();
         assert_eq!(read.to_json(), written);
         for field in &one.fields {
             let kept = &written["data"][&field.name];

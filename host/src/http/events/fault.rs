@@ -75,6 +75,8 @@ impl From<EventError> for Error {
             EventError::Ambiguous { .. } => (StatusCode::BAD_REQUEST, "AmbiguousType"),
             EventError::NotPublished { .. } => (StatusCode::BAD_REQUEST, "NotPublished"),
             EventError::Field { .. } | EventError::Both(_) => (StatusCode::BAD_REQUEST, "BadField"),
+            EventError::NotTheHost { .. } => (StatusCode::FORBIDDEN, "NotTheHost"),
+            EventError::OtherBus { .. } => (StatusCode::FORBIDDEN, "OtherBus"),
             EventError::Origin(_) => (StatusCode::BAD_REQUEST, "BadOrigin"),
             _ => (StatusCode::BAD_REQUEST, "BadEvent"),
         };

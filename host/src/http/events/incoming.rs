@@ -130,7 +130,7 @@ fn is_cloudevent(event: &Value) -> bool {
 
 fn draft(events: &Events, event: Value) -> Result<Draft, Error> {
     if is_cloudevent(&event) {
-        return Ok(Draft::of_json(events.catalogue(), event, events.settings().strict)?);
+        return Ok(events.foreign(event)?);
     }
     let Value::Object(mut given) = event else {
         return Err(bad("an event is an object: {\"type\": …, \"origin\": …, \"data\": {…}}, or a CloudEvent"));
@@ -159,7 +159,7 @@ fn draft(events: &Events, event: Value) -> Result<Draft, Error> {
         return Err(EventError::Both(both.clone()).into());
     }
     given.extend(data);
-    Ok(Draft::create(events.catalogue(), &of, given)?)
+    Ok(Draft::open(events.catalogue(), &of, given, events.settings().strict)?)
 }
 
 /// The binary mode: attributes are headers, the body is the data.

@@ -11,10 +11,12 @@ pub(super) use live::stream;
 use super::State;
 use super::error::Error;
 use super::extract::Path;
+use super::json::written;
 use crate::event::{Archive, EventError, SubscriptionView, Told, describe};
 use asked::{Asked, OF_PAGES};
 use axum::Json;
 use axum::extract::{RawQuery, State as Extract};
+use axum::response::Response;
 pub(in crate::http) use fault::Fault;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 const MOST_BYTES: usize = 8 << 20;
 
 /// What happened lately, in the order in which it was published.
-pub(super) async fn list(Extract(state): Extract<State>, RawQuery(query): RawQuery) -> Result<Json<Value>, Error> {
+pub(super) async fn list(Extract(state): Extract<State>, RawQuery(query): RawQuery) -> Result<Response, Error> {
     let events = state.happenings.events;
     let asked = Asked::read(events.catalogue(), query.as_deref(), &OF_PAGES)?;
     if asked.archived {
@@ -43,7 +45,7 @@ pub(super) async fn list(Extract(state): Extract<State>, RawQuery(query): RawQue
     };
     let query = asked.query(after);
     // Looks at many events, and writes them.
-    let answer = tokio::task::spawn_blocking(move || {
+    written(move || {
         let mut read = events.read(&query);
         let mut bytes = 0;
         let mut fits = |told: &Told| {
@@ -65,20 +67,22 @@ pub(super) async fn list(Extract(state): Extract<State>, RawQuery(query): RawQue
         let place = |position: u64| events.place(position).to_string();
         let gap = query.after.is_some() && !read.whole;
         let next = read.page.next.map(place);
-        json!({"events": told, "next": next, "position": place(read.position), "gap": gap, "cut": read.page.cut})
-    });
-    answer.await.map(Json).map_err(|error| Error::internal(&error))
+        Ok(json!({"events": told, "next": next, "position": place(read.position), "gap": gap, "cut": read.page.cut}))
+    })
+    .await
 }
 
 /// The same, over restarts.
-async fn archived(archive: Arc<Archive>, asked: Asked) -> Result<Json<Value>, Error> {
+async fn archived(archive: Arc<Archive>, asked: Asked) -> Result<Response, Error> {
     let after = asked.archived_place()?;
     let query = asked.query(after);
-    let read = tokio::task::spawn_blocking(move || archive.page(&query)).await;
-    let page = read.map_err(|error| Error::internal(&error))?.map_err(|error| Error::internal(&error))?;
-    let next = page.next.map(|next| next.to_string());
-    let events: Vec<Value> = page.events.into_iter().map(|(_, event)| event).collect();
-    Ok(Json(json!({"events": events, "next": next})))
+    written(move || {
+        let page = archive.page(&query).map_err(|error| Error::internal(&error))?;
+        let next = page.next.map(|next| next.to_string());
+        let events: Vec<Value> = page.events.into_iter().map(|(_, event)| event).collect();
+        Ok(json!({"events": events, "next": next, "cut": page.cut, "unreadable": page.unreadable}))
+    })
+    .await
 }
 
 /// What can happen.

@@ -234,3 +234,18 @@ fn others_processes_are_left_alone() {
         assert!(idle.untouched());
     }
 }
+
+#[test]
+fn that_one_was_sent_is_told_and_what_was_not_is_not() {
+    let host = TestHost::new();
+    let source = host.open::<System>(json!({})).unwrap();
+    // Nothing is told in standby.
+    source.activate().unwrap();
+    let mut idle = Idle::new();
+    refusal(&source, json!({"pid": idle.pid(), "signal": "TERM", "name": "other"}));
+    assert!(host.events().is_empty());
+    source.execute(NAME, json!({"pid": idle.pid(), "signal": "TERM"})).unwrap();
+    assert_eq!(idle.ended().signal(), Some(15));
+    let said = json!({"pid": idle.pid(), "process": "sleep", "signal": "TERM"});
+    assert_eq!(host.events(), [EventBody::new("system.process.signalled").body(said)]);
+}
