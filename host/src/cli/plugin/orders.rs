@@ -12,7 +12,7 @@ use super::super::client::{Client, part};
 use super::super::exit;
 use super::super::failure::Failure;
 use super::super::output::{Format, GREEN, Output, RED, YELLOW};
-use crate::plugin::Report;
+use crate::plugin::{Death, Report};
 
 /// Opening, polling, probation and going back, of the slowest source: longer than all deadlines together.
 const OVER: Duration = Duration::from_secs(600);
@@ -179,11 +179,10 @@ fn entry(entry: &Value) -> Option<String> {
     let brief = || text("sha256").chars().take(12).collect::<String>();
     let what = match text("event") {
         "started" => format!("the host started, version {}", text("version")),
-        "died" => {
-            let of = entry["datasource"].as_str().map(|name| format!(" of datasource {name:?}")).unwrap_or_default();
-            let (driver, version) = (text("driver"), text("version"));
-            format!("the host died in {driver} {version}: in its {}{of}, by {}", text("call"), text("signal"))
-        }
+        "died" => match Death::deserialize(entry) {
+            Ok(death) => format!("the host died in {} {}: in {}", death.driver, death.version, death.place()),
+            Err(_) => entry.to_string(),
+        },
         "refused" => format!("{} refused: {}", text("path"), text("reason")),
         "quarantined" => format!("{} {} quarantined by {}: {}", text("driver"), brief(), text("by"), text("reason")),
         "released" => format!("{} {} released", text("driver"), brief()),
