@@ -154,7 +154,7 @@ fn endless_cargo(bed: &Bed) -> (PathBuf, PathBuf) {
     let (script, noted) = (bed.path("cargo.sh"), bed.path("compiler"));
     let real = option_env!("CARGO").unwrap_or("cargo");
     let text = format!(
-        "#!/bin/sh\n[ \"$1\" = build ] || exec {real} \"$@\"\nsleep 1000 &\necho $! > {0}.next\nmv {0}.next {0}\nwait\n",
+        "#!/bin/sh\n[ \"$1\" = build ] || exec {real} \"$@\"\nsleep 100 &\necho $! > {0}.next\nmv {0}.next {0}\nwait\n",
         noted.display()
     );
     fs::write(&script, text).unwrap();
@@ -187,10 +187,10 @@ fn whoever_ends_it_ends_the_build_too() {
         let compiler = compiler(&noted);
         assert!(runs(compiler));
         dev.signal(signal);
-        assert_eq!(dev.end().code, Some(0));
         busway_tests::wait_for("the compiler to end", || {
             if runs(compiler) { Err(format!("{compiler:?} runs on")) } else { Ok(()) }
         });
+        assert_eq!(dev.end().code, Some(0));
         assert!(is_nothing_left(&bed));
     }
 }
