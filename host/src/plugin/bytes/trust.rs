@@ -281,7 +281,7 @@ mod tests {
     /// A list that hangs as long as there is a file beside it.
     fn hung(list: &Path, seen: Option<Stamp>) -> Option<Read> {
         while list.with_extension("hung").exists() {
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::park_timeout(Duration::from_millis(2));
         }
         read(list, seen)
     }

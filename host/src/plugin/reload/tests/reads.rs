@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// Reads nothing before there is a file of that name that ends in `.go`.
 fn slow(path: &Path, _: &Found, stage: &Stage, _: &Libraries) -> Examined {
     while !path.with_extension("go").exists() {
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::park_timeout(Duration::from_millis(2));
     }
     let bytes = Bytes::of(b"a 1.0.0".to_vec());
     let copy = stage.put(&bytes).unwrap();
