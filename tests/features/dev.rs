@@ -4,8 +4,11 @@ use crate::cli::{fails, json_of, out};
 use busway_tests::host::Bed;
 use busway_tests::running::Running;
 use busway_tests::workspace::{root, target};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -143,6 +146,88 @@ fn options_that_are_missing_are_named_and_may_come_later() {
     assert_eq!((&row["op"], &row["new"]["text"]), (&json!("update"), &json!("Hello, Grace!")));
     dev.interrupt();
     assert_eq!(dev.end().code, Some(0));
+    assert!(is_nothing_left(&bed));
+}
+
+/// A cargo whose builds never end; it notes which process it waits for. Answers where.
+fn endless_cargo(bed: &Bed) -> (PathBuf, PathBuf) {
+    let (script, noted) = (bed.path("cargo.sh"), bed.path("compiler"));
+    let real = option_env!("CARGO").unwrap_or("cargo");
+    let text = format!(
+        "#!/bin/sh\n[ \"$1\" = build ] || exec {real} \"$@\"\nsleep 100 &\necho $! > {0}.next\nmv {0}.next {0}\nwait\n",
+        noted.display()
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, PermissionsExt::from_mode(0o700)).unwrap();
+    (script, noted)
+}
+
+/// The process that was noted.
+fn compiler(noted: &Path) -> Pid {
+    let pid = busway_tests::wait_for("a build", || fs::read_to_string(noted).map_err(|error| error.to_string()));
+    fs::remove_file(noted).unwrap();
+    Pid::from_raw(pid.trim().parse().unwrap()).unwrap()
+}
+
+/// Whether a process does something still; one that nobody has waited for does not.
+fn runs(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+#[test]
+fn whoever_ends_it_ends_the_build_too() {
+    let bed = Bed::new();
+    let folder = author(&bed, "dev-ended");
+    let (cargo, noted) = endless_cargo(&bed);
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut command = dev(&bed, &folder, &[]);
+        command.env("CARGO", &cargo);
+        let dev = Running::start(command);
+        let compiler = compiler(&noted);
+        assert!(runs(compiler));
+        dev.signal(signal);
+        busway_tests::wait_for("the compiler to end", || {
+            if runs(compiler) { Err(format!("{compiler:?} runs on")) } else { Ok(()) }
+        });
+        assert_eq!(dev.end().code, Some(0));
+        assert!(is_nothing_left(&bed));
+    }
+}
+
+#[test]
+fn what_a_killed_one_left_goes_with_the_next_start_and_what_others_hold_stays() {
+    let bed = Bed::new();
+    let folder = author(&bed, "dev-killed");
+    let (cargo, noted) = endless_cargo(&bed);
+    let start = || {
+        let mut command = dev(&bed, &folder, &[]);
+        command.env("CARGO", &cargo);
+        let mut dev = Running::start(command);
+        assert!(dev.line().starts_with("Serving "));
+        (dev, compiler(&noted))
+    };
+    let folders = || {
+        let entries = fs::read_dir(bed.path("temporary")).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect::<BTreeSet<_>>()
+    };
+    let (killed, orphan) = start();
+    let left = folders();
+    assert_eq!(left.len(), 1);
+    killed.signal(Signal::KILL);
+    // It could not do that itself; and as long as that runs, its standard error is open.
+    kill_process(orphan, Signal::KILL).unwrap();
+    assert_eq!(killed.end().code, None);
+    assert_eq!(folders(), left);
+    let (held, _) = start();
+    assert!(folders().is_disjoint(&left) && folders().len() == 1, "{left:?} {:?}", folders());
+    let holding = folders();
+    let (other, _) = start();
+    assert!(folders().is_superset(&holding) && folders().len() == 2);
+    for dev in [held, other] {
+        dev.interrupt();
+        assert_eq!(dev.end().code, Some(0));
+    }
     assert!(is_nothing_left(&bed));
 }
 

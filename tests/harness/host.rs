@@ -342,11 +342,16 @@ impl Host {
         entries.into_iter().filter(|entry| entry["event"] == event).collect()
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("it runs");
+    }
+
     /// Tells it to stop, unless it has ended, and waits for its end.
     pub fn terminate(&mut self) -> ExitStatus {
         if self.is_alive() {
-            let pid = rustix::process::Pid::from_child(&self.child);
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+            self.signal(rustix::process::Signal::TERM);
         }
         wait_for("the host to end", || match self.child.try_wait() {
             Ok(Some(status)) => Ok(status),

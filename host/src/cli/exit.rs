@@ -16,7 +16,7 @@ pub(crate) const CONFIGURATION: u8 = 5;
 pub(crate) const REFUSED: u8 = 6;
 /// A new build was taken back on probation (`plugin reload`).
 pub(crate) const TAKEN_BACK: u8 = 7;
-/// A new build is not in charge yet, and is tried again (`plugin reload`).
+/// A new build is not in charge yet, and is tried again, or is still being written (`plugin reload`).
 pub(crate) const INCONCLUSIVE: u8 = 8;
 /// Ended by an interrupt (Ctrl-C).
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -32,7 +32,7 @@ Exit codes:
   5    the configuration is invalid
   6    a plugin was refused (check, plugin inspect, plugin reload, plugin test)
   7    a new build was taken back on probation (plugin reload)
-  8    a new build is not in charge yet, and is tried again (plugin reload)
+  8    a new build is not in charge yet, and is tried again, or is still being written (plugin reload)
   130  interrupted";
 
 #[cfg(test)]

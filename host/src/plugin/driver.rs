@@ -8,6 +8,7 @@ use busway_plugin_api::message::{
 };
 use busway_plugin_api::table::Update;
 use serde_json::Value;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Why a call of a driver did not work.
@@ -70,6 +71,10 @@ pub trait Driver: Send + Sync {
     ///
     /// What it answers, or that its answer breaks the contract.
     fn describe(&self) -> Result<DriverInfo, CallError>;
+    /// The addresses of its code, if it is mapped in this process and that is known.
+    fn code(&self) -> Option<Range<usize>> {
+        None
+    }
     /// Once for each generation, before the first `open`.
     ///
     /// # Errors

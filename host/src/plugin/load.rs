@@ -19,13 +19,15 @@ use busway_plugin_api::message::{
     encode, failure, success,
 };
 use busway_plugin_api::table::{CONTRADICTION, Change, Update};
-use libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, c_int, c_void};
+use libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, c_int, c_void, dl_phdr_info, iovec, ucontext_t};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::io;
 use std::mem::zeroed;
+use std::ops::Range;
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,12 +62,53 @@ pub fn load(path: &Path) -> Result<Arc<dyn Driver>, LoadError> {
     let symbol = format!("{ROOT_SYMBOL}\0");
     // SAFETY: the symbol is by contract a `LibHeader`, whose beginning an `AbiHeaderRef` points to; what it says is
     // checked by `root_module` before anything else of it is used.
-    let header = unsafe { library.get::<AbiHeaderRef>(symbol.as_bytes()) }.map(|symbol| *symbol);
+    let symbol = unsafe { library.get::<AbiHeaderRef>(symbol.as_bytes()) };
+    let header = symbol.map(|symbol| (*symbol, symbol.as_raw_ptr().addr()));
     // Never unmapped: layouts, vtables and threads of it may live as long as the process.
     std::mem::forget(library);
     // SAFETY: the library stays mapped, see above.
-    let module = unsafe { root_module(header.map_err(|_| LoadError::Symbol)?)? };
-    Ok(Arc::new(AbiDriver { module }))
+    let (header, address) = header.map_err(|_| LoadError::Symbol)?;
+    let code = code_around(address);
+    // SAFETY: the library stays mapped, see above.
+    let module = unsafe { root_module(header)? };
+    Ok(Arc::new(AbiDriver { module, code }))
+}
+
+/// Where the code lies of the library that an address is in.
+fn code_around(address: usize) -> Option<Range<usize>> {
+    let mut sought = Sought { address, code: None };
+    // SAFETY: the function fits the type, and what it is handed is this frame's, which nobody else has meanwhile.
+    unsafe { libc::dl_iterate_phdr(Some(seek), (&raw mut sought).cast()) };
+    sought.code
+}
+
+/// What [`seek`] is to find.
+struct Sought {
+    address: usize,
+    code: Option<Range<usize>>,
+}
+
+/// Looks at one library that is mapped; anything but 0 ends the search.
+unsafe extern "C" fn seek(library: *mut dl_phdr_info, _: usize, sought: *mut c_void) -> c_int {
+    // SAFETY: the system hands over a valid struct that stays until this returns, and [`code_around`] the other.
+    let (library, sought) = unsafe { (&*library, &mut *sought.cast::<Sought>()) };
+    if library.dlpi_phdr.is_null() {
+        return 0;
+    }
+    // SAFETY: the system's loader has mapped the table, of that length, as long as the library is; it changes for nobody.
+    let segments = unsafe { std::slice::from_raw_parts(library.dlpi_phdr, library.dlpi_phnum.into()) };
+    let place = |segment: &libc::Elf64_Phdr| {
+        let begin = library.dlpi_addr.wrapping_add(segment.p_vaddr) as usize;
+        begin..begin.saturating_add(segment.p_memsz as usize)
+    };
+    let mapped = || segments.iter().filter(|segment| segment.p_type == libc::PT_LOAD);
+    if !mapped().any(|segment| place(segment).contains(&sought.address)) {
+        return 0;
+    }
+    // A linker makes one such segment; of several, and what is between them, all is the library's.
+    let code = mapped().filter(|segment| segment.p_flags & libc::PF_X != 0).map(place);
+    sought.code = code.reduce(|one, other| one.start.min(other.start)..one.end.max(other.end));
+    1
 }
 
 /// The loader's text without the staged path it begins with: the operator knows another one.
@@ -81,7 +124,8 @@ fn reason(error: &libloading::Error) -> String {
 }
 
 /// From now on a signal of the host's own making (a crash, an abort) is written down before the host dies of it, with the calls
-/// of drivers that are open on the thread: each in its node's file, one line, `SIGNAL CALL`. Once in a process's life.
+/// of drivers that are open on the thread, or the driver whose thread it is: each in its node's file, one line, `SIGNAL CALL`.
+/// Once in a process's life.
 pub(super) fn note_deaths() -> io::Result<()> {
     if NOTED.swap(true, Ordering::AcqRel) {
         return Ok(());
@@ -108,32 +152,128 @@ static NOTED: AtomicBool = AtomicBool::new(false);
 static FORMER: [OnceLock<libc::sigaction>; 5] = [const { OnceLock::new() }; 5];
 
 /// Runs in a signal handler: no allocation, no lock, no panic.
-extern "C" fn note_death(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
-    // SAFETY: it takes nothing and can't fail.
-    let thread = unsafe { libc::gettid() }.unsigned_abs();
-    marker::each(thread, |file, call| {
-        let mut number = [b' '; 24];
-        let at = digits(&mut number, 23, signal.unsigned_abs());
-        let mut line = [b'\n'; marker::TEXT + 25];
-        let length = number.len() - at + call.len() + 1;
-        for (to, byte) in line.iter_mut().zip(number[at..].iter().chain(call)) {
-            *to = *byte;
+extern "C" fn note_death(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: with SA_SIGINFO the system gives a valid struct; of a signal that somebody sent it says who.
+    let (sent, sender) = unsafe { ((*info).si_code <= 0, (*info).si_pid()) };
+    // SAFETY: they take nothing and can't fail.
+    let (thread, process) = unsafe { (libc::gettid().unsigned_abs(), libc::getpid()) };
+    // Whom another process ends did nothing.
+    if !sent || sender == process {
+        let mut named = false;
+        marker::each(thread, |file, call| {
+            named = true;
+            note(file, signal, call);
+        });
+        if let Some(code) = (!named).then(|| culprit(context)).flatten() {
+            marker::whose(code, |file, call| note(file, signal, call));
         }
-        // SAFETY: the descriptor is a file's that is open as long as its node has its place, the bytes are this frame's and no
-        // fewer than `length`, and `write` is allowed in a signal handler. What could not be written is not known later: nobody is
-        // accused then.
-        unsafe { libc::write(file, line.as_ptr().cast(), length.min(line.len())) };
-    });
+    }
     let index = [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT].iter().position(|s| *s == signal);
     if let Some(former) = index.and_then(|index| FORMER[index].get()) {
         // SAFETY: the struct is what the system gave for this signal. When the handler returns, the instruction that
         // failed does so again, or the abort goes on, and that is dealt with as if this had never been.
         unsafe { libc::sigaction(signal, former, std::ptr::null_mut()) };
     }
-    // SAFETY: with SA_SIGINFO the system gives a valid struct.
-    if unsafe { (*info).si_code } <= 0 {
+    if sent {
         // SAFETY: allowed in a signal handler. What somebody sent, an abort too, does not come again by itself.
         unsafe { libc::raise(signal) };
+    }
+}
+
+/// Writes a line. In a signal handler.
+fn note(file: RawFd, signal: c_int, call: &[u8]) {
+    let mut number = [b' '; 24];
+    let at = digits(&mut number, 23, signal.unsigned_abs());
+    let mut line = [b'\n'; marker::TEXT + 25];
+    let length = number.len() - at + call.len() + 1;
+    for (to, byte) in line.iter_mut().zip(number[at..].iter().chain(call)) {
+        *to = *byte;
+    }
+    // SAFETY: the descriptor is a file's that is open as long as its node has its place, the bytes are this frame's and no
+    // fewer than `length`, and `write` is allowed in a signal handler. What could not be written is not known later: nobody is
+    // accused then.
+    unsafe { libc::write(file, line.as_ptr().cast(), length.min(line.len())) };
+}
+
+/// So many bytes of a stack are searched. What a driver calls dies near to it.
+const SEARCHED: usize = 64 << 10;
+/// No page is smaller, so what lies between two multiples of it can be read, or not, as a whole.
+const PAGE: usize = 4096;
+
+/// An address in the code of the driver that brought this thread down, on which no call is open. In a signal handler.
+fn culprit(context: *mut c_void) -> Option<usize> {
+    let Registers { instruction, link, stack } = registers(context)?;
+    if marker::is_drivers(instruction) {
+        return Some(instruction);
+    }
+    // What such a thread's stack holds may be left over from a call that has ended.
+    if marker::makes_calls() {
+        return None;
+    }
+    let returns_to = |address: usize| {
+        let mut before = [0; marker::BEFORE];
+        let from = address.wrapping_sub(before.len());
+        marker::is_drivers(address) && peek(from, &mut before) == before.len() && marker::is_call(before)
+    };
+    if link.is_some_and(returns_to) {
+        return link;
+    }
+    let mut at = stack.next_multiple_of(size_of::<usize>());
+    let end = at.saturating_add(SEARCHED);
+    while at < end {
+        let mut part = [0; 1024];
+        let wanted = part.len().min(PAGE - at % PAGE);
+        let read = peek(at, &mut part[..wanted]);
+        let mut words = part[..read].chunks_exact(size_of::<usize>());
+        let word = |bytes: &[u8]| bytes.try_into().map_or(0, usize::from_ne_bytes);
+        if let Some(found) = words.by_ref().map(word).find(|word| returns_to(*word)) {
+            return Some(found);
+        }
+        // Above the stack.
+        if read < wanted {
+            return None;
+        }
+        at += wanted;
+    }
+    None
+}
+
+/// Reads this process's memory; how much of it. What is not mapped, or may not be read, is not read. In a signal handler.
+fn peek(address: usize, into: &mut [u8]) -> usize {
+    let to = iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    let from = iovec { iov_base: std::ptr::without_provenance_mut(address), iov_len: into.len() };
+    // SAFETY: a plain system call, that of a thread that is stopped in a signal handler; it writes to `into` at most, and
+    // answers an error where it can't read.
+    let read = unsafe { libc::process_vm_readv(libc::getpid(), &raw const to, 1, &raw const from, 1, 0) };
+    usize::try_from(read).unwrap_or_default()
+}
+
+/// Where a thread was stopped.
+struct Registers {
+    instruction: usize,
+    /// Where the function returns to, if a register holds that.
+    link: Option<usize>,
+    stack: usize,
+}
+
+/// Those of the thread that a signal came to. `None`: nobody has said where they are on such a machine.
+fn registers(context: *mut c_void) -> Option<Registers> {
+    // SAFETY: with SA_SIGINFO the system gives a valid struct, which stays as long as the handler runs.
+    let machine = unsafe { &(*context.cast::<ucontext_t>()).uc_mcontext };
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    {
+        let of = |register: c_int| machine.gregs[register as usize] as usize;
+        Some(Registers { instruction: of(libc::REG_RIP), link: None, stack: of(libc::REG_RSP) })
+    }
+    #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+    {
+        let [instruction, link, stack] = [machine.pc, machine.regs[30], machine.sp].map(|register| register as usize);
+        Some(Registers { instruction, link: Some(link), stack })
+    }
+    #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    {
+        let _ = machine;
+        None
     }
 }
 
@@ -152,9 +292,14 @@ fn digits(text: &mut [u8; 24], end: usize, number: u32) -> usize {
 
 struct AbiDriver {
     module: ModuleRef,
+    code: Option<Range<usize>>,
 }
 
 impl Driver for AbiDriver {
+    fn code(&self) -> Option<Range<usize>> {
+        self.code.clone()
+    }
+
     fn describe(&self) -> Result<DriverInfo, CallError> {
         let request = json!({"host_contract": busway_plugin_api::abi::VERSION}).to_string();
         answer(&self.module.describe()(request.as_str().into()))

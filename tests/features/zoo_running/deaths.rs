@@ -3,7 +3,9 @@
 use super::{FILE, datasources, runs_on};
 use busway_tests::fixture::{Fixture, ID};
 use busway_tests::host::{Bed, Host};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::fs::DirEntry;
 use std::os::unix::process::ExitStatusExt;
 
 const OTHER: &str = "fixture-driver-bb";
@@ -81,4 +83,59 @@ fn inv08_after_two_deaths_in_a_new_build_the_kept_copy_of_the_one_before_serves(
     host.wait_datasource("other", "running");
     let (_, quarantine) = host.get("/v1/plugins/quarantine");
     assert_eq!(quarantine["results"][0]["by"], "crash");
+}
+
+#[test]
+fn inv07_a_death_in_a_thread_that_a_driver_started_is_named_and_the_second_keeps_its_bytes_out() {
+    for (fault, number, signal) in [("thread_abort", 6, "SIGABRT"), ("thread_crash", 11, "SIGSEGV")] {
+        let bed = Bed::new();
+        Fixture::new().rename_into(&bed.plugin(FILE));
+        Fixture::new().id(OTHER).rename_into(&bed.plugin("libother.so"));
+        let deadly = with_other(&format!("fault = '{fault}'\nafter = 5"));
+        let place = format!("a thread that it started itself, by {signal}");
+        let told = |host: &Host, deaths: u32| {
+            let said = format!("an earlier host died in a driver: the host died in {place}");
+            let lines: Vec<_> = host.log().into_iter().filter(|line| line["message"] == said).collect();
+            assert_eq!(lines.len(), 1, "{}", host.log_text());
+            assert_eq!((&lines[0]["driver"], &lines[0]["deaths"]), (&ID.into(), &deaths.into()));
+            lines[0]["sha256"].as_str().unwrap().to_owned()
+        };
+        let mut host = bed.start(&deadly);
+        assert_eq!(host.wait_end().signal(), Some(number));
+        let mut host = host.kill_and_start(&deadly);
+        let hash = told(&host, 1);
+        assert_eq!(host.wait_end().signal(), Some(number));
+        let host = host.kill_and_start(&deadly);
+        assert_eq!(told(&host, 2), hash);
+        let held = host.wait_plugin(FILE, "refused");
+        let reason = format!("the host died in {place}, for the 2. time");
+        assert_eq!((&held["sha256"], &held["reason"]), (&hash.as_str().into(), &reason.as_str().into()));
+        let history = host.run(&["plugin", "history", ID]);
+        let said = format!("the host died in {ID} 0.1.0: in {place}");
+        assert_eq!(history.out.lines().filter(|line| line.ends_with(&said)).count(), 2, "{history:?}");
+        let explained = host.run(&["plugin", "explain", ID]).out;
+        let brief = &hash[..12];
+        let said = format!("plugins/{FILE} holds version 0.1.0 ({brief}), which is held back: {reason}");
+        assert!(explained.lines().any(|line| line == said), "{explained}");
+        let kept = host.run(&["plugin", "quarantine"]).out;
+        assert!(kept.starts_with(brief) && kept.trim_end().ends_with(&format!(" by crash: {reason}")), "{kept}");
+        host.wait_datasource("other", "running");
+    }
+}
+
+#[test]
+fn inv07_a_host_that_somebody_else_ends_accuses_nobody() {
+    let bed = Bed::new();
+    Fixture::new().rename_into(&bed.plugin(FILE));
+    let mut host = bed.start(&datasources("fault = 'thread_abort'\nafter = 1000000"));
+    runs_on(&host, 1);
+    // As a watchdog does, and even when it comes to a thread that a driver started.
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap().map(|task| task.unwrap());
+    let of_driver = |task: &DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap() == "falls\n";
+    let thread = tasks.into_iter().find(of_driver).unwrap().file_name().into_string().unwrap();
+    kill_process(Pid::from_raw(thread.parse().unwrap()).unwrap(), Signal::ABORT).unwrap();
+    assert_eq!(host.wait_end().signal(), Some(6));
+    let host = host.kill_and_start(&datasources(""));
+    runs_on(&host, 1);
+    assert!(!host.log_text().contains("an earlier host died"), "{}", host.log_text());
 }

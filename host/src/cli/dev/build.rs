@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde::Deserialize;
 
 use super::project::{Project, ProjectError, cargo, no_cargo};
@@ -84,16 +86,36 @@ fn library(line: &str, id: &str) -> Option<PathBuf> {
     message.filenames.into_iter().find(|path| is_it && is_a_library(path))
 }
 
-/// A cargo that runs. Dropping it ends it.
+/// A cargo that runs. Dropping it ends it, and all that it started.
 #[derive(Debug)]
 pub(super) struct Running {
-    child: Arc<Mutex<Child>>,
+    group: Pid,
+    over: Arc<Mutex<bool>>,
+}
+
+impl Running {
+    /// Of one that leads a group of its own.
+    fn new(child: &Child) -> Self {
+        Self { group: Pid::from_child(child), over: Arc::default() }
+    }
+
+    /// Waits for its end.
+    fn wait(group: Pid, over: &Mutex<bool>, child: &mut Child) -> io::Result<ExitStatus> {
+        // It keeps its number until it is waited for below: nobody else is ended in its stead.
+        waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
+        let mut over = over.lock().unwrap_or_else(PoisonError::into_inner);
+        *over = true;
+        child.wait()
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // One that has ended is not there to be ended.
-        let _ = self.child.lock().unwrap_or_else(PoisonError::into_inner).kill();
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*over {
+            // The compilers and build scripts too. They may be ending just now.
+            let _ = kill_process_group(self.group, Signal::KILL);
+        }
     }
 }
 
@@ -114,14 +136,15 @@ pub(super) async fn build(project: &Project, how: &How) -> Result<Build, Project
         command.stderr(kept.try_clone().map_err(|error| no_cargo(&error))?);
     }
     let begun = Instant::now();
-    let mut child = command.spawn().map_err(|error| no_cargo(&error))?;
+    // So that all of it can be ended at once; Ctrl-C comes to this program alone.
+    let mut child = command.process_group(0).spawn().map_err(|error| no_cargo(&error))?;
     let stdout = child.stdout.take();
-    let running = Running { child: Arc::new(Mutex::new(child)) };
-    let (child, id) = (Arc::clone(&running.child), project.id.clone());
+    let running = Running::new(&child);
+    let (group, over, id) = (running.group, Arc::clone(&running.over), project.id.clone());
     let heard = tokio::task::spawn_blocking(move || {
         let lines = stdout.map(|stdout| BufReader::new(stdout).lines()).into_iter().flatten();
         let library = lines.map_while(Result::ok).filter_map(|line| library(&line, &id)).last();
-        let status = child.lock().unwrap_or_else(PoisonError::into_inner).wait()?;
+        let status = Running::wait(group, &over, &mut child)?;
         Ok::<_, io::Error>((library.filter(|_| status.success()), kept.map(read).transpose()?.unwrap_or_default()))
     });
     let heard = heard.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));

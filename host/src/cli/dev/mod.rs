@@ -1,6 +1,7 @@
 //! `busway dev`: an author's crate is built, loaded and polled on each save, on a host of its own.
 
 mod build;
+mod folder;
 mod log;
 mod project;
 mod rows;
@@ -31,6 +32,7 @@ use crate::node::Node;
 use crate::plugin::conformance::{Report as Suite, run as put_to_the_test};
 use crate::plugin::{Catalog, Report};
 use build::{Build, How, Voice, build, inputs};
+use folder::Folder;
 use project::Project;
 pub(crate) use project::ProjectError;
 use rows::Rows;
@@ -143,6 +145,9 @@ impl Place {
 /// What may wait to be printed; what is beyond waits where it comes from.
 const WAITING: usize = 1024;
 
+/// What is being done ends in this time, or is left alone.
+const ENDING: Duration = Duration::from_secs(2);
+
 /// Works until it is interrupted.
 pub(crate) fn run(arguments: &DevArguments, output: &mut Output) -> Result<(), Failure> {
     let folder = std::fs::canonicalize(&arguments.directory)
@@ -151,7 +156,7 @@ pub(crate) fn run(arguments: &DevArguments, output: &mut Output) -> Result<(), F
     let project = Project::find(&folder, arguments.package.as_deref())?;
     let DevArguments { poll, deadline, probation, ref log, .. } = *arguments;
     let terms = Terms { poll, deadline, probation, log: log.clone() };
-    let temporary = tempfile::Builder::new().prefix("busway-dev-").tempdir()?;
+    let temporary = Folder::new()?;
     let config = stand::config(temporary.path(), &terms)?;
     let (sender, mut told) = channel(WAITING);
     log::start(sender.clone())?;
@@ -203,6 +208,8 @@ pub(crate) fn run(arguments: &DevArguments, output: &mut Output) -> Result<(), F
         working.abort();
         // Nobody prints any more: who wants to tell something must not wait for it.
         drop(told);
+        // A build that runs is ended with it.
+        let _ = tokio::time::timeout(ENDING, working).await;
         tokio::select! { () = node.stop() => {} () = ended() => {} }
         done
     });

@@ -12,7 +12,7 @@ use super::super::client::{Client, part};
 use super::super::exit;
 use super::super::failure::Failure;
 use super::super::output::{Format, GREEN, Output, RED, YELLOW};
-use crate::plugin::Report;
+use crate::plugin::{Death, Report};
 
 /// Opening, polling, probation and going back, of the slowest source: longer than all deadlines together.
 const OVER: Duration = Duration::from_secs(600);
@@ -28,14 +28,16 @@ Of one driver: if its code hangs or has failed, a fresh copy of the same bytes t
 that is under way passes over plain errors, too.
 
 Exit codes: 0 all that lies there serves; 6 something was refused or held back; 7 something was taken back on probation;
-8 something is tried again later, as plain errors of its sources kept it from serving.
+8 something is tried again later: plain errors of its sources kept it from serving, or after ten seconds it was still being
+written.
 
 JSON: {\"schema_version\":1,\"good\",\"reports\":[{\"driver\",\"version\",\"outcome\",\"from\",\"to\",\"reason\",\"ledger\",…}],\"troubles\":[{\"file\",\"state\",\"reason\",…}]}
 JSON lines: one report's object a line, then one trouble's")]
 pub(crate) struct ReloadArguments {
     /// One driver's id; else all
     driver: Option<String>,
-    /// Wait until it is over: what takes over has proved itself, or what was there before is back. It always does
+    /// Wait until it is over: what takes over has proved itself, or what was there before is back. It always does, but for files
+    /// that keep changing
     #[arg(long)]
     wait: bool,
     /// Let the new code take over though a source that was well gives plain errors with it: the data's, not the code's
@@ -179,11 +181,10 @@ fn entry(entry: &Value) -> Option<String> {
     let brief = || text("sha256").chars().take(12).collect::<String>();
     let what = match text("event") {
         "started" => format!("the host started, version {}", text("version")),
-        "died" => {
-            let of = entry["datasource"].as_str().map(|name| format!(" of datasource {name:?}")).unwrap_or_default();
-            let (driver, version) = (text("driver"), text("version"));
-            format!("the host died in {driver} {version}: in its {}{of}, by {}", text("call"), text("signal"))
-        }
+        "died" => match Death::deserialize(entry) {
+            Ok(death) => format!("the host died in {} {}: in {}", death.driver, death.version, death.place()),
+            Err(_) => entry.to_string(),
+        },
         "refused" => format!("{} refused: {}", text("path"), text("reason")),
         "quarantined" => format!("{} {} quarantined by {}: {}", text("driver"), brief(), text("by"), text("reason")),
         "released" => format!("{} {} released", text("driver"), brief()),
@@ -210,12 +211,18 @@ fn told(answer: &Value, output: &mut Output) -> Result<(), Failure> {
             return Err(unlike(bad));
         }
     }
-    if troubles.is_empty() { Ok(()) } else { Err(unlike("refused")) }
+    match troubles {
+        [] => Ok(()),
+        // What is being written is no plugin yet, and no fault.
+        all if all.iter().all(|trouble| trouble["state"] == "incomplete") => Err(unlike("incomplete")),
+        _ => Err(unlike("refused")),
+    }
 }
 
 fn unlike(outcome: &str) -> Failure {
     let (code, text) = match outcome {
         "rolled_back" => (exit::TAKEN_BACK, "a new build was taken back: what was there before serves"),
+        "incomplete" => (exit::INCONCLUSIVE, "a file is still being written: it is looked at again when it rests"),
         "inconclusive" => (exit::INCONCLUSIVE, "a new build is not in charge yet: it is tried again"),
         _ => (exit::REFUSED, "not all that lies in the plugin directories serves"),
     };
@@ -294,6 +301,29 @@ mod tests {
              /p/libsql.so is held back: it panicked; the bytes before serve on\n"
         );
         assert_eq!(host.told()[0].1, json!({"driver": null, "accept_errors": true}));
+    }
+
+    #[tokio::test]
+    async fn what_is_still_being_written_is_tried_again_and_has_that_code() {
+        let trouble =
+            |state: &str| json!({"file": "/p/liba.so", "state": state, "reason": "it is still being written"});
+        let arguments = ReloadArguments { driver: None, wait: true, accept_errors: false };
+        let cases = [
+            (vec![trouble("incomplete")], exit::INCONCLUSIVE),
+            (vec![trouble("incomplete"), trouble("refused")], exit::REFUSED),
+        ];
+        for (troubles, code) in cases {
+            let answer = json!({"good": false, "reports": [], "troubles": troubles});
+            let host = ToldHost::start(vec![("POST /v1/plugins/reload", answer)]);
+            let (mut output, data, _) = pages(Format::Table, Some(100));
+            let failure = reload(&host.client(), &arguments, &mut output).await.unwrap_err();
+            assert_eq!(failure.code(), code);
+            assert!(
+                data.text().starts_with("/p/liba.so is incomplete: it is still being written\n"),
+                "{}",
+                data.text()
+            );
+        }
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 //! The list is `plugins.lock` in the state directory, which is the host's user's alone. `busway plugin trust` keeps it; it
 //! may as well be written by whatever deploys the host.
 
+use super::super::reload::Errands;
 use super::ownership;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The list's name within the state directory.
 pub const TRUST_LIST: &str = "plugins.lock";
@@ -67,6 +69,16 @@ pub enum TrustError {
         /// Why.
         why: String,
     },
+}
+
+impl TrustError {
+    /// Which list it is about.
+    #[must_use]
+    pub fn list(&self) -> &Path {
+        match self {
+            Self::NotListed { list, .. } | Self::Unusable { list, .. } => list,
+        }
+    }
 }
 
 /// The list, as a file has it.
@@ -142,35 +154,54 @@ impl TrustList {
 #[derive(Debug)]
 pub struct Trust {
     list: Option<PathBuf>,
+    read: fn(&Path, Option<Stamp>) -> Option<Read>,
+    asked: Errands<Option<Read>>,
     seen: Option<Stamp>,
     known: Result<TrustList, TrustError>,
 }
 
 /// What tells that a file was changed.
 type Stamp = (u64, u64, i64, i64, u32);
+/// What a list was, and what it held.
+type Read = (Option<Stamp>, Result<TrustList, TrustError>);
+
+/// The list is read in this time, or what was read of it before holds.
+const ANSWER: Duration = Duration::from_secs(2);
 
 impl Trust {
     /// Whatever lies in the directories is loaded.
     #[must_use]
     pub fn any() -> Self {
-        Self { list: None, seen: None, known: Ok(TrustList::default()) }
+        Self { list: None, read, asked: Errands::default(), seen: None, known: Ok(TrustList::default()) }
     }
 
-    /// Only what this list has is loaded.
+    /// Only what this list has is loaded; nothing, before it is [read](Self::refresh).
     #[must_use]
     pub fn listed(list: PathBuf) -> Self {
-        let mut trust = Self { list: Some(list), ..Self::any() };
-        trust.read();
-        trust
+        let silent = Err(Self::silent(&list));
+        Self { list: Some(list), known: silent, ..Self::any() }
     }
 
-    /// Reads the list if it was changed. Answers whether it was.
-    pub fn refresh(&mut self) -> bool {
-        let changed = self.list.is_some() && self.seen != self.stamp();
-        if changed {
-            self.read();
+    fn silent(list: &Path) -> TrustError {
+        let why = "it gives no answer, see to the file system that it is on".to_owned();
+        TrustError::Unusable { list: list.to_owned(), done: "read", why }
+    }
+
+    /// Reads the list if it was changed.
+    ///
+    /// # Errors
+    ///
+    /// When it gives no answer: what was read of it before holds, and if it never was, nothing is trusted.
+    pub(in crate::plugin) async fn refresh(&mut self) -> Result<(), TrustError> {
+        let Some(list) = self.list.clone() else { return Ok(()) };
+        let (read, of, seen) = (self.read, list.clone(), self.seen);
+        let answer = self.asked.ask_anew(&list, ANSWER, move || read(&of, seen)).await;
+        match answer {
+            None => return Err(Self::silent(&list)),
+            Some(None) => {}
+            Some(Some((seen, known))) => (self.seen, self.known) = (seen, known),
         }
-        changed
+        Ok(())
     }
 
     /// Why a plugin's bytes must not be loaded, if so.
@@ -183,17 +214,16 @@ impl Trust {
             Err(error) => Some(error.clone()),
         }
     }
+}
 
-    fn read(&mut self) {
-        // Before it is read: what changes meanwhile is seen next time.
-        self.seen = self.stamp();
-        self.known = self.list.as_deref().map_or(Ok(TrustList::default()), TrustList::read);
-    }
-
-    fn stamp(&self) -> Option<Stamp> {
-        let about = fs::metadata(self.list.as_ref()?).ok()?;
-        Some((about.ino(), about.size(), about.ctime(), about.ctime_nsec(), about.mode()))
-    }
+/// Reads a list, if it is not what was seen of it.
+fn read(list: &Path, seen: Option<Stamp>) -> Option<Read> {
+    // Before it is read: what changes meanwhile is seen next time.
+    let stamp = fs::metadata(list)
+        .ok()
+        .map(|about| (about.ino(), about.size(), about.ctime(), about.ctime_nsec(), about.mode()));
+    // Where there is none, looking again costs nothing.
+    (stamp.is_none() || stamp != seen).then(|| (stamp, TrustList::read(list)))
 }
 
 #[cfg(test)]
@@ -212,32 +242,73 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_list_is_read_anew_when_it_changes() {
+    fn refused(trust: &Trust) -> Option<String> {
+        trust.refusal(Path::new("/plugins/a.so"), "ab").map(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn the_list_is_read_anew_when_it_changes() {
         let folder = tempfile::tempdir().unwrap();
-        let (list, file) = (folder.path().join("plugins.lock"), Path::new("/plugins/a.so"));
+        let list = folder.path().join("plugins.lock");
         let mut trust = Trust::listed(list.clone());
-        let refused = |trust: &Trust| trust.refusal(file, "ab").map(|error| error.to_string());
-        assert_eq!(
-            refused(&trust),
-            Some(format!(
-                "its bytes (SHA-256 ab) are not on the list of trusted plugins {}: if they are what they should be, \
-                 `busway plugin trust /plugins/a.so`",
-                list.display()
-            ))
+        let silent = "it gives no answer, see to the file system that it is on";
+        let unread = format!("the list of trusted plugins {} can't be read: {silent}", list.display());
+        assert_eq!(refused(&trust), Some(unread));
+        trust.refresh().await.unwrap();
+        let missing = format!(
+            "its bytes (SHA-256 ab) are not on the list of trusted plugins {}: if they are what they should be, \
+             `busway plugin trust /plugins/a.so`",
+            list.display()
         );
-        assert!(!trust.refresh());
+        assert_eq!(refused(&trust), Some(missing.clone()));
         TrustList::change(&list, |list| list.plugins.push(plugin("AB"))).unwrap();
-        assert!(trust.refresh() && !trust.refresh());
+        assert_eq!(refused(&trust), Some(missing.clone()));
+        trust.refresh().await.unwrap();
         assert_eq!(refused(&trust), None);
         fs::write(&list, "plugin = 1").unwrap();
-        assert!(trust.refresh());
+        trust.refresh().await.unwrap();
         let text = refused(&trust).unwrap();
         let expected = format!("the list of trusted plugins {} can't be read: line 1: ", list.display());
         assert!(text.starts_with(&expected), "{text}");
         fs::remove_file(&list).unwrap();
-        assert!(trust.refresh() && trust.refusal(file, "ab").is_some());
-        assert_eq!(Trust::any().refusal(file, "ab"), None);
+        trust.refresh().await.unwrap();
+        assert_eq!(refused(&trust), Some(missing));
+        let mut any = Trust::any();
+        any.refresh().await.unwrap();
+        assert_eq!(refused(&any), None);
+    }
+
+    /// A list that hangs as long as there is a file beside it.
+    fn hung(list: &Path, seen: Option<Stamp>) -> Option<Read> {
+        while list.with_extension("hung").exists() {
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+        read(list, seen)
+    }
+
+    #[tokio::test]
+    async fn of_a_list_that_gives_no_answer_what_was_read_before_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("plugins.lock");
+        TrustList::change(&list, |list| list.plugins.push(plugin("ab"))).unwrap();
+        let mut trust = Trust::listed(list.clone());
+        trust.read = hung;
+        trust.refresh().await.unwrap();
+        assert_eq!(refused(&trust), None);
+        fs::write(list.with_extension("hung"), "").unwrap();
+        TrustList::change(&list, |list| list.plugins.clear()).unwrap();
+        let begun = std::time::Instant::now();
+        for _ in 0..20 {
+            assert_eq!(trust.refresh().await, Err(Trust::silent(&list)));
+        }
+        assert!(begun.elapsed() < 2 * ANSWER, "it is waited for once: {:?}", begun.elapsed());
+        assert_eq!(refused(&trust), None);
+        // It answers again: what it holds now counts.
+        fs::remove_file(list.with_extension("hung")).unwrap();
+        while trust.refresh().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert!(refused(&trust).unwrap().contains("are not on the list"));
     }
 
     #[test]

@@ -12,8 +12,11 @@ use busway_plugin_api::table::Update;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// The same driver, with its calls noted.
+/// The same driver, with its calls noted, and where its code lies.
 pub(in crate::plugin) fn mark(driver: Arc<dyn Driver>, about: About, marks: Arc<Marks>) -> Arc<dyn Driver> {
+    if let Some(code) = driver.code() {
+        marks.own(&about, &code);
+    }
     Arc::new(MarkedDriver { driver, about, marks })
 }
 

@@ -3,18 +3,26 @@
 //! Open calls stand in the process's own memory, so noting one waits for no disk. A host that dies by a signal of its own making
 //! writes those of the dying thread to its state directory on the way, with the signal; so a host that was killed from outside
 //! accuses nobody. The file outlives the process, not the machine.
+//!
+//! On a thread that a driver started no call is open. Then the driver is named whose code died, or called what did: the one to
+//! which the first return address on the thread's stack belongs. A thread that has ever made a call of a driver is the host's,
+//! and what lies on its stack may be left over: of such a one only code that died itself counts. Not seen is a thread whose
+//! stack overflowed, since the handler runs on it too.
 
+mod grounds;
 mod marked;
 mod slots;
 
+pub(super) use grounds::{BEFORE, is_call, is_drivers, whose};
 pub(super) use marked::mark;
-pub(super) use slots::{TEXT, each};
+pub(super) use slots::{TEXT, each, makes_calls};
 
 use serde::{Deserialize, Serialize};
 use slots::{Node, Slot};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -46,12 +54,26 @@ pub struct Death {
     pub version: String,
     /// Its bytes.
     pub sha256: String,
-    /// What it was asked.
+    /// What it was asked; `thread`: nothing, it was on a thread that the driver started.
     pub call: String,
     /// Whose source, if it was one's.
     pub datasource: Option<String>,
     /// By which signal: `SIGSEGV`, say.
     pub signal: String,
+}
+
+/// The call of a driver's own thread.
+const THREAD: &str = "thread";
+
+impl Death {
+    /// Where and how: `its poll of datasource "one", by SIGABRT`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let Self { call, datasource, signal, .. } = self;
+        let of = datasource.as_ref().map(|name| format!(" of datasource {name:?}")).unwrap_or_default();
+        let place = if call == THREAD { "a thread that it started itself" } else { &format!("its {call}") };
+        format!("{place}{of}, by {signal}")
+    }
 }
 
 /// Where calls of a node's drivers are noted.
@@ -84,6 +106,17 @@ impl Marks {
         let node = Node::new(file.as_raw_fd()).ok_or_else(|| io::Error::other("too many hosts are in this process"))?;
         super::load::note_deaths()?;
         Ok(Arc::new(Self { node, _file: file }))
+    }
+
+    /// A driver's code lies there.
+    fn own(&self, about: &About, code: &Range<usize>) {
+        if !self.node.claim(code, &about.text(THREAD, 0)) {
+            let About { driver, .. } = about;
+            tracing::warn!(
+                driver,
+                "too many copies are mapped: should the host die in a thread of this one, nobody knows"
+            );
+        }
     }
 
     /// A call begins on this thread.
@@ -168,10 +201,70 @@ mod tests {
     use std::process::{Command, Stdio};
 
     const FOLDER: &str = "BUSWAY_TEST_DIES_IN";
+    const HOW: &str = "BUSWAY_TEST_DIES_SO";
 
     fn about(driver: &str) -> About {
         let (driver, version, sha256) = (driver.to_owned(), "1.0.0".to_owned(), "ab".to_owned());
-        About { driver, version, sha256, datasource: Some("one".to_owned()) }
+        About { driver, version, sha256, datasource: None }
+    }
+
+    /// Runs a test of this program again, as a process that may die; how it ended.
+    fn dies(test: &str, folder: &Path, how: &str) -> Option<i32> {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", test, "--nocapture"]).env(FOLDER, folder).env(HOW, how);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().signal()
+    }
+
+    /// Stands for a driver's code.
+    #[inline(never)]
+    extern "C" fn drivers_code() {
+        // No tail call: it is there when it dies.
+        std::hint::black_box(std::process::abort as fn() -> !)();
+    }
+
+    /// On the host's own threads nobody is accused over what lies on their stacks.
+    #[test]
+    fn inv07_a_death_on_a_thread_of_its_own_is_that_drivers_and_nobodys_on_any_other() {
+        let name =
+            "plugin::marker::tests::inv07_a_death_on_a_thread_of_its_own_is_that_drivers_and_nobodys_on_any_other";
+        if let Some(folder) = std::env::var_os(FOLDER) {
+            let how = std::env::var(HOW).unwrap();
+            let marks = Marks::begin(Path::new(&folder)).unwrap();
+            let begin = drivers_code as extern "C" fn() as usize;
+            marks.own(&about("a"), &(begin..begin + 64));
+            let thread = std::thread::spawn(move || {
+                match how.as_str() {
+                    "own" => drivers_code(),
+                    // It is known by its calls, and none is open.
+                    "hosts" => {
+                        drop(marks.open(&about("a"), "poll"));
+                        drivers_code();
+                    }
+                    // The stack of one that calls no driver holds where a driver's function begins.
+                    "pointer" => {
+                        let held = std::hint::black_box([drivers_code as extern "C" fn() as usize; 64]);
+                        std::hint::black_box(&held);
+                        std::process::abort();
+                    }
+                    _ => {
+                        drop(marks);
+                        drivers_code();
+                    }
+                }
+            });
+            let _ = thread.join();
+            return;
+        }
+        for (how, accused) in [("own", 1), ("hosts", 0), ("pointer", 0), ("gone", 0)] {
+            let folder = tempfile::tempdir().unwrap();
+            assert_eq!(dies(name, folder.path(), how), Some(6), "{how}");
+            let deaths = deaths(folder.path());
+            assert_eq!(deaths.len(), accused, "{how}: {deaths:?}");
+            for death in deaths {
+                assert_eq!((death.driver.as_str(), death.sha256.as_str()), ("a", "ab"));
+                assert_eq!(death.place(), "a thread that it started itself, by SIGABRT");
+            }
+        }
     }
 
     /// Of two nodes in one process the one whose call it was is told of its death, and the call that is over is not.
@@ -183,17 +276,14 @@ mod tests {
             let [one, two] = ["one", "two"].map(|node| Marks::begin(&folder.join(node)).unwrap());
             drop(one.open(&about("a"), "open"));
             let _elsewhere = std::thread::spawn(move || std::mem::forget(one.open(&about("a"), "poll"))).join();
-            let _open = two.open(&about("b"), "poll");
+            let _open = two.open(&About { datasource: Some("one".to_owned()), ..about("b") }, "poll");
             std::process::abort();
         }
         let folder = tempfile::tempdir().unwrap();
         for node in ["one", "two"] {
             std::fs::create_dir(folder.path().join(node)).unwrap();
         }
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", name, "--nocapture"]).env(FOLDER, folder.path());
-        let ended = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-        assert_eq!(ended.signal(), Some(6), "{ended:?}");
+        assert_eq!(dies(name, folder.path(), ""), Some(6));
         assert_eq!(deaths(&folder.path().join("one")), []);
         let death = Death {
             driver: "b".to_owned(),

@@ -1,6 +1,8 @@
 //! Open calls, in memory that a signal's handler may look at: no allocation, no lock. Noting a call waits for no disk.
 
+use super::grounds;
 use std::cell::Cell;
+use std::ops::Range;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
@@ -39,6 +41,21 @@ static SLOTS: [Slot; CALLS] = [const {
 /// Where each node's deaths are noted.
 static FILES: [AtomicI32; NODES] = [const { AtomicI32::new(NONE) }; NODES];
 
+thread_local! {
+    /// A call began on this thread, at some time: it is the host's own. A handler may look: there is nothing to be made or dropped.
+    static CALLER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread has made calls of drivers. Allowed in a signal's handler.
+pub(in crate::plugin) fn makes_calls() -> bool {
+    CALLER.get()
+}
+
+/// The file of a node, as long as it is there.
+pub(super) fn file(node: usize) -> Option<RawFd> {
+    FILES.get(node).map(|file| file.load(Ordering::Acquire)).filter(|file| *file != NONE)
+}
+
 /// A place among the nodes, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Node(usize);
@@ -50,12 +67,18 @@ impl Node {
         FILES.iter().position(take).map(Self)
     }
 
-    /// A call begins on that thread.
+    /// Code of one of its drivers lies there; what is noted of who dies in it. Whether there was room to note it.
+    pub(super) fn claim(&self, code: &Range<usize>, text: &str) -> bool {
+        grounds::claim(self.0, code, text)
+    }
+
+    /// A call begins on that thread, which is this one.
     pub(super) fn open(&self, thread: u32, text: &str) -> Option<&'static Slot> {
         thread_local! {
             /// A thread finds the slot free that it had last.
             static LAST: Cell<usize> = const { Cell::new(0) };
         }
+        CALLER.set(true);
         let last = LAST.get();
         let take =
             |at: &usize| SLOTS[*at].thread.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok();
@@ -74,6 +97,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        grounds::leave(self.0);
         FILES[self.0].store(NONE, Ordering::Release);
     }
 }
@@ -89,10 +113,7 @@ impl Slot {
 /// long as `tell` is.
 pub(in crate::plugin) fn each(thread: u32, mut tell: impl FnMut(RawFd, &[u8])) {
     for slot in SLOTS.iter().filter(|slot| slot.thread.load(Ordering::Acquire) == thread) {
-        let file = FILES.get(slot.node.load(Ordering::Relaxed)).map_or(NONE, |file| file.load(Ordering::Acquire));
-        if file == NONE {
-            continue;
-        }
+        let Some(file) = file(slot.node.load(Ordering::Relaxed)) else { continue };
         let mut text = [0; TEXT];
         for (to, byte) in text.iter_mut().zip(&slot.text) {
             *to = byte.load(Ordering::Relaxed);

@@ -5,6 +5,7 @@ use super::super::news::News;
 use super::super::plan::{Inputs, Step};
 use super::super::reload::Report;
 use super::By;
+use super::writer::Writer;
 use crate::happenings::Happenings;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -106,26 +107,35 @@ impl Entry {
 pub struct Journal {
     path: PathBuf,
     /// None: nothing is written.
-    file: Mutex<Option<File>>,
+    writer: Option<Mutex<Writer<Arc<Entry>>>>,
     /// Where it is told what is written.
     news: Option<Arc<Happenings<News>>>,
+}
+
+/// What writes it.
+struct Pen {
+    path: PathBuf,
+    file: File,
 }
 
 impl Journal {
     /// Opens it to write on.
     #[must_use]
     pub fn open(path: &Path) -> Self {
-        let file = Self::append(path);
+        let file = Pen::append(path);
         if let Err(error) = &file {
             tracing::warn!(file = %path.display(), %error, "what happens to plugins can't be written down");
         }
-        Self { path: path.to_owned(), file: Mutex::new(file.ok()), news: None }
+        let pen = file.ok().map(|file| Pen { path: path.to_owned(), file });
+        let writer =
+            pen.map(|mut pen| Writer::new("what happens to plugins", false, move |next: Arc<Entry>| pen.write(&next)));
+        Self { path: path.to_owned(), writer: writer.map(Mutex::new), news: None }
     }
 
     /// One that is read at most.
     #[must_use]
     pub fn closed(path: &Path) -> Self {
-        Self { path: path.to_owned(), file: Mutex::new(None), news: None }
+        Self { path: path.to_owned(), writer: None, news: None }
     }
 
     /// What is written is told there, too.
@@ -134,27 +144,43 @@ impl Journal {
         Self { news: Some(Arc::clone(news)), ..self }
     }
 
+    /// Writes down what happens now. It is on the disk when this returns; but one that gives no answer is not waited for.
+    pub fn write(&self, event: Event) {
+        let entry = Arc::new(Entry { at: Timestamp::now(), event });
+        // One at a time: what is told is told in the order in which it is written.
+        let writer = self.writer.as_ref().map(|writer| writer.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(writer) = &writer {
+            writer.put(Arc::clone(&entry));
+        }
+        if let Some(news) = &self.news {
+            news.tell(|| News::Written(entry));
+        }
+    }
+
+    /// What happened, the oldest first. Lines that a dying host left half are left out.
+    #[must_use]
+    pub fn read(&self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for path in [former(&self.path), self.path.clone()] {
+            let Ok(file) = File::open(path) else { continue };
+            let lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
+            entries.extend(lines.filter_map(|line| serde_json::from_slice::<Entry>(&line).ok()));
+        }
+        entries
+    }
+}
+
+/// Where the one before is kept.
+fn former(path: &Path) -> PathBuf {
+    path.with_extension("1.jsonl")
+}
+
+impl Pen {
     fn append(path: &Path) -> io::Result<File> {
         OpenOptions::new().create(true).append(true).mode(0o600).open(path)
     }
 
-    fn former(&self) -> PathBuf {
-        self.path.with_extension("1.jsonl")
-    }
-
-    /// Writes down what happens now.
-    pub fn write(&self, event: Event) {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = Entry { at: Timestamp::now(), event };
-        if let Some(open) = file.as_mut() {
-            self.write_to(open, &entry);
-        }
-        if let Some(news) = &self.news {
-            news.tell(|| News::Written(Arc::new(entry)));
-        }
-    }
-
-    fn write_to(&self, open: &mut File, entry: &Entry) {
+    fn write(&mut self, entry: &Entry) {
         let written = serde_json::to_vec(entry).map_err(io::Error::from);
         let written = written.and_then(|mut line| {
             line.push(b'\n');
@@ -162,10 +188,10 @@ impl Journal {
                 // Half a line of a host that died, or of a disk that was full, takes no other with it.
                 line.insert(0, b'\n');
             }
-            open.write_all(&line)?;
-            if open.metadata()?.len() > MOST_BYTES {
-                std::fs::rename(&self.path, self.former())?;
-                *open = Self::append(&self.path)?;
+            self.file.write_all(&line)?;
+            if self.file.metadata()?.len() > MOST_BYTES {
+                std::fs::rename(&self.path, former(&self.path))?;
+                self.file = Self::append(&self.path)?;
             }
             Ok(())
         });
@@ -184,18 +210,6 @@ impl Journal {
             Ok(last[0])
         };
         last().is_ok_and(|last| last != b'\n')
-    }
-
-    /// What happened, the oldest first. Lines that a dying host left half are left out.
-    #[must_use]
-    pub fn read(&self) -> Vec<Entry> {
-        let mut entries = Vec::new();
-        for path in [self.former(), self.path.clone()] {
-            let Ok(file) = File::open(path) else { continue };
-            let lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
-            entries.extend(lines.filter_map(|line| serde_json::from_slice::<Entry>(&line).ok()));
-        }
-        entries
     }
 }
 
@@ -230,7 +244,7 @@ mod tests {
             journal.write(stopped(&long));
         }
         let size = |path: &Path| std::fs::metadata(path).map_or(0, |m| m.len());
-        assert!(size(&path) < MOST_BYTES && size(&journal.former()) < 2 * MOST_BYTES);
+        assert!(size(&path) < MOST_BYTES && size(&former(&path)) < 2 * MOST_BYTES);
         assert!(journal.read().len() >= 4);
     }
 }

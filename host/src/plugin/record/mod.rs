@@ -4,6 +4,7 @@
 mod copies;
 mod journal;
 mod replay;
+mod writer;
 
 pub use journal::{Entry, Event, Journal};
 pub use replay::{Difference, Replay, replay};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use writer::Writer;
 
 /// So many good copies are kept of each driver: what serves, and what to go back to.
 const KEPT: usize = 2;
@@ -107,6 +109,15 @@ impl Recorded {
         served.good.truncate(KEPT);
     }
 
+    fn write(&self, file: &Path) -> io::Result<()> {
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let mut next = tempfile::Builder::new().prefix(".plugins").tempfile_in(folder)?;
+        next.write_all(&serde_json::to_vec_pretty(self)?)?;
+        next.as_file().sync_data()?;
+        next.persist(file)?;
+        Ok(())
+    }
+
     /// The bytes of which a copy is kept.
     pub(super) fn good(&self) -> impl Iterator<Item = &str> {
         self.served.values().flat_map(|served| &served.good).map(|good| good.sha256.as_str())
@@ -116,9 +127,9 @@ impl Recorded {
 /// [`Recorded`], in a file.
 #[derive(Debug)]
 pub(super) struct Record {
-    file: PathBuf,
     now: Recorded,
-    forgetful: bool,
+    /// None: nothing is written.
+    writer: Option<Writer<Recorded>>,
 }
 
 impl Record {
@@ -135,37 +146,31 @@ impl Record {
                 Recorded::default()
             }
         };
-        Self { file: file.to_owned(), now, forgetful: false }
+        let file = file.to_owned();
+        let write = move |now: Recorded| {
+            if let Err(error) = now.write(&file) {
+                tracing::warn!(file = %file.display(), %error, "what happened to plugins can't be remembered");
+            }
+        };
+        Self { now, writer: Some(Writer::new("what is remembered of plugins", true, write)) }
     }
 
     /// Nothing is written from now on.
     pub(super) fn forget(&mut self) {
-        self.forgetful = true;
+        self.writer = None;
     }
 
     pub(super) fn now(&self) -> &Recorded {
         &self.now
     }
 
-    /// Changes it, on disk too.
+    /// Changes it, on disk too when this returns; but a disk that gives no answer is not waited for.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Recorded)) {
         let before = self.now.clone();
         change(&mut self.now);
-        if self.now == before || self.forgetful {
-            return;
+        if let Some(writer) = self.writer.as_ref().filter(|_| self.now != before) {
+            writer.put(self.now.clone());
         }
-        if let Err(error) = self.write() {
-            tracing::warn!(file = %self.file.display(), %error, "what happened to plugins can't be remembered");
-        }
-    }
-
-    fn write(&self) -> io::Result<()> {
-        let folder = self.file.parent().unwrap_or(Path::new("."));
-        let mut next = tempfile::Builder::new().prefix(".plugins").tempfile_in(folder)?;
-        next.write_all(&serde_json::to_vec_pretty(&self.now)?)?;
-        next.as_file().sync_data()?;
-        next.persist(&self.file)?;
-        Ok(())
     }
 }
 

@@ -35,9 +35,8 @@ impl Bar {
 impl<T: Tenants> Executor<T> {
     /// Bytes in which the host died twice are not loaded again.
     pub(super) fn mourn(&mut self, death: Death) {
-        let Death { driver, version, sha256, call, datasource, signal } = &death;
-        let of = datasource.as_ref().map(|name| format!(" of datasource {name:?}")).unwrap_or_default();
-        let reason = format!("the host died in its {call}{of}, by {signal}");
+        let Death { driver, version, sha256, .. } = &death;
+        let reason = format!("the host died in {}", death.place());
         let mut deaths = 0;
         self.record.change(|now| {
             let of_these = now.deaths.entry(sha256.clone()).or_default();

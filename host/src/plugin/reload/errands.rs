@@ -66,6 +66,15 @@ impl<T: Send + 'static> Errands<T> {
         }
     }
 
+    /// Drops late answers from places that nobody will ask again. What is still out stays out: such a place gets no second thread.
+    pub(in crate::plugin) fn sweep(&self, wanted: impl Fn(&Path) -> bool) {
+        let out = |place: &PathBuf, answer: &mut Receiver<T>| {
+            // An answer is dropped with its receiver.
+            wanted(place) || matches!(answer.try_recv(), Err(TryRecvError::Empty))
+        };
+        self.out().retain(out);
+    }
+
     /// The same; what was asked before is asked anew.
     pub(in crate::plugin) async fn ask_anew(
         &self,

@@ -61,8 +61,26 @@ pub(super) struct Judge {
     pub(super) seen: BTreeMap<PathBuf, Seen>,
     /// Private copies of what was read in this pass, by file, and what their notes say.
     pub(super) staged: HashMap<PathBuf, Staged>,
-    /// Files that are being read, and what they looked like then.
-    reading: Errands<(Found, Examined)>,
+    /// Files that are being read.
+    reading: Errands<Reading>,
+    /// How long that may take.
+    pub(super) patience: Duration,
+}
+
+/// What came of reading a file. If nobody wants to know any more, its private copy goes with it.
+#[derive(Debug)]
+struct Reading {
+    /// What it looked like then.
+    found: Found,
+    examined: Option<Examined>,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some((_, Some(copy))) = &self.examined {
+            let _ = std::fs::remove_file(&copy.path);
+        }
+    }
 }
 
 /// A verdict, and the private copy of what it is about.
@@ -70,7 +88,7 @@ pub(super) type Examined = (Verdict, Option<Staged>);
 
 impl Default for Judge {
     fn default() -> Self {
-        Self { examine, seen: BTreeMap::new(), staged: HashMap::new(), reading: Errands::default() }
+        Self { examine, seen: BTreeMap::new(), staged: HashMap::new(), reading: Errands::default(), patience: ANSWER }
     }
 }
 
@@ -84,6 +102,7 @@ impl Judge {
     ) -> (Option<Duration>, Vec<(PathBuf, String)>) {
         let (mut again, mut refused, mut settled) = (None, Vec::new(), Vec::new());
         self.seen.retain(|path, _| matches!(files.get(path), Some(Ok(_))));
+        self.reading.sweep(|path| self.seen.contains_key(path));
         for (path, look) in files {
             let Ok(found) = look else { continue };
             let fresh = |claimed| Seen { found: found.clone(), since: Instant::now(), verdict: None, claimed };
@@ -154,7 +173,7 @@ impl Judge {
             async move {
                 let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
                 let gave_up = silent.lock().unwrap_or_else(PoisonError::into_inner).contains(&directory);
-                let patience = if gave_up { Duration::ZERO } else { ANSWER };
+                let patience = if gave_up { Duration::ZERO } else { self.patience };
                 let examined = self.examined(&path, &found, patience, (stage, libraries)).await;
                 let examined = examined.unwrap_or_else(|| {
                     silent.lock().unwrap_or_else(PoisonError::into_inner).insert(directory);
@@ -180,18 +199,14 @@ impl Judge {
             let (examine, reading, found) = (self.examine, path.to_owned(), before.clone());
             let (stage, libraries) = (Arc::clone(stage), Arc::clone(libraries));
             let work = move || {
-                let examined = examine(&reading, &found, &stage, &libraries);
-                (found, examined)
+                let examined = Some(examine(&reading, &found, &stage, &libraries));
+                Reading { found, examined }
             };
             match self.reading.ask(path, patience, work).await? {
-                Back::Now((_, examined)) => return Some(examined),
-                Back::Late((found, examined)) if found == *before => return Some(examined),
+                Back::Now(mut read) => return read.examined.take(),
+                Back::Late(mut read) if read.found == *before => return read.examined.take(),
                 // It has changed since.
-                Back::Late((_, (_, copy))) => {
-                    if let Some(copy) = copy {
-                        let _ = std::fs::remove_file(copy.path);
-                    }
-                }
+                Back::Late(_) => {}
             }
         }
     }

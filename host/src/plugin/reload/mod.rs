@@ -58,6 +58,8 @@ struct UnderWay {
     before: Option<Serving>,
     /// Whether it passes over plain errors.
     lenience: Lenience,
+    /// When it began.
+    since: Instant,
     /// Ends it early; it is told why.
     abort: Option<oneshot::Sender<String>>,
     task: tokio::task::Id,
@@ -93,6 +95,8 @@ pub struct Executor<T> {
     news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
     orders: (mpsc::UnboundedSender<Order>, mpsc::UnboundedReceiver<Order>),
     waiting: Vec<Waiter>,
+    /// How long they wait for files that are being written.
+    patience: Duration,
     over_budget: bool,
 }
 
@@ -130,6 +134,7 @@ impl<T: Tenants> Executor<T> {
             news: mpsc::unbounded_channel(),
             orders: mpsc::unbounded_channel(),
             waiting: Vec::new(),
+            patience: order::PATIENCE,
             over_budget: false,
         }
     }
@@ -249,8 +254,10 @@ impl<T: Tenants> Executor<T> {
             self.heed(news);
         }
         self.reap();
-        let Sight { files, unreadable, troubles, again } = self.look().await;
-        self.trust.refresh();
+        let Sight { files, unreadable, mut troubles, again } = self.look().await;
+        if let Err(silent) = self.trust.refresh().await {
+            troubles.push((silent.list().to_owned(), format!("{silent}; what was read of it before holds")));
+        }
         self.forget_bars();
         let (again, absent) = self.absent(&files, &unreadable, again);
         self.inputs = self.inputs(&files, &unreadable, absent);
@@ -329,7 +336,8 @@ impl<T: Tenants> Executor<T> {
                 (Arc::clone(&self.workshop), Arc::clone(&self.tenants), self.news.0.clone());
             let task = self.jobs.spawn(transaction::run(workshop, tenants, job, news)).id();
             let before = self.serving.get(&claim.id).cloned();
-            let under_way = UnderWay { claim, serves: false, before, lenience, abort: Some(abort), task };
+            let since = Instant::now();
+            let under_way = UnderWay { claim, serves: false, before, lenience, since, abort: Some(abort), task };
             self.busy.insert(under_way.claim.id.clone(), under_way);
         }
         stopped

@@ -10,7 +10,7 @@ use super::{Executor, Tenants};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// Why an order was not followed.
@@ -73,6 +73,9 @@ pub(super) enum Order {
     Explain { driver: String, reply: oneshot::Sender<Vec<String>> },
 }
 
+/// Who gave an order waits no longer than so for files that are being written, and for what began later than so.
+pub(super) const PATIENCE: Duration = FRESH;
+
 /// Somebody who waits until what was ordered is over.
 #[derive(Debug)]
 pub(super) struct Waiter {
@@ -118,7 +121,8 @@ impl Control {
     }
 
     /// Looks at the directories now, tries again what was put off, and waits until all of that is over: the probation of
-    /// what takes over, too. Of one driver, or of all. Of one driver: a fresh copy of the bytes that serve takes over when what
+    /// what takes over, too. A file that is still being written after ten seconds is answered as incomplete, and what begins
+    /// later than that is not waited for. Of one driver, or of all. Of one driver: a fresh copy of the bytes that serve takes over when what
     /// is mapped of them hangs, or has failed; and files of other drivers are not waited for.
     ///
     /// # Errors
@@ -186,15 +190,26 @@ impl<T: Tenants> Executor<T> {
             self.renew.retain(|id| self.busy.contains_key(id));
         }
         let mut waiting = std::mem::take(&mut self.waiting);
-        let over = |waiter: &mut Waiter| match &waiter.driver {
-            None => quiet && self.busy.is_empty(),
-            Some(id) => {
-                let acts = matches!(planned.decisions.get(id), Some(Decision::Do(_)));
-                !acts && !self.busy.contains_key(id) && !self.is_unsettled(id, waiter.since)
+        let over = |waiter: &mut Waiter| {
+            let until = waiter.since + self.patience;
+            if Instant::now() >= until {
+                // What comes again and again is not waited for for ever.
+                return !self
+                    .busy
+                    .values()
+                    .any(|under_way| waiter.minds(&under_way.claim.id) && under_way.since <= until);
+            }
+            match &waiter.driver {
+                None => quiet && self.busy.is_empty(),
+                Some(id) => {
+                    let acts = matches!(planned.decisions.get(id), Some(Decision::Do(_)));
+                    !acts && !self.busy.contains_key(id) && !self.is_unsettled(id)
+                }
             }
         };
         let answered: Vec<Waiter> = waiting.extract_if(.., over).collect();
         self.waiting = waiting;
+        let views = if answered.is_empty() { Vec::new() } else { self.with_unsettled(views) };
         for waiter in answered {
             if let Some(id) = &waiter.driver {
                 self.lenient.remove(id);
@@ -202,7 +217,7 @@ impl<T: Tenants> Executor<T> {
             }
             match waiter.driver.clone().filter(|id| waiter.reports.is_empty() && !self.claims(id)) {
                 Some(id) => drop(waiter.reply.send(Err(OrderError::NoDriver(id)))),
-                None => waiter.answer(views.to_vec()),
+                None => waiter.answer(views.clone()),
             }
         }
     }
@@ -220,9 +235,8 @@ impl<T: Tenants> Executor<T> {
         }
     }
 
-    /// Whether a file is being written that may be this driver's. One of which nobody knows whose it is counts as long as it may
-    /// be on its way.
-    fn is_unsettled(&self, id: &str, since: Instant) -> bool {
+    /// Whether a file is being written that may be this driver's. One of which nobody knows whose it is may be.
+    fn is_unsettled(&self, id: &str) -> bool {
         let record = self.record.now();
         let of = |path: &PathBuf| {
             let serving = self.serving.iter().filter(|(_, serving)| serving.path == *path).map(|(id, _)| id);
@@ -234,7 +248,7 @@ impl<T: Tenants> Executor<T> {
             || self.judge.unsettled().any(|(path, claimed)| {
                 let mut owners = of(path);
                 owners.extend(claimed.cloned());
-                if owners.is_empty() { since.elapsed() < FRESH } else { owners.contains(id) }
+                owners.is_empty() || owners.contains(id)
             })
     }
 

@@ -76,6 +76,21 @@ impl<T: Tenants> Executor<T> {
         }
     }
 
+    /// The same; files that are changing still are shown so, whatever serves.
+    pub(super) fn with_unsettled(&self, views: &[FileView]) -> Vec<FileView> {
+        let mut views = views.to_vec();
+        for (path, claimed) in self.judge.unsettled() {
+            let Some(seen) = self.judge.seen.get(path).filter(|seen| seen.verdict.is_none()) else { continue };
+            let text = "it is still being written".to_owned();
+            let mut changing = self.instead(path, text, seen.found.size, FileState::Incomplete);
+            changing.driver = changing.driver.or_else(|| claimed.cloned());
+            views.retain(|view| view.path != *path);
+            views.push(changing);
+        }
+        views.sort_by(|a, b| a.path.cmp(&b.path));
+        views
+    }
+
     /// The generation that serves from a file, whatever that holds now.
     fn of(&self, path: &Path) -> Option<Arc<Generation>> {
         let (id, _) = self.serving.iter().find(|(_, serving)| serving.path == path)?;

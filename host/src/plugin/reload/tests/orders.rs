@@ -1,7 +1,8 @@
 //! `reload`: of what hangs, while another is copied, while it is under way.
 
-use super::super::{OrderError, Outcome};
-use super::rig::{LONG, Rig, soon};
+use super::super::super::catalog::FileView;
+use super::super::{Answer, Executor, OrderError, Outcome};
+use super::rig::{LONG, Rig, Sources, soon};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -82,6 +83,59 @@ async fn who_waits_for_one_driver_waits_for_no_other_drivers_file() {
     assert!(!waiting.is_finished());
     rig.put("a.so", "a 3.0.0");
     assert_eq!(soon(waiting).await.unwrap().unwrap().reports[0].version, "3.0.0");
+}
+
+#[tokio::test]
+async fn a_file_that_keeps_changing_is_answered_as_that_and_the_others_by_what_came_of_them() {
+    let few = |executor: &mut Executor<Sources>| executor.patience = Duration::from_millis(400);
+    let rig = Rig::begin(tempfile::tempdir().unwrap(), &[("a.so", "a 1.0.0"), ("b.so", "b 1.0.0")], few).await;
+    rig.put("b.so", "b 2.0.0 waits");
+    rig.until_version("b", "2.0.0").await;
+    // It never rests for as long as it takes to be read.
+    let folder = rig.folder.path().to_owned();
+    let (over, end) = mpsc::channel::<()>();
+    let writer = std::thread::spawn(move || {
+        let mut text = "a 2.0.0 ".to_owned();
+        while end.recv_timeout(Duration::from_millis(10)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            text.push('x');
+            for name in ["plugins/a.so", "plugins/new.so"] {
+                std::fs::write(folder.join(name), &text).unwrap();
+            }
+        }
+    });
+    rig.until("new.so", |_| rig.path("new.so").exists()).await;
+    let order = |driver: Option<&'static str>| {
+        let control = rig.control.clone();
+        tokio::spawn(async move { control.reload(driver, false).await.unwrap() })
+    };
+    let (all, one, other) = (order(None), order(Some("a")), order(Some("b")));
+    let told = |answer: &Answer| {
+        let line = |file: &FileView| {
+            let name = file.path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, file.state.as_str(), file.reason.clone())
+        };
+        answer.troubles.iter().map(line).collect::<Vec<_>>()
+    };
+    let serves = "it is still being written; the bytes before serve on".to_owned();
+    let a = ("a.so".to_owned(), "incomplete", serves);
+    assert_eq!(told(&soon(one).await.unwrap()), std::slice::from_ref(&a));
+    // What was under way when it was asked for is waited for as long as it takes.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!all.is_finished() && !other.is_finished());
+    rig.sources.err();
+    let outcome = |answer: &Answer| answer.reports.iter().map(|report| report.outcome).collect::<Vec<_>>();
+    let all = soon(all).await.unwrap();
+    assert_eq!(told(&all)[0], a);
+    assert_eq!(
+        told(&all).last().unwrap(),
+        &("new.so".to_owned(), "incomplete", "it is still being written".to_owned())
+    );
+    assert_eq!(
+        (outcome(&all), outcome(&soon(other).await.unwrap())),
+        (vec![Outcome::RolledBack], vec![Outcome::RolledBack])
+    );
+    drop(over);
+    writer.join().unwrap();
 }
 
 #[tokio::test]
