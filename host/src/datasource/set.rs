@@ -55,7 +55,7 @@ pub(super) struct Inner {
     /// Drivers on probation.
     pub(super) trials: Trials,
     /// Read by who moves sources; the host's end waits for that.
-    pub(super) moving: tokio::sync::RwLock<()>,
+    pub(super) moving: Arc<tokio::sync::RwLock<()>>,
     /// Runners that were told to end.
     pub(super) ending: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
@@ -94,7 +94,7 @@ impl Datasources {
             stopping: watch::Sender::new(false),
             once: Arc::default(),
             trials: Trials::default(),
-            moving: tokio::sync::RwLock::default(),
+            moving: Arc::default(),
             ending: std::sync::Mutex::default(),
         };
         let all = Self { inner: Arc::new(inner) };

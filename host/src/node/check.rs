@@ -43,6 +43,10 @@ impl Tenants for Nobody {
     async fn revert(&self, _: &str) -> Ledger {
         Ledger::default()
     }
+
+    async fn abort(&self, _: &str) -> Ledger {
+        Ledger::default()
+    }
 }
 
 /// Looks at everything: the state directory and the addresses (when no host runs on them), each plugin file, each

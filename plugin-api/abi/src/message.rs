@@ -106,7 +106,7 @@ pub struct TableData {
 /// | `kind` | parts |
 /// |---|---|
 /// | `snapshot` | one: all the rows. Twice the same row, or two rows of one key: the last one counts, and they are counted |
-/// | `unchanged` | none: as this very source last gave it; before it has, an error of that table |
+/// | `unchanged` | none: as this very source last gave it; before it has, an error of that table; in the first poll of a source that is to replace another, a breach of the contract, as that asks for a snapshot |
 /// | `gone` | none: the table is no more, or never was |
 /// | `error` | none; `error` in the header is an error object; the table stays as it was |
 /// | `published` | none, in a poll only: its rows went, or will go, through [`Host::publish`](crate::Host::publish) |

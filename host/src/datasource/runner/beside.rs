@@ -30,6 +30,9 @@ type Positions = BTreeMap<String, (u64, u64)>;
 /// Tables of which a new source's first poll is not the last word, and whether they were in it.
 pub(in crate::datasource) type Passed = BTreeMap<String, bool>;
 
+/// The host's end waits until the last of these is gone.
+pub(in crate::datasource) type Hold = Arc<tokio::sync::OwnedRwLockReadGuard<()>>;
+
 /// What it takes to put another source in the place of one.
 #[derive(Debug, Clone)]
 pub(in crate::datasource) struct Start {
@@ -45,11 +48,13 @@ pub(in crate::datasource) struct Start {
     pub(super) deadline: Duration,
     /// Whether the old one is well: only then do plain errors of the new one count.
     pub(in crate::datasource) votes: bool,
+    /// For as long as the new one is nobody's. None: its runner waits for it.
+    pub(in crate::datasource) hold: Option<Hold>,
 }
 
 /// A source that is not in charge yet. One that nobody takes is closed.
 #[derive(Debug)]
-pub(super) struct Fresh(Option<Arc<Open>>);
+pub(super) struct Fresh(Option<Arc<Open>>, Option<Hold>);
 
 impl Fresh {
     fn take(mut self) -> Option<Arc<Open>> {
@@ -61,7 +66,11 @@ impl Drop for Fresh {
     fn drop(&mut self) {
         // Without a runtime the process is about to end.
         if let (Some(open), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
-            runtime.spawn(async move { open.close().await });
+            let hold = self.1.take();
+            runtime.spawn(async move {
+                open.close().await;
+                drop(hold);
+            });
         }
     }
 }
@@ -219,8 +228,13 @@ impl Start {
         let state = self.state()?;
         let open = patiently(|| Open::new(&self.record, &self.service, Arc::clone(&self.to), &self.shared)).await;
         let new = Arc::new(open.map_err(|error| failed("open", error))?);
-        let mut beside =
-            Beside { new: Fresh(Some(Arc::clone(&new))), updates: Vec::new(), at: None, paused: None, cold: None };
+        let mut beside = Beside {
+            new: Fresh(Some(Arc::clone(&new)), self.hold.clone()),
+            updates: Vec::new(),
+            at: None,
+            paused: None,
+            cold: None,
+        };
         match state {
             State::Read(_) => return Ok(beside),
             State::None => {}
@@ -353,7 +367,7 @@ impl Start {
         };
         let weighed = tokio::task::spawn_blocking({
             let service = Arc::clone(&self.service);
-            move || (weigh(&service, &updates), updates)
+            move || (weigh(&service, &updates, true), updates)
         });
         match weighed.await {
             Ok((Err(error), _)) if !lenient() || error.is_code_fault() => Err(failed("be polled", error)),
@@ -391,8 +405,9 @@ fn positions(service: &Service) -> Positions {
     service.tables().into_iter().filter_map(at).collect()
 }
 
-/// Whether a first poll is good enough to take over: no table that was well has failed, and every table can be held.
-pub(super) fn weigh(service: &Service, updates: &[Update]) -> Result<(), CallError> {
+/// Whether a poll is good enough to take over: no table that was well has failed, and every table can be held. In its `first`
+/// poll a source has given nothing that could be unchanged, whatever state it was handed: it was asked for all rows.
+pub(super) fn weigh(service: &Service, updates: &[Update], first: bool) -> Result<(), CallError> {
     for update in updates {
         let table = &update.table;
         match &update.change {
@@ -406,7 +421,7 @@ pub(super) fn weigh(service: &Service, updates: &[Update]) -> Result<(), CallErr
                 let held = Shape::of(update, rows).and_then(|_| Ok(rows.validate()?));
                 held.map_err(|e| CallError::broken(&format!("table {table:?}: {e}")))?;
             }
-            Change::Unchanged if !service.has(table) => {
+            Change::Unchanged if first || !service.has(table) => {
                 return Err(CallError::broken(&format!(
                     "table {table:?} is \"unchanged\", though its rows were never given"
                 )));

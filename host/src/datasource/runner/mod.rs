@@ -13,7 +13,7 @@ mod status;
 mod switch;
 mod trial;
 
-pub(super) use beside::{Beside, Start};
+pub(super) use beside::{Beside, Hold, Start};
 pub(super) use phase::Event;
 pub use phase::Phase;
 pub(super) use shared::{Restored, Shared, Standing};
@@ -61,8 +61,8 @@ pub(super) enum Command {
     Retire(Duration, oneshot::Sender<Ledger>),
     /// Put the former source back in charge.
     Revert(oneshot::Sender<Ledger>),
-    /// Go on with what was there before.
-    Abort(oneshot::Sender<()>),
+    /// Go on with what was there before, however far the reload has come.
+    Abort(oneshot::Sender<Ledger>),
     /// Close the source and end, since that happened.
     Stop(Event),
 }

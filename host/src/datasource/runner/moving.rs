@@ -7,7 +7,7 @@ use super::shared::Standing;
 use super::switch::Taken;
 use super::trial::{Trial, Waits};
 use super::{Command, Event, Open, Phase, Probation, Runner, SourceError, Switched, Warmed, until};
-use crate::plugin::{Generation, SwitchError, Terms};
+use crate::plugin::{Generation, Ledger, SwitchError, Terms};
 use busway_plugin_api::message::PollRequest;
 use busway_plugin_api::table::Update;
 use std::collections::BTreeSet;
@@ -46,16 +46,18 @@ impl Runner {
                 let _ = reply.send(());
             }
             Command::Warm(start, beside, reply) => {
-                let _ = reply.send(self.warm_all(&start, beside).await);
+                let warmed = self.warm_all(&start, beside).await;
+                // Whoever asked is gone: it goes before the old one is told to go on.
+                if let Err(Ok(Warmed { beside: Some(beside), .. })) = reply.send(warmed) {
+                    beside.dismiss().await;
+                }
             }
             Command::Commit(beside, probation, reply) => {
                 let switched = self.switch(beside.map(|beside| *beside), probation).await;
                 let _ = reply.send(switched);
             }
             Command::Abort(reply) => {
-                self.moving = None;
-                self.resume().await;
-                let _ = reply.send(());
+                let _ = reply.send(self.abort().await);
             }
             Command::Retire(drain, reply) => {
                 let (ledger, failed) = self.retire(drain);
@@ -105,17 +107,17 @@ impl Runner {
                     Some(Command::Retire(drain, reply)) if !self.is_stuck() => {
                         let _ = reply.send(self.retire(drain).0);
                     }
-                    Some(Command::Abort(reply)) => {
+                    Some(Command::Abort(reply)) if self.trial.is_none() => {
                         (self.moving, limit) = (None, None);
                         self.waiting.retain(|command| !matches!(command, Command::Quiet(_)));
-                        let _ = reply.send(());
+                        let _ = reply.send(Ledger::default());
                     }
                     Some(command @ Command::Quiet(_)) => {
                         limit = Some(Instant::now() + GRACE);
                         self.waiting.push_back(command);
                     }
                     // Whatever it gives would be of a source that is not in charge any more.
-                    Some(command @ (Command::Commit(..) | Command::Revert(_))) => {
+                    Some(command @ (Command::Commit(..) | Command::Revert(_) | Command::Abort(_))) => {
                         self.waiting.push_back(command);
                         return None;
                     }
@@ -143,9 +145,13 @@ impl Runner {
         // While a changed record can't be applied the former is in force, over a reload too.
         let behind = self.behind.is_some();
         let votes = behind || self.shared.status().phase == Phase::Running;
-        let audit = old.as_ref().map(|old| {
+        // One that goes on for a while in mid-reload is still in its books.
+        let before = self.moving.take().filter(|moving| moving.to == to.number);
+        let before = before.filter(|m| matches!((&m.old, &old), (Some(was), Some(old)) if Arc::ptr_eq(was, old)));
+        let audit = before.and_then(|moving| moving.audit).or_else(|| {
+            let old = old.as_ref()?;
             let lazy: BTreeSet<String> = old.tables().into_iter().filter(|t| t.lazy).map(|t| t.name).collect();
-            Audit::open(&self.service, &old.ingest, |table| lazy.contains(table))
+            Some(Audit::open(&self.service, &old.ingest, |table| lazy.contains(table)))
         });
         self.moving = Some(Box::new(Moving { old: old.clone(), to: to.number, votes, quiet: false, audit }));
         let old = old?;
@@ -158,6 +164,7 @@ impl Runner {
             terms: Some(terms),
             deadline: self.record.spec.deadline,
             votes,
+            hold: None,
         })
     }
 
@@ -204,6 +211,20 @@ impl Runner {
         self.trial = Some(Box::new(Trial::new(self.service.name(), waits, votes, probation, audit)));
         self.activate(new).await;
         Some(Switched { pause, votes })
+    }
+
+    /// Goes on with what was there before the reload, however far that has come.
+    async fn abort(&mut self) -> Ledger {
+        self.moving = None;
+        if self.trial.is_some() {
+            return self.revert().await;
+        }
+        self.resume().await;
+        // One that was to be opened anew, when the catalog says so, is opened of what serves.
+        if std::mem::take(&mut self.awaited) > 0 && self.shared.open().is_none() {
+            self.start().await;
+        }
+        Ledger::default()
     }
 
     /// The old one serves on, if it was paused.

@@ -8,6 +8,7 @@ use crate::datasource::ingest::Door;
 use crate::datasource::record::Record;
 use crate::plugin::Generation;
 use busway_plugin_api::message::PollRequest;
+use busway_plugin_api::table::Change;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,6 +99,7 @@ impl Runner {
             terms: hands.then(|| self.catalog.terms()),
             deadline: self.record.spec.deadline,
             votes: true,
+            hold: None,
         };
         match self.beside(&start).await {
             Ok(beside) => {
@@ -179,6 +181,10 @@ impl Runner {
         }
         lazy::offer_idle(&self.service, &new);
         let number = Some(new.generation.number);
+        // Of what it could not give what is there is the old one's still.
+        let failed = updates.iter().filter(|update| matches!(update.change, Change::Failed(_)));
+        let failed: Vec<String> = failed.map(|u| u.table.clone()).filter(|table| self.service.has(table)).collect();
+        passed.extend(failed.into_iter().map(|table| (table, true)));
         // All that it said nothing of has ended.
         let errors = self.apply(&new, updates, None).await;
         let pause = paused.elapsed();

@@ -16,7 +16,10 @@ use busway_plugin_api::table::{Batches, Change, Update};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+
+/// So long a source that failed has to close before the one that it had replaced goes on.
+const RELEASE: Duration = Duration::from_secs(2);
 
 /// What a runner says of its source's probation.
 #[derive(Debug)]
@@ -137,7 +140,7 @@ impl Runner {
         let few = rows(&updates) <= FEW_ROWS;
         let look = move || {
             let unsaid = |table: &str| open.as_ref().is_some_and(|open| open.ingest.is_unsaid(Some(table)));
-            (weigh(&service, &updates).and_then(|()| surprise(&service, &updates, unsaid)), updates)
+            (weigh(&service, &updates, false).and_then(|()| surprise(&service, &updates, unsaid)), updates)
         };
         let (fit, updates) = if few {
             look()
@@ -197,6 +200,25 @@ impl Runner {
         let _ = self.retire(Duration::ZERO);
     }
 
+    /// Closes a source that failed, before another has effects in its place. If only one can be open that is waited for until
+    /// its own deadline, since it holds what the other needs; else for a moment, as nobody is in charge meanwhile.
+    async fn let_go(&mut self, new: Arc<Open>, exclusive: bool) {
+        let (open, (closes, closed)) = (Arc::clone(&new), oneshot::channel::<()>());
+        self.leaving.see_off(&open, async move {
+            new.close().await;
+            drop(closes);
+        });
+        if exclusive {
+            let _ = closed.await;
+        } else if tokio::time::timeout(RELEASE, closed).await.is_err() {
+            tracing::warn!(
+                datasource = self.service.name(),
+                generation = open.generation.number,
+                "what failed does not close within {RELEASE:?}: it is left to that, and the former source goes on beside it"
+            );
+        }
+    }
+
     /// Puts the former source back in charge, and reads it at once: what the new one published is corrected by that.
     pub(super) async fn revert(&mut self) -> Ledger {
         self.awaited = 0;
@@ -221,14 +243,10 @@ impl Runner {
             if let Some(request) = wanted {
                 former.ingest.want(&request);
             }
-            match (hung, exclusive) {
-                (true, _) => new.leak(),
-                // It holds what the former needs.
-                (false, true) => new.close().await,
-                (false, false) => {
-                    let open = Arc::clone(&new);
-                    self.leaving.see_off(&open, async move { new.close().await });
-                }
+            if hung {
+                new.leak();
+            } else {
+                self.let_go(new, exclusive).await;
             }
         }
         // Before it goes on: what it publishes then is newer.

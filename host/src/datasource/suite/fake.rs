@@ -57,6 +57,8 @@ struct State {
     resuming: BTreeSet<&'static str>,
     /// Generations that do not have a table, and which.
     without: BTreeSet<(u64, &'static str)>,
+    /// Sources that say that nothing changed.
+    unchanging: BTreeSet<String>,
     /// So long a poll takes at least.
     slow: Duration,
     /// So long calls wait for a thread.
@@ -151,6 +153,16 @@ impl Script {
     /// Sources publish that table as they go on after a pause.
     pub(super) fn resuming(&self, table: &'static str) {
         self.state().resuming.insert(table);
+    }
+
+    /// That source says of all its tables that nothing changed, or does so no more.
+    pub(super) fn unchanging(&self, name: &str, is: bool) {
+        let names = &mut self.state().unchanging;
+        if is {
+            names.insert(name.to_owned())
+        } else {
+            names.remove(name)
+        };
     }
 
     /// Polls take so long, and calls wait so long for one of the threads.
@@ -317,9 +329,10 @@ impl Source for FakeSource {
 
     fn poll(&self, call: Call<'_, PollRequest>) -> Result<Vec<Update>, CallError> {
         self.step("poll", call.head.call)?;
-        let (slow, varies, pushed, without) = {
+        let (slow, varies, pushed, without, unchanging) = {
             let state = self.script.state();
-            (state.slow, state.varies, state.pushed.clone(), state.without.clone())
+            let unchanging = state.unchanging.contains(&self.name);
+            (state.slow, state.varies, state.pushed.clone(), state.without.clone(), unchanging)
         };
         if !slow.is_zero() {
             std::thread::park_timeout(slow);
@@ -332,6 +345,9 @@ impl Source for FakeSource {
         let update = |table: &&str| {
             if pushed.contains(table) {
                 return Update::bare(*table, Change::Published);
+            }
+            if unchanging {
+                return Update::bare(*table, Change::Unchanged);
             }
             let by = if varies { format!("{} {polls}", self.name) } else { self.name.clone() };
             Update::bare(*table, Change::Snapshot(TableSpec::of::<Row>(*table).rows(&[Row { by }]).unwrap()))

@@ -4,11 +4,13 @@ mod ends;
 mod fake;
 mod keeps;
 mod ledgers;
+mod losses;
 mod moves;
 mod news;
 mod races;
 mod states;
 mod trials;
+mod turns;
 
 use super::converge::live;
 use super::interest;

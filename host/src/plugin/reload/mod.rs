@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
-use transaction::{Job, News, Over};
+use transaction::{Job, LOST, News, Over, Progress};
 use workshop::Workshop;
 
 /// Events that come so close together are one.
@@ -62,6 +62,9 @@ struct UnderWay {
     since: Instant,
     /// Ends it early; it is told why.
     abort: Option<oneshot::Sender<String>>,
+    restore: bool,
+    /// None: it is lost, and what it left is being put in order.
+    progress: Option<Arc<Progress>>,
     task: tokio::task::Id,
 }
 
@@ -231,6 +234,8 @@ impl<T: Tenants> Executor<T> {
             let pause = again.into_iter().chain(put_off).min();
             tokio::select! {
                 Some(news) = self.news.1.recv() => self.heed(news),
+                // What was lost is put in order at once.
+                Some(ended) = self.jobs.join_next_with_id() => self.bury(ended),
                 Some(order) = self.orders.1.recv() => {
                     // What serves by now decides what an order means.
                     while let Ok(news) = self.news.1.try_recv() {
@@ -285,10 +290,19 @@ impl<T: Tenants> Executor<T> {
 
     fn bury(&mut self, ended: Result<(tokio::task::Id, ()), JoinError>) {
         let Err(panic) = ended else { return };
-        let lost = self.busy.values().find(|under_way| under_way.task == panic.id()).map(|u| u.claim.clone());
-        let Some(claim) = lost else { return };
+        let Some(lost) = self.busy.values_mut().find(|under_way| under_way.task == panic.id()) else { return };
+        let claim = lost.claim.clone();
+        tracing::error!(driver = claim.id, %panic, "a reload was lost: what served before serves on");
+        if let Some(progress) = lost.progress.take() {
+            let (workshop, tenants, news) =
+                (Arc::clone(&self.workshop), Arc::clone(&self.tenants), self.news.0.clone());
+            let job = (claim, lost.restore, self.settings.drain);
+            lost.abort = None;
+            lost.task = self.jobs.spawn(transaction::recover(workshop, tenants, job, progress, news)).id();
+            return;
+        }
         self.busy.remove(&claim.id);
-        self.put_off(&claim, "the host panicked loading it: its log says where".to_owned(), false, None, None);
+        self.put_off(&claim, LOST.to_owned(), false, None, None);
     }
 
     /// Begins what is to be done; answers the drivers that end.
@@ -329,15 +343,16 @@ impl<T: Tenants> Executor<T> {
                 probation: settings.probation,
                 drain: settings.drain,
                 aborted,
+                progress: Arc::default(),
                 claim,
             };
-            let claim = job.claim.clone();
+            let (claim, progress) = (job.claim.clone(), Some(Arc::clone(&job.progress)));
             let (workshop, tenants, news) =
                 (Arc::clone(&self.workshop), Arc::clone(&self.tenants), self.news.0.clone());
             let task = self.jobs.spawn(transaction::run(workshop, tenants, job, news)).id();
             let before = self.serving.get(&claim.id).cloned();
-            let since = Instant::now();
-            let under_way = UnderWay { claim, serves: false, before, lenience, since, abort: Some(abort), task };
+            let (since, abort) = (Instant::now(), Some(abort));
+            let under_way = UnderWay { claim, serves: false, before, lenience, since, abort, restore, progress, task };
             self.busy.insert(under_way.claim.id.clone(), under_way);
         }
         stopped

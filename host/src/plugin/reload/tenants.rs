@@ -81,6 +81,10 @@ pub trait Tenants: Send + Sync + 'static {
 
     /// Puts the old sources back in charge.
     fn revert(&self, driver: &str) -> impl Future<Output = Ledger> + Send;
+
+    /// Whoever moved the driver's sources is lost, nobody knows how far it came: the old ones serve on, be they paused, on
+    /// their way or replaced, unless they were let go.
+    fn abort(&self, driver: &str) -> impl Future<Output = Ledger> + Send;
 }
 
 /// Why sources did not move to a new generation, or did not stay with it.

@@ -1,14 +1,17 @@
 //! One load or reload, from bytes to serving or back: nothing is changed unless all of it is good.
 
-use super::super::generation::{Generation, Happening};
+use super::super::generation::{Generation, GenerationState, Happening};
 use super::super::news::News as Became;
 use super::super::plan::Claim;
 use super::report::{Ledger, Outcome, Phases, Report};
 use super::tenants::{SwitchError, Tenants, Terms};
 use super::workshop::{Failure, Staged, Workshop};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+
+/// Why a job did not come to its end.
+pub(super) const LOST: &str = "the host panicked loading it: its log says where";
 
 /// What is to be done, and how.
 #[derive(Debug)]
@@ -25,6 +28,25 @@ pub(super) struct Job {
     pub(super) drain: Duration,
     /// Told why, when it is to be taken back.
     pub(super) aborted: oneshot::Receiver<String>,
+    pub(super) progress: Arc<Progress>,
+}
+
+/// How far a job has come: who ends it, should it be lost, goes by that.
+#[derive(Debug, Default)]
+pub(super) struct Progress(Mutex<Reached>);
+
+#[derive(Debug, Default, Clone)]
+struct Reached {
+    /// What served when it began.
+    former: Option<Arc<Generation>>,
+    /// What was made of the bytes.
+    made: Option<Arc<Generation>>,
+}
+
+impl Progress {
+    fn reached(&self) -> MutexGuard<'_, Reached> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What becomes of a job, while it does.
@@ -66,25 +88,10 @@ pub(super) async fn run<T: Tenants>(
     job: Job,
     news: mpsc::UnboundedSender<News>,
 ) {
-    let id = job.claim.id.clone();
-    let former = workshop.catalog.serving(&id);
+    let former = workshop.catalog.serving(&job.claim.id);
+    job.progress.reached().former.clone_from(&former);
     let mut transaction = Transaction {
-        report: Report {
-            driver: id,
-            version: job.claim.version.clone(),
-            path: job.claim.path.clone(),
-            sha256: job.claim.sha256.clone(),
-            from: former.as_ref().map(|former| former.number),
-            to: None,
-            outcome: Outcome::Inconclusive,
-            restored: job.restore,
-            reason: None,
-            sources: 0,
-            exclusive: false,
-            phases: Phases::default(),
-            ledger: None,
-            notes: Vec::new(),
-        },
+        report: report(&job.claim, job.restore, former.as_ref()),
         workshop,
         tenants,
         former,
@@ -110,6 +117,72 @@ pub(super) async fn run<T: Tenants>(
             (over.code_fault, over.changed, over.again, over.made) = (code_fault, changed, again, made);
         }
     }
+    let _ = news.send(News::Over(Box::new(over)));
+}
+
+/// Of a job that begins.
+fn report(claim: &Claim, restore: bool, former: Option<&Arc<Generation>>) -> Report {
+    Report {
+        driver: claim.id.clone(),
+        version: claim.version.clone(),
+        path: claim.path.clone(),
+        sha256: claim.sha256.clone(),
+        from: former.map(|former| former.number),
+        to: None,
+        outcome: Outcome::Inconclusive,
+        restored: restore,
+        reason: None,
+        sources: 0,
+        exclusive: false,
+        phases: Phases::default(),
+        ledger: None,
+        notes: Vec::new(),
+    }
+}
+
+/// Ends a job whose task panicked, or was ended: what served before serves on, unless the new bytes had proved themselves.
+pub(super) async fn recover<T: Tenants>(
+    workshop: Arc<Workshop>,
+    tenants: Arc<T>,
+    (claim, restore, drain): (Claim, bool, Duration),
+    progress: Arc<Progress>,
+    news: mpsc::UnboundedSender<News>,
+) {
+    let Reached { former, made } = progress.reached().clone();
+    let driver = claim.id.clone();
+    let mut report = report(&claim, restore, former.as_ref());
+    report.to = made.as_ref().map(|made| made.number);
+    let mut kept = false;
+    match (former, made) {
+        (former, Some(made)) if made.state() == GenerationState::Serving => {
+            report.outcome = if former.is_some() { Outcome::Committed } else { Outcome::Loaded };
+            workshop.catalog.serve(made);
+            let _ = news.send(News::Serves(claim.clone()));
+            if let Some(former) = former {
+                former.on(Happening::Retired);
+                report.ledger = Some(tenants.retire(&driver, drain).await);
+                workshop.catalog.ring();
+            }
+            kept = workshop.keep(&claim.sha256).await;
+        }
+        (former, made) => {
+            report.reason = Some(LOST.to_owned());
+            if let Some(made) = made {
+                if made.state() == GenerationState::Probation {
+                    report.outcome = Outcome::RolledBack;
+                }
+                made.on(Happening::Failed);
+                workshop.catalog.count(made);
+            }
+            if let Some(former) = former {
+                former.on(Happening::Resumed);
+                workshop.catalog.serve(former);
+                report.ledger = Some(tenants.abort(&driver).await).filter(|_| report.outcome == Outcome::RolledBack);
+                let _ = news.send(News::Back(driver));
+            }
+        }
+    }
+    let over = Over { claim, report, code_fault: false, changed: false, again: None, made: None, kept };
     let _ = news.send(News::Over(Box::new(over)));
 }
 
@@ -153,6 +226,7 @@ impl<T: Tenants> Transaction<T> {
         };
         self.report.phases.load_us = micros(begun);
         self.report.to = Some(made.number);
+        job.progress.reached().made = Some(Arc::clone(&made));
         let Some(former) = self.former.clone() else {
             made.on(Happening::Proven);
             self.serve(&job.claim, &made);

@@ -1,7 +1,7 @@
 //! An executor over files of words instead of libraries, and tenants that do as the words say.
 //!
 //! A file holds `ID VERSION WORD…`; what else it holds is no plugin, and `half` is one that is being copied. Words:
-//! `panics` as its sources are to move, `bursts` when they have, `refused` and `errs` then, `waits` on probation until it is told how it goes.
+//! `panics` as its sources are to move, `bursts` when they have, `topples` (once) as the former are to go, `refused` and `errs` then, `waits` on probation until it is told how it goes.
 
 use super::super::super::bytes::{BytesError, Libraries, Note};
 use super::super::super::catalog::{Catalog, FileView};
@@ -155,6 +155,7 @@ impl Vet for Gate {
 pub(super) struct Told {
     words: BTreeMap<String, String>,
     terms: BTreeMap<String, Terms>,
+    aborted: Vec<String>,
 }
 
 /// Sources of every driver, which do as its words say.
@@ -165,6 +166,11 @@ impl Sources {
     /// A probation that waits meets a plain error: good enough, if such are accepted.
     pub(super) fn err(&self) {
         self.1.notify_one();
+    }
+
+    /// The drivers whose sources were told that whoever moved them is lost.
+    pub(super) fn aborted(&self) -> Vec<String> {
+        self.0.lock().unwrap().aborted.clone()
     }
 }
 
@@ -197,11 +203,18 @@ impl Tenants for Sources {
         if lenient { Ok(()) } else { Err(SwitchError::of("one", "be polled", &"no data", false)) }
     }
 
-    async fn retire(&self, _: &str, _: Duration) -> Ledger {
+    async fn retire(&self, driver: &str, _: Duration) -> Ledger {
+        let words = self.0.lock().unwrap().words.insert(driver.to_owned(), String::new());
+        assert!(!words.is_some_and(|words| words.contains("topples")), "on purpose");
         Ledger::default()
     }
 
     async fn revert(&self, _: &str) -> Ledger {
+        Ledger::default()
+    }
+
+    async fn abort(&self, driver: &str) -> Ledger {
+        self.0.lock().unwrap().aborted.push(driver.to_owned());
         Ledger::default()
     }
 }

@@ -69,14 +69,34 @@ async fn a_copy_that_is_no_plugin_for_this_host_any_more_is_not_taken() {
     assert_eq!(rig.serves("a").map(|(version, _)| version), Some("2.0.0".to_owned()));
 }
 
+/// Whatever it was that the host panicked of, the bytes before are known to be good.
 #[tokio::test]
-async fn bytes_that_serve_are_not_taken_out_for_what_kept_them_from_proving_themselves() {
+async fn inv05_a_probation_in_which_the_host_panics_is_taken_back() {
     let rig = Rig::start(&[("a.so", "a 1.0.0")]).await;
     rig.put("a.so", "a 2.0.0 bursts");
     let answer = soon(rig.control.reload(Some("a"), false)).await.unwrap();
-    assert!(answer.is_good() && answer.reports.is_empty(), "{answer:?}");
-    assert_eq!((rig.shown(), rig.serves("a")), (vec!["a.so a serving".to_owned()], Some(("2.0.0".to_owned(), 2))));
-    // It is as good as any to go back from.
+    let told: Vec<_> = answer.reports.iter().map(|r| (r.outcome, r.reason.clone().unwrap_or_default())).collect();
+    assert_eq!(told, [(Outcome::RolledBack, "the host panicked loading it: its log says where".to_owned())]);
+    assert_eq!((rig.serves("a"), rig.sources.aborted()), (Some(("1.0.0".to_owned(), 1)), vec!["a".to_owned()]));
+    let held = "a.so a held back: the host panicked loading it: its log says where; the bytes before serve on";
+    rig.until("held back", |rig| rig.shown() == [held]).await;
+    // It says nothing of the bytes.
+    assert_eq!(rig.control.quarantine().await.unwrap(), []);
+    rig.put("a.so", "a 3.0.0");
+    let answer = soon(rig.control.reload(Some("a"), false)).await.unwrap();
+    assert_eq!(answer.reports[0].outcome, Outcome::Committed);
+    assert_eq!(rig.serves("a").map(|(version, _)| version), Some("3.0.0".to_owned()));
+}
+
+/// The bytes had proved themselves, and the former sources were told to go.
+#[tokio::test]
+async fn inv05_after_a_good_probation_a_panic_of_the_host_takes_nothing_back() {
+    let rig = Rig::start(&[("a.so", "a 1.0.0")]).await;
+    rig.put("a.so", "a 2.0.0 topples");
+    let answer = soon(rig.control.reload(Some("a"), false)).await.unwrap();
+    assert!(answer.is_good(), "{answer:?}");
+    assert_eq!((answer.reports[0].outcome, answer.reports[0].from), (Outcome::Committed, Some(1)));
+    assert_eq!((rig.shown(), rig.sources.aborted()), (vec!["a.so a serving".to_owned()], Vec::new()));
     let answer = soon(rig.control.rollback("a")).await.unwrap();
     assert_eq!(answer.reports[0].outcome, Outcome::Committed);
     assert_eq!(rig.serves("a").map(|(version, _)| version), Some("1.0.0".to_owned()));

@@ -107,6 +107,10 @@ impl Tenants for Books {
     async fn revert(&self, _: &str) -> Ledger {
         self.ledger
     }
+
+    async fn abort(&self, _: &str) -> Ledger {
+        self.ledger
+    }
 }
 
 #[derive(Clone, Default)]
@@ -141,6 +145,7 @@ fn reload(ledger: Ledger, proven: Result<(), SwitchError>) -> (Report, String) {
         probation: Duration::from_secs(1),
         drain: Duration::ZERO,
         aborted,
+        progress: Arc::default(),
     };
     let (news, mut heard) = mpsc::unbounded_channel();
     let page = Page::default();
