@@ -46,7 +46,12 @@ pub fn events(url: &str, last_id: Option<&str>) -> Receiver<Event> {
         Some(id) => request.header("last-event-id", id),
         None => request,
     };
-    let answer = request.call().expect("the stream is there");
+    read(request.call().expect("the stream is there"))
+}
+
+/// The events of an answer, read from now on.
+#[must_use]
+pub fn read(answer: ureq::http::Response<ureq::Body>) -> Receiver<Event> {
     let (sender, events) = channel();
     std::thread::spawn(move || {
         let mut lines = BufReader::new(answer.into_body().into_reader()).lines();

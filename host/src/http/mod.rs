@@ -62,6 +62,8 @@ struct State {
     publisher: Arc<Publisher>,
     plugins: Control,
     sessions: Sessions,
+    /// Of events.
+    streams: events::Streams,
     /// The configuration file that the host was started with.
     file: Option<Arc<PathBuf>>,
     /// Since when it answers.
