@@ -5,6 +5,7 @@ use busway_tests::session::Session;
 use busway_tests::stream::{Event, events};
 use busway_tests::{DEADLINE, wait_for};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::sync::mpsc::Receiver;
 
 pub(crate) fn start(keys: &str) -> Host {
@@ -290,7 +291,7 @@ fn what_can_t_be_asked_for_is_told_why() {
         (
             "/v1/events/stream?zzz=1",
             400,
-            "there is no parameter \"zzz\": there are type, origin, pattern, family, where, queue, after".to_owned(),
+            "there is no parameter \"zzz\": there are type, origin, pattern, family, where, queue, confirm, after".to_owned(),
         ),
         (
             "/v1/events?type=ErorLoggingEvent",
@@ -350,7 +351,18 @@ fn what_can_t_be_asked_for_is_told_why() {
         (
             "/v1/events/stream?before=7",
             400,
-            "there is no parameter \"before\": there are type, origin, pattern, family, where, queue, after".to_owned(),
+            "there is no parameter \"before\": there are type, origin, pattern, family, where, queue, confirm, after"
+                .to_owned(),
+        ),
+        (
+            "/v1/events/stream?confirm=1",
+            400,
+            "confirm is for those who share a queue: name one with queue, or leave it out".to_owned(),
+        ),
+        (
+            "/v1/events/stream?queue=a&confirm=0",
+            400,
+            "confirm is how many events may be on their way unconfirmed, a whole number from 1 to 1000, not \"0\"".to_owned(),
         ),
         (
             "/v1/events/stream?queue=a%20b",
@@ -566,6 +578,62 @@ fn there_are_so_many_shared_queues_and_no_more() {
                 there, or try again when one is gone, 1m after the last who took from it";
     assert_eq!(refused(host.get("/v1/events/stream?queue=more")), (503, "TooManyQueues".to_owned(), text.to_owned()));
     let _another = ureq::get(url("q7")).call().unwrap();
+}
+
+/// Two take from a queue, one of them is killed in mid-way: what it had and did not confirm, the other gets.
+#[test]
+fn what_was_not_confirmed_is_given_to_another() {
+    const EVENTS: usize = 60;
+    const WINDOW: usize = 4;
+    let host = start("");
+    let url = format!("{}/v1/events/stream?type=ScheduleEvent&queue=workers&confirm={WINDOW}", host.url());
+    let (address, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).unwrap();
+    let mut socket = std::net::TcpStream::connect(address).unwrap();
+    write!(socket, "GET /{path} HTTP/1.0\r\nhost: {address}\r\n\r\n").unwrap();
+    let doomed = busway_tests::stream::lines(socket.try_clone().unwrap());
+    let living = events(&url, None);
+    let id = |stream: &Receiver<Event>| next(stream, "consumer").data["consumer"].as_str().unwrap().to_owned();
+    let (first, second) = (id(&doomed), id(&living));
+    let confirm = |consumer: &str, event: &Event| {
+        let body = json!({"done": [event.data["buswayposition"]]});
+        host.post(&format!("/v1/events/consumers/{consumer}"), &body)
+    };
+    let task = |event: &Event| event.data["data"]["task_id"].as_str().unwrap().parse::<usize>().unwrap();
+    (0..EVENTS).for_each(|task| drop(publish(&host, "o", &task.to_string())));
+    // It confirms some, has read more, and dies.
+    let mut confirmed: Vec<usize> = Vec::new();
+    for _ in 0..10 {
+        let event = next(&doomed, "event");
+        let (status, answer) = confirm(&first, &event);
+        assert_eq!((status, &answer["confirmed"]), (200, &json!(1)));
+        assert!(answer["unconfirmed"].as_u64().unwrap() < WINDOW as u64, "{answer}");
+        confirmed.push(task(&event));
+        // Once more: that was said.
+        assert_eq!(confirm(&first, &event).1["confirmed"], 0);
+    }
+    let lost = task(&next(&doomed, "event"));
+    socket.shutdown(std::net::Shutdown::Both).unwrap();
+    let mut got: Vec<usize> = Vec::new();
+    while got.len() < EVENTS - 10 {
+        let event = next(&living, "event");
+        assert_eq!(confirm(&second, &event).0, 200);
+        got.push(task(&event));
+    }
+    assert!(got.contains(&lost), "{lost} of {got:?}");
+    confirmed.extend(got);
+    confirmed.sort_unstable();
+    assert_eq!(confirmed, (0..EVENTS).collect::<Vec<_>>(), "each went well once");
+    let text = "there is no such consumer: its stream has ended, and others get what it has not confirmed; the id is in the \
+                event consumer with which a stream begins that is asked for with confirm";
+    let body = json!({"done": []});
+    assert_eq!(
+        refused(host.post(&format!("/v1/events/consumers/{first}"), &body)),
+        (404, "ConsumerNotFound".to_owned(), text.to_owned())
+    );
+    let (_, all) = host.get("/v1/events/subscriptions");
+    let shared = all["results"].as_array().unwrap().iter().find(|one| one["queue"] == "busway.workers").unwrap();
+    assert_eq!((&shared["given_up"], &shared["dropped"]), (&json!(0), &json!(0)), "{shared}");
+    assert!((1..=WINDOW as u64).contains(&shared["redelivered"].as_u64().unwrap()), "{shared}");
 }
 
 #[test]

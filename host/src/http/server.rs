@@ -1,6 +1,6 @@
 //! The doors: bound before anything starts, served after everything has.
 
-use super::events::Streams;
+use super::events::{Consumers, Streams};
 use super::guard::{self, Rules};
 use super::session::Sessions;
 use super::{Happenings, State, router};
@@ -144,6 +144,7 @@ impl Server {
             plugins,
             sessions,
             streams: Streams::default(),
+            consumers: Consumers::default(),
             file,
             started,
             stopping,

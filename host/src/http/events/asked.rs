@@ -1,5 +1,6 @@
 //! What a query about events asks for.
 
+use super::consumer::MOST_UNCONFIRMED;
 use super::fault::Fault;
 use crate::event::{Catalogue, Filter, Listening, MAX_PAGE, Place, Query, Topics, is_type_name};
 use crate::http::error::Error;
@@ -13,7 +14,7 @@ pub(super) const OF_PAGES: [&str; 11] =
 const MOST_BYTES: usize = 8 << 20;
 
 /// What a stream may be asked by.
-pub(super) const OF_STREAMS: [&str; 7] = ["type", "origin", "pattern", "family", "where", "queue", "after"];
+pub(super) const OF_STREAMS: [&str; 8] = ["type", "origin", "pattern", "family", "where", "queue", "confirm", "after"];
 
 /// What a query asks for.
 #[derive(Debug, Default, PartialEq)]
@@ -24,6 +25,8 @@ pub(super) struct Asked {
     limit: Option<usize>,
     latest: bool,
     pub(super) queue: Option<String>,
+    /// Those who share the queue confirm what went well, and so many at most are on their way before they do.
+    pub(super) confirm: Option<usize>,
     /// Those of the archive, which has places of its own.
     pub(super) archived: bool,
     pub(super) after: Option<String>,
@@ -65,6 +68,10 @@ impl Asked {
                     let limit = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
                     asked.limit = Some(limit.ok_or(Fault::Limit(value))?);
                 }
+                "confirm" => {
+                    let most = value.parse().ok().filter(|most| (1..=MOST_UNCONFIRMED).contains(most));
+                    asked.confirm = Some(most.ok_or(Fault::Confirm(value))?);
+                }
                 "latest" => asked.latest = value.parse().map_err(|_| Fault::Flag { name, value })?,
                 "archived" => asked.archived = value.parse().map_err(|_| Fault::Flag { name, value })?,
                 // A type's name is as long, and has the same characters.
@@ -73,6 +80,9 @@ impl Asked {
                         Some(Some(value.clone()).filter(|name| is_type_name(name)).ok_or(Fault::Queue(value))?)
                 }
             }
+        }
+        if asked.confirm.is_some() && asked.queue.is_none() {
+            return Err(Fault::ConfirmAndNoQueue);
         }
         let family = family.map(|family| whole(catalogue, &family));
         asked.topics = match (of.as_deref(), family.as_deref(), origin.as_deref(), pattern.as_deref()) {

@@ -1,6 +1,7 @@
 //! Events as they happen: server-sent events, each a CloudEvent.
 
 use super::asked::{Asked, OF_STREAMS};
+use super::consumer::Consumer;
 use super::fault::Fault;
 use crate::event::{Delivery, Events, Past, Place, Resumed, Subscription, Taken, Told};
 use crate::http::State;
@@ -64,8 +65,12 @@ pub(in crate::http) async fn stream(
     let mut following = match (asked.queue.take(), after) {
         (Some(_), Some(_)) => return Err(Fault::QueueAndAfter.into()),
         (Some(queue), None) => {
+            let consumer = asked.confirm.map(|most| state.consumers.enter(most));
             let subscription = events.share(&queue, &asked.listening())?;
-            Following::of(events, subscription, state.stopping)
+            let said = consumer.as_ref().map(|consumer| json!({"consumer": consumer.id}));
+            let first = said.map(|said| Event::default().event("consumer").data(encode(&said)));
+            let following = Following::of(events, subscription, state.stopping);
+            Following { first: first.into_iter().collect(), consumer, ..following }
         }
         (None, after) => resumed(events, asked, after, state.stopping)?,
     };
@@ -119,9 +124,12 @@ struct Following {
     /// What happened before it was asked for: a page of it, and where there is more.
     told: VecDeque<Told>,
     past: Option<Past>,
-    subscription: Subscription,
     /// The event that is being sent: when the connection ends before that, another of a shared queue gets it.
     held: Option<Taken>,
+    /// All that was sent, until it is confirmed, if that is wanted. Before the subscription: it is put back while somebody
+    /// still takes from the queue.
+    consumer: Option<Consumer>,
+    subscription: Subscription,
     /// Whether an event's id is a place to come back to: those who share a queue have none of their own.
     ids: bool,
     stopping: watch::Receiver<bool>,
@@ -132,7 +140,18 @@ struct Following {
 impl Following {
     fn of(events: Events, subscription: Subscription, stopping: watch::Receiver<bool>) -> Self {
         let (first, told) = (VecDeque::new(), VecDeque::new());
-        Self { events, first, told, past: None, subscription, held: None, ids: false, stopping, place: None }
+        Self {
+            events,
+            first,
+            told,
+            past: None,
+            held: None,
+            consumer: None,
+            subscription,
+            ids: false,
+            stopping,
+            place: None,
+        }
     }
 
     /// Another page of the past. A client that does not read holds one at most.
@@ -169,15 +188,24 @@ impl Following {
                 _ => break,
             }
         }
+        let next = async {
+            if let Some(consumer) = &self.consumer {
+                consumer.room().await;
+            }
+            self.subscription.next().await
+        };
         let delivery = tokio::select! {
-            delivery = self.subscription.next() => delivery?,
+            delivery = next => delivery?,
             _ = self.stopping.wait_for(|stop| *stop) => return None,
         };
         match delivery {
             Delivery::Gap(lost) => Some(gap(lost.into(), "they came faster than this client took them")),
             Delivery::Event(taken) => {
                 let event = self.event(taken.told());
-                self.held = Some(taken);
+                match &self.consumer {
+                    Some(consumer) => consumer.hold(taken),
+                    None => self.held = Some(taken),
+                }
                 Some(event)
             }
         }

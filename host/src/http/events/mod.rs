@@ -1,10 +1,12 @@
 //! Events: published, looked up, followed, and what types there are.
 
 mod asked;
+mod consumer;
 mod fault;
 mod incoming;
 mod live;
 
+pub(super) use consumer::{Consumers, confirm};
 pub(super) use incoming::publish;
 pub(super) use live::{Streams, stream};
 
