@@ -576,6 +576,8 @@ fn there_are_so_many_shared_queues_and_no_more() {
     let _held: Vec<_> = (0..100).map(|n| ureq::get(url(&format!("q{n}"))).call().unwrap()).collect();
     let text = "there are 100 shared queues of events, and no room for another, \"busway.more\": take from one that is \
                 there, or try again when one is gone, 1m after the last who took from it";
+    let request = ureq::get(url("more")).config().http_status_as_error(false).build();
+    assert_eq!(request.call().unwrap().status(), 503, "and no stream");
     assert_eq!(refused(host.get("/v1/events/stream?queue=more")), (503, "TooManyQueues".to_owned(), text.to_owned()));
     let _another = ureq::get(url("q7")).call().unwrap();
 }
