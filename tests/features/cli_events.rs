@@ -61,6 +61,9 @@ fn what_happened_of_late() {
     let document = json_of(host.run(&["events", "--no-follow", "--type", "2001", "-n", "1", "-o", "json"]));
     let (_, page) = host.get("/v1/events?type=2001&latest=true&limit=1");
     assert_eq!(document, json!({"schema_version": 1, "events": page["events"]}));
+    let at = document["events"][0]["buswayposition"].as_str().unwrap();
+    let before = |more: &[&str]| run(&host, &[&["events", "--type", "2001", "--before", at], more].concat());
+    assert_eq!((before(&[]), before(&["-n", "2"])), (lines(0..11), lines(9..11)));
     let said = run(&host, &["events", "--no-follow", "--pattern", "2001.b", "-o", "jsonl"]);
     assert_eq!(lines_of(&said).len(), 6);
 }

@@ -5,6 +5,7 @@ use busway_tests::session::Session;
 use busway_tests::stream::{Event, events};
 use busway_tests::{DEADLINE, wait_for};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::sync::mpsc::Receiver;
 
 pub(crate) fn start(keys: &str) -> Host {
@@ -38,6 +39,10 @@ fn looked_up(host: &Host, query: &str) -> Vec<Value> {
 
 pub(crate) fn tasks(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["data"]["task_id"].as_str().unwrap()).collect()
+}
+
+fn place(event: &Value) -> &str {
+    event["buswayposition"].as_str().unwrap()
 }
 
 /// The next event of a stream that is of that kind.
@@ -100,6 +105,17 @@ fn pages_choices_and_where_they_end() {
     assert_eq!(tasks(&looked_up(&host, "type=ScheduleEvent&latest=true&limit=2")), ["t5", "t6"]);
     assert_eq!(tasks(&looked_up(&host, "type=ScheduleEvent&since=1h&limit=1")), ["t0"]);
     assert!(looked_up(&host, "type=ScheduleEvent&since=2100-01-01T00:00:00Z").is_empty());
+    // Backwards, from the end on.
+    let (mut all, mut before) = (Vec::new(), Some(String::new()));
+    while let Some(end) = before {
+        let (_, answer) = host.get(&format!("/v1/events?type=ScheduleEvent&latest=true&limit=3{end}"));
+        all.splice(0..0, answer["events"].as_array().unwrap().clone());
+        before = answer["previous"].as_str().map(|previous| format!("&before={previous}"));
+        assert_eq!((&answer["next"], &answer["cut"]), (&Value::Null, &json!(false)));
+    }
+    assert_eq!(tasks(&all), ["t0", "t1", "t2", "t3", "t4", "t5", "t6"]);
+    let between = format!("after={}&before={}", place(&all[1]), place(&all[4]));
+    assert_eq!(tasks(&looked_up(&host, &format!("type=ScheduleEvent&{between}"))), ["t2", "t3"]);
     let (mut all, mut after) = (Vec::new(), String::new());
     loop {
         let (_, answer) = host.get(&format!("/v1/events?type=ScheduleEvent&limit=3{after}"));
@@ -319,7 +335,7 @@ fn what_can_t_be_asked_for_is_told_why() {
         (
             "/v1/events/stream?zzz=1",
             400,
-            "there is no parameter \"zzz\": there are type, origin, pattern, family, where, queue, after".to_owned(),
+            "there is no parameter \"zzz\": there are type, origin, pattern, family, where, queue, confirm, after".to_owned(),
         ),
         (
             "/v1/events?type=ErorLoggingEvent",
@@ -368,6 +384,29 @@ fn what_can_t_be_asked_for_is_told_why() {
             "0123456789abcdef-7 is a place of a run of the host that is over, and positions began anew: begin again \
              without it, with since for what is later than a time"
                 .to_owned(),
+        ),
+        (
+            "/v1/events?before=0123456789abcdef-7",
+            410,
+            "0123456789abcdef-7 is a place of a run of the host that is over, and positions began anew: begin again \
+             without it, with since for what is later than a time"
+                .to_owned(),
+        ),
+        (
+            "/v1/events/stream?before=7",
+            400,
+            "there is no parameter \"before\": there are type, origin, pattern, family, where, queue, confirm, after"
+                .to_owned(),
+        ),
+        (
+            "/v1/events/stream?confirm=1",
+            400,
+            "confirm is for those who share a queue: name one with queue, or leave it out".to_owned(),
+        ),
+        (
+            "/v1/events/stream?queue=a&confirm=0",
+            400,
+            "confirm is how many events may be on their way unconfirmed, a whole number from 1 to 1000, not \"0\"".to_owned(),
         ),
         (
             "/v1/events/stream?queue=a%20b",
@@ -508,6 +547,141 @@ fn what_is_not_kept_any_more_is_a_gap_and_not_silence() {
     assert_eq!(answer["gap"], false);
 }
 
+/// Publishes so many large events, in batches.
+fn publish_large(host: &Host, tasks: std::ops::Range<usize>) {
+    let payload = "x".repeat(200_000);
+    let one = |task: usize| json!({"type": "ScheduleEvent", "origin": "o", "data": {"task_id": task.to_string(), "payload": payload}});
+    let tasks: Vec<usize> = tasks.collect();
+    for tasks in tasks.chunks(8) {
+        let batch: Vec<Value> = tasks.iter().map(|task| one(*task)).collect();
+        let (status, answer) = host.post("/v1/events", &json!(batch));
+        assert_eq!(status, 202, "{answer}");
+    }
+}
+
+#[test]
+fn a_page_of_large_events_is_cut_and_says_so() {
+    let host = start("");
+    publish_large(&host, 0..60);
+    let (_, first) = host.get("/v1/events?type=ScheduleEvent");
+    let found = first["events"].as_array().unwrap();
+    assert!((10..60).contains(&found.len()) && first["cut"] == true && first["previous"].is_null());
+    assert_eq!(first["next"], *place(found.last().unwrap()));
+    let (_, latest) = host.get("/v1/events?type=ScheduleEvent&latest=true");
+    let found = latest["events"].as_array().unwrap();
+    assert!((10..60).contains(&found.len()) && latest["cut"] == true && latest["next"].is_null());
+    assert_eq!(
+        (found.last().unwrap()["data"]["task_id"].as_str(), &latest["previous"]),
+        (Some("59"), &found[0]["buswayposition"])
+    );
+    // Those of the command line get what they asked for.
+    let said = host.run(&["events", "--no-follow", "--type", "2001", "-n", "55", "-o", "jsonl"]);
+    let tasks: Vec<String> = said
+        .out
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["data"]["task_id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(tasks, (5..60).map(|task: usize| task.to_string()).collect::<Vec<_>>());
+}
+
+/// What it did not read is not held for it: what the history had to let go meanwhile is missing, and that is said.
+#[test]
+fn who_comes_back_and_does_not_read_holds_no_history() {
+    let host = start("[events]\nhistory = 150\n");
+    publish_large(&host, 0..150);
+    let first = looked_up(&host, "type=ScheduleEvent&limit=1").remove(0);
+    let url = format!("{}/v1/events/stream?type=ScheduleEvent&after={}", host.url(), place(&first));
+    let answer = ureq::get(url).call().unwrap();
+    publish_large(&host, 150..300);
+    // From here on it reads.
+    let (mut found, mut gaps) = (Vec::new(), 0);
+    let stream = busway_tests::stream::read(answer);
+    while found.last() != Some(&299) {
+        let event = stream.recv_timeout(DEADLINE).unwrap();
+        match event.event.as_str() {
+            "gap" => {
+                gaps += 1;
+                assert_eq!(event.data["lost"], Value::Null, "{:?}", event.data);
+            }
+            _ => found.push(event.data["data"]["task_id"].as_str().unwrap().parse::<usize>().unwrap()),
+        }
+    }
+    assert_eq!((found[0], gaps), (1, 1), "{found:?}");
+    assert!(found.windows(2).all(|two| two[0] < two[1]), "{found:?}");
+    // All that is still kept came, though it is far more than may wait for a client.
+    assert!(found.ends_with(&(150..300).collect::<Vec<_>>()), "{found:?}");
+    assert!(found.len() < 290, "it held the history: {found:?}");
+}
+
+#[test]
+fn there_are_so_many_shared_queues_and_no_more() {
+    let host = start("");
+    let url = |name: &str| format!("{}/v1/events/stream?queue={name}", host.url());
+    let _held: Vec<_> = (0..100).map(|n| ureq::get(url(&format!("q{n}"))).call().unwrap()).collect();
+    let text = "there are 100 shared queues of events, and no room for another, \"busway.more\": take from one that is \
+                there, or try again when one is gone, 1m after the last who took from it";
+    let request = ureq::get(url("more")).config().http_status_as_error(false).build();
+    assert_eq!(request.call().unwrap().status(), 503, "and no stream");
+    assert_eq!(refused(host.get("/v1/events/stream?queue=more")), (503, "TooManyQueues".to_owned(), text.to_owned()));
+    let _another = ureq::get(url("q7")).call().unwrap();
+}
+
+/// Two take from a queue, one of them is killed in mid-way: what it had and did not confirm, the other gets.
+#[test]
+fn what_was_not_confirmed_is_given_to_another() {
+    const EVENTS: usize = 60;
+    const WINDOW: usize = 4;
+    let host = start("");
+    let url = format!("{}/v1/events/stream?type=ScheduleEvent&queue=workers&confirm={WINDOW}", host.url());
+    let (address, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).unwrap();
+    let mut socket = std::net::TcpStream::connect(address).unwrap();
+    write!(socket, "GET /{path} HTTP/1.0\r\nhost: {address}\r\n\r\n").unwrap();
+    let doomed = busway_tests::stream::lines(socket.try_clone().unwrap());
+    let living = events(&url, None);
+    let id = |stream: &Receiver<Event>| next(stream, "consumer").data["consumer"].as_str().unwrap().to_owned();
+    let (first, second) = (id(&doomed), id(&living));
+    let confirm = |consumer: &str, event: &Event| {
+        let body = json!({"done": [event.data["buswayposition"]]});
+        host.post(&format!("/v1/events/consumers/{consumer}"), &body)
+    };
+    let task = |event: &Event| event.data["data"]["task_id"].as_str().unwrap().parse::<usize>().unwrap();
+    (0..EVENTS).for_each(|task| drop(publish(&host, "o", &task.to_string())));
+    // It confirms some, has read more, and dies.
+    let mut confirmed: Vec<usize> = Vec::new();
+    for _ in 0..10 {
+        let event = next(&doomed, "event");
+        let (status, answer) = confirm(&first, &event);
+        assert_eq!((status, &answer["confirmed"]), (200, &json!(1)));
+        assert!(answer["unconfirmed"].as_u64().unwrap() < WINDOW as u64, "{answer}");
+        confirmed.push(task(&event));
+        // Once more: that was said.
+        assert_eq!(confirm(&first, &event).1["confirmed"], 0);
+    }
+    let lost = task(&next(&doomed, "event"));
+    socket.shutdown(std::net::Shutdown::Both).unwrap();
+    let mut got: Vec<usize> = Vec::new();
+    while got.len() < EVENTS - 10 {
+        let event = next(&living, "event");
+        assert_eq!(confirm(&second, &event).0, 200);
+        got.push(task(&event));
+    }
+    assert!(got.contains(&lost), "{lost} of {got:?}");
+    confirmed.extend(got);
+    confirmed.sort_unstable();
+    assert_eq!(confirmed, (0..EVENTS).collect::<Vec<_>>(), "each went well once");
+    let text = "there is no such consumer: its stream has ended, and others get what it has not confirmed; the id is in the \
+                event consumer with which a stream begins that is asked for with confirm";
+    let body = json!({"done": []});
+    assert_eq!(
+        refused(host.post(&format!("/v1/events/consumers/{first}"), &body)),
+        (404, "ConsumerNotFound".to_owned(), text.to_owned())
+    );
+    let (_, all) = host.get("/v1/events/subscriptions");
+    let shared = all["results"].as_array().unwrap().iter().find(|one| one["queue"] == "busway.workers").unwrap();
+    assert_eq!((&shared["given_up"], &shared["dropped"]), (&json!(0), &json!(0)), "{shared}");
+    assert!((1..=WINDOW as u64).contains(&shared["redelivered"].as_u64().unwrap()), "{shared}");
+}
+
 #[test]
 fn those_who_share_a_queue_get_each_event_once() {
     let host = start("");
@@ -548,6 +722,8 @@ fn what_happened_before_a_restart_is_in_the_archive() {
     let (_, page) = host.get("/v1/events?archived=true&type=2001&limit=3");
     let next = page["next"].as_str().unwrap();
     assert_eq!(tasks(&looked_up(&host, &format!("archived=true&type=2001&after={next}"))), ["3"]);
+    let text = "the archive is read forwards only: leave before out, or archived";
+    assert_eq!(refused(host.get("/v1/events?archived=true&before=ab-1")).2, text);
     let text = "\"ab-1\" is no place in the archive: give the \"next\" of an answer, as it is";
     assert_eq!(refused(host.get("/v1/events?archived=true&after=ab-1")).2, text);
     let said = host.run(&["events", "--archived", "--type", "2001", "-o", "jsonl"]);

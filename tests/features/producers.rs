@@ -52,7 +52,8 @@ impl Bed {
         let topics = Topics::new(self.node.events().catalogue(), of, origin).unwrap();
         let listening = Listening { topics: Some(topics), ..Listening::default() };
         let resumed = self.node.events().resume(&listening, 0);
-        let before = resumed.told.into_iter().map(|told| told.event).collect::<Vec<_>>().into_iter();
+        let before: Vec<_> = resumed.past.flat_map(|page| page.events).map(|told| told.event).collect();
+        let before = before.into_iter();
         Heard { before, subscription: resumed.subscription }
     }
 

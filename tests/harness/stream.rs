@@ -3,7 +3,7 @@
 use crate::DEADLINE;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -46,10 +46,21 @@ pub fn events(url: &str, last_id: Option<&str>) -> Receiver<Event> {
         Some(id) => request.header("last-event-id", id),
         None => request,
     };
-    let answer = request.call().expect("the stream is there");
+    read(request.call().expect("the stream is there"))
+}
+
+/// The events of an answer, read from now on.
+#[must_use]
+pub fn read(answer: ureq::http::Response<ureq::Body>) -> Receiver<Event> {
+    lines(answer.into_body().into_reader())
+}
+
+/// The events of a stream that comes from anywhere.
+#[must_use]
+pub fn lines(stream: impl Read + Send + 'static) -> Receiver<Event> {
     let (sender, events) = channel();
     std::thread::spawn(move || {
-        let mut lines = BufReader::new(answer.into_body().into_reader()).lines();
+        let mut lines = BufReader::new(stream).lines();
         let (mut event, mut id, mut data) = (String::new(), None, String::new());
         while let Some(Ok(line)) = lines.next() {
             if let Some(rest) = line.strip_prefix("event: ") {

@@ -1,24 +1,26 @@
 //! What happened lately: the last events of each type, bounded by number and by bytes.
 
-use super::filter::Filter;
 use super::queue::Told;
-use super::topic::{Origins, Topics, Words};
-use jiff::Timestamp;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use super::topic::{Topics, Words};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-/// A page looks at no more events than this: of a pattern that few match it is short, and says where to go on.
-const MOST_LOOKED_AT: usize = 50_000;
+/// So many types have a shelf. Anybody may make up types, and a page looks at each of them while nobody can publish.
+const MOST_TYPES: usize = 10_000;
 
-/// The most that a page has.
-pub const MAX_PAGE: usize = 1000;
+/// So many types of which nothing is kept any more are remembered, with where the last one stood.
+const MOST_EMPTY: usize = 1000;
+
+/// What a shelf takes beside its words and its events: itself, room for its first events, and its places in the maps, which
+/// grow in steps.
+const SHELF: usize = 2 * size_of::<Shelf>() + 4 * size_of::<Told>() + 256;
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
     /// Events of each type.
     pub events: usize,
-    /// Bytes of JSON of all together.
+    /// Bytes of all together: of their JSON, and what each type takes that has any.
     pub bytes: usize,
 }
 
@@ -28,59 +30,32 @@ impl Default for Kept {
     }
 }
 
-/// Which events are asked for.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Query {
-    /// Of these topics; none: of all.
-    pub topics: Option<Topics>,
-    /// What events must be besides.
-    pub filters: Vec<Filter>,
-    /// That happened, and were published, then or later.
-    pub since: Option<Timestamp>,
-    /// With positions after this one: a page goes on where the one before ended.
-    pub after: Option<u64>,
-    /// So many at most; no more than [`MAX_PAGE`].
-    pub limit: Option<usize>,
-    /// The latest, instead of the first that there are.
-    pub latest: bool,
-}
-
-/// Some of the events that were asked for, in the order in which they were published.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Page {
-    /// They.
-    pub events: Vec<Told>,
-    /// Where to go on, if there may be more.
-    pub next: Option<u64>,
-    /// It is shorter than it might be, since too many others had to be looked at.
-    pub cut: bool,
-}
-
-/// A page, and what is known beside it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reading {
-    /// What was asked for.
-    pub page: Page,
-    /// Where the last event of all stands.
-    pub position: u64,
-    /// Whether no event of these topics that came after the position that was asked for is gone.
-    pub whole: bool,
-}
-
 /// The events of a type.
 #[derive(Debug)]
-struct Shelf {
-    /// The position of the last one that had to go.
+pub(super) struct Shelf {
+    pub(super) words: Arc<Words>,
+    pub(super) kept: VecDeque<Told>,
+    /// The position of the first one ever, and of the last one that had to go.
+    begins: u64,
     gone: u64,
-    words: Arc<Words>,
-    kept: VecDeque<Told>,
+    /// What it takes itself, in bytes, while it has any.
+    itself: usize,
 }
 
 impl Shelf {
+    fn new(kind: &str, words: &Arc<Words>, begins: u64) -> Self {
+        let itself = SHELF + kind.len() + words.joined().len();
+        Self { words: Arc::clone(words), kept: VecDeque::new(), begins, gone: 0, itself }
+    }
+
     /// Its bytes are given back.
     fn drop_oldest(&mut self) -> usize {
         let Some(gone) = self.kept.pop_front() else { return 0 };
         self.gone = gone.position;
+        // Room for many is not kept for few.
+        if self.kept.capacity() > 16 && self.kept.len() < self.kept.capacity() / 4 {
+            self.kept.shrink_to(self.kept.len() * 2);
+        }
         gone.bytes
     }
 }
@@ -92,7 +67,9 @@ pub(super) struct History {
     shelves: HashMap<Arc<str>, Shelf>,
     /// Each shelf by the position of its first event: with many types that somebody made up, the oldest is found at once.
     fronts: BTreeMap<u64, Arc<str>>,
-    /// The position of the last one that had to go with its whole shelf.
+    /// Each shelf on which nothing is left, by the position of the last one that was there.
+    empty: BTreeMap<u64, Arc<str>>,
+    /// The position of the last one of those that are not remembered.
     gone: u64,
     bytes: usize,
 }
@@ -107,28 +84,31 @@ impl History {
         self.kept.events > 0 && self.kept.bytes > 0
     }
 
-    pub(super) fn put(&mut self, told: Told, words: &Arc<Words>) {
+    pub(super) fn shelves(&self) -> impl Iterator<Item = &Shelf> {
+        self.shelves.values()
+    }
+
+    pub(super) fn put(&mut self, told: Told) {
         if !self.is_on() {
             return;
         }
         self.bytes += told.bytes;
-        let kind = Arc::clone(&told.event.kind);
-        if self.shelves.get(&kind).is_some_and(|shelf| *shelf.words != **words) {
-            self.set_aside(&kind, told.position);
+        let (kind, position) = (Arc::clone(&told.event.kind), told.position);
+        let words = Arc::clone(&told.event.words);
+        if self.shelves.get(&kind).is_some_and(|shelf| *shelf.words != *words) {
+            self.set_aside(&kind, position);
         }
-        let shelf = self.shelves.entry(Arc::clone(&kind)).or_insert_with(|| Shelf {
-            words: Arc::clone(words),
-            kept: VecDeque::new(),
-            gone: 0,
-        });
+        let shelf = self.shelves.entry(Arc::clone(&kind)).or_insert_with(|| Shelf::new(&kind, &words, position));
         if shelf.kept.is_empty() {
-            self.fronts.insert(told.position, Arc::clone(&kind));
+            self.empty.remove(&shelf.gone);
+            self.bytes += shelf.itself;
+            self.fronts.insert(position, Arc::clone(&kind));
         }
         shelf.kept.push_back(told);
         if shelf.kept.len() > self.kept.events {
             self.drop_oldest_of(&kind);
         }
-        while self.bytes > self.kept.bytes && self.drop_oldest() {}
+        while (self.bytes > self.kept.bytes || self.fronts.len() > MOST_TYPES) && self.drop_oldest() {}
     }
 
     /// What is oldest of all goes: types of which anybody may make up a new one can't fill the memory.
@@ -145,9 +125,20 @@ impl History {
         match shelf.kept.front() {
             Some(front) => drop(self.fronts.insert(front.position, Arc::clone(kind))),
             None => {
-                self.gone = self.gone.max(shelf.gone);
-                self.shelves.remove(kind);
+                shelf.kept = VecDeque::new();
+                self.bytes -= shelf.itself;
+                self.empty.insert(shelf.gone, Arc::clone(kind));
+                self.forget_empty();
             }
+        }
+    }
+
+    /// Of the types of which nothing was told for longest it is no longer known apart where their last event stood.
+    fn forget_empty(&mut self) {
+        while self.empty.len() > MOST_EMPTY {
+            let Some((gone, kind)) = self.empty.pop_first() else { return };
+            self.gone = self.gone.max(gone);
+            self.shelves.remove(&kind);
         }
     }
 
@@ -156,90 +147,107 @@ impl History {
         let Some(shelf) = self.shelves.remove(kind) else { return };
         // No type's name has such a character.
         let aside: Arc<str> = format!("{kind}\n{position}").into();
-        if let Some(front) = shelf.kept.front() {
-            self.fronts.insert(front.position, Arc::clone(&aside));
-        }
+        match shelf.kept.front() {
+            Some(front) => self.fronts.insert(front.position, Arc::clone(&aside)),
+            None => self.empty.insert(shelf.gone, Arc::clone(&aside)),
+        };
         self.shelves.insert(aside, shelf);
     }
 
-    /// Whether all events of these topics after that position are there. `last`: where the last of all stands.
-    pub(super) fn is_whole(&self, topics: Option<&Topics>, after: u64, last: u64) -> bool {
-        let meant = |shelf: &&Shelf| topics.is_none_or(|topics| topics.narrow(&shelf.words).is_some());
-        let gone = self.shelves.values().filter(meant).map(|shelf| shelf.gone).max().unwrap_or_default();
-        (self.is_on() || after >= last) && gone.max(self.gone) <= after
-    }
-
-    pub(super) fn page(&self, query: &Query) -> Page {
-        let limit = query.limit.unwrap_or(100).min(MAX_PAGE);
-        let after = query.after.unwrap_or_default();
-        let is_before = |told: &Told| told.position <= after || query.since.is_some_and(|since| told.at < since);
-        let meant = self.shelves.values().filter_map(|shelf| {
-            let origins = match &query.topics {
-                Some(topics) => topics.narrow(&shelf.words)?,
-                None => Origins::All,
-            };
-            let first = shelf.kept.partition_point(is_before);
-            (first < shelf.kept.len()).then_some(Part { shelf, origins, first, end: shelf.kept.len() })
-        });
-        let mut parts: Vec<Part<'_>> = meant.collect();
-        // All are in order: the next is the one that is first of those at their front, or from the other end.
-        let mut next: BinaryHeap<(u64, usize)> =
-            parts.iter().zip(0..).map(|(part, place)| (part.rank(query.latest), place)).collect();
-        let mut page = Page::default();
-        let mut looked = 0;
-        while let Some((_, place)) = next.pop() {
-            let part = &mut parts[place];
-            let told = part.peek(query.latest);
-            if page.events.len() == limit || looked == MOST_LOOKED_AT {
-                // Of the latest there is nothing behind.
-                page.next = (!query.latest).then(|| told.position - 1);
-                page.cut = page.events.len() < limit;
-                break;
-            }
-            looked += 1;
-            // One may have been published late.
-            let happened = query.since.is_none_or(|since| told.event.time >= since);
-            let wanted = || query.filters.iter().all(|filter| filter.wants(&told.event));
-            if happened && part.origins.mean(&part.shelf.words, &told.event.origin) && wanted() {
-                page.events.push(told.clone());
-            }
-            if part.step(query.latest) {
-                next.push((part.rank(query.latest), place));
-            }
-        }
-        if query.latest {
-            page.events.reverse();
-        }
-        page
+    /// Where the last event of these topics stood that is gone; 0: none is. Types whose first one is not before that position
+    /// are left out.
+    pub(super) fn gone(&self, topics: Option<&Topics>, before: u64) -> u64 {
+        let some = self.shelves.values().filter(|shelf| shelf.gone > self.gone && shelf.begins < before);
+        let meant = some.filter(|shelf| topics.is_none_or(|topics| topics.narrow(&shelf.words).is_some()));
+        meant.map(|shelf| shelf.gone).max().unwrap_or_default().max(self.gone)
     }
 }
 
-/// What of a shelf is not looked at yet.
-struct Part<'a> {
-    shelf: &'a Shelf,
-    origins: Origins,
-    first: usize,
-    end: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::super::{Draft, Events};
+    use super::*;
+    use serde_json::json;
 
-impl<'a> Part<'a> {
-    fn peek(&self, latest: bool) -> &'a Told {
-        &self.shelf.kept[if latest { self.end - 1 } else { self.first }]
+    fn told(event: &super::super::Event, kind: &str, position: u64, bytes: usize) -> Told {
+        let words = Arc::new(Words::untyped(kind));
+        let event = Arc::new(super::super::Event { kind: kind.into(), words, ..event.clone() });
+        Told { position, at: event.time, event, bytes }
     }
 
-    /// The greatest is next.
-    fn rank(&self, latest: bool) -> u64 {
-        let position = self.peek(latest).position;
-        if latest { position } else { u64::MAX - position }
-    }
-
-    /// Whether there is another.
-    fn step(&mut self, latest: bool) -> bool {
-        if latest {
-            self.end -= 1
-        } else {
-            self.first += 1
+    #[test]
+    fn types_take_room_themselves() {
+        let events = Events::default();
+        let event = json!({"specversion": "1.0", "id": "1", "source": "s", "type": "made.up", "subject": "o"});
+        let event = Draft::of_json(events.catalogue(), event, false).unwrap();
+        let words = Arc::new(Words::untyped("made.up"));
+        let event = event.finish(jiff::Timestamp::now(), words, None, None, None, || unreachable!()).unwrap();
+        // With room for all types that may be, and with little.
+        for (most, shelves, types) in [(64 << 20, MOST_TYPES, 30_000), (1 << 20, 1600, 200_000)] {
+            let mut history = History::new(Kept { events: 1000, bytes: most });
+            for position in 1..=types {
+                let kind = format!("made.up{position}");
+                history.put(told(&event, &kind, position, 100));
+            }
+            let of_words: usize = history.shelves().map(|shelf| shelf.words.joined().len()).sum();
+            let of_events = 100 * history.fronts.len();
+            let of_shelves = size_of::<Shelf>() * history.fronts.len();
+            assert!(of_words + of_events + of_shelves < most, "{}", history.fronts.len());
+            assert!(history.fronts.len() <= shelves, "{}", history.fronts.len());
+            assert_eq!(history.empty.len(), MOST_EMPTY);
+            assert_eq!(history.shelves.len(), history.fronts.len() + MOST_EMPTY);
+            let counted: usize = history.shelves().flat_map(|shelf| &shelf.kept).map(|told| told.bytes).sum();
+            let itself = history.shelves().filter(|shelf| !shelf.kept.is_empty()).map(|shelf| shelf.itself);
+            assert_eq!(history.bytes, counted + itself.sum::<usize>());
         }
-        self.first < self.end
+    }
+
+    #[test]
+    fn room_for_many_is_not_kept_for_few() {
+        let event = Events::default().publisher("p").create("ScheduleEvent", serde_json::Map::new()).unwrap();
+        let source = || (String::new(), "s".into());
+        let words = Arc::new(Words::untyped("any"));
+        let event = event.finish(jiff::Timestamp::now(), words, Some("o"), None, None, source).unwrap();
+        let mut history = History::new(Kept { events: 1000, bytes: 1_000_000 });
+        for position in 1..=900 {
+            history.put(told(&event, "many", position, 100));
+        }
+        history.put(told(&event, "large", 901, 950_000));
+        let many = history.shelves.get("many").unwrap();
+        assert!((1..500).contains(&many.kept.len()), "{}", many.kept.len());
+        assert!(many.kept.capacity() <= 4 * many.kept.len().max(4), "{} {}", many.kept.capacity(), many.kept.len());
+    }
+
+    #[test]
+    fn what_is_gone_of_one_type_is_not_gone_of_others() {
+        let event = Events::default().publisher("p").create("ScheduleEvent", serde_json::Map::new()).unwrap();
+        let source = || (String::new(), "s".into());
+        let words = Arc::new(Words::untyped("any"));
+        let event = event.finish(jiff::Timestamp::now(), words, Some("o"), None, None, source).unwrap();
+        let catalogue = super::super::Catalogue::default();
+        let topics = |kind: &str| Topics::new(&catalogue, Some(kind), None).unwrap();
+        let gone = |history: &History, kind: &str| history.gone(Some(&topics(kind)), u64::MAX);
+        let put = |history: &mut History, kind: &str, position, bytes| {
+            history.put(told(&event, kind, position, bytes));
+        };
+        let mut history = History::new(Kept { events: 1000, bytes: 10_000 });
+        put(&mut history, "a.one", 1, 100);
+        put(&mut history, "a.two", 2, 6_000);
+        put(&mut history, "a.two", 3, 6_000);
+        assert_eq!(history.shelves.get("a.one").unwrap().kept.len(), 0, "its shelf is emptied");
+        assert_eq!((gone(&history, "a.one"), gone(&history, "a.two"), gone(&history, "a.six")), (1, 2, 0));
+        assert_eq!(history.gone(None, u64::MAX), 2);
+        // It comes back to the shelf that it had, and what is gone is still known.
+        put(&mut history, "a.one", 4, 100);
+        assert_eq!((gone(&history, "a.one"), history.empty.len()), (1, 0));
+        assert_eq!(history.bytes, 6_100 + history.shelves().map(|shelf| shelf.itself).sum::<usize>());
+        // Of too many it is known of all together.
+        for position in 5..=(5 + u64::try_from(MOST_EMPTY).unwrap() + 5) {
+            put(&mut history, &format!("made.up{position}"), position, 9_000);
+        }
+        assert_eq!(history.empty.len(), MOST_EMPTY);
+        assert!((5..12).contains(&gone(&history, "a.six")), "{}", gone(&history, "a.six"));
+        // Types that begin later are not asked.
+        assert_eq!(history.gone(None, 7), gone(&history, "a.six"));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! `catalogue` says what can happen, `envelope` how it is written for others (CloudEvents 1.0), `draft` makes one, `topic`
 //! says where it is told and who means it. A `publisher` tells, a `subscription` gets from a bounded `queue`, a `subscriber`
-//! hands what it gets to a handler; `history` keeps the last ones.
+//! hands what it gets to a handler; several may share one (`shared`). `history` keeps the last ones, `reading` is how they are
+//! looked up, and who goes on where it was gets the `past` before what happens.
 //!
 //! All publications have one order: an event's position, its place in the history and its place in every queue agree, so
 //! that who reads the history and then listens misses nothing and gets nothing twice.
@@ -18,10 +19,13 @@ mod heeding;
 mod history;
 mod limiter;
 mod monitor;
+mod past;
 mod place;
 pub(crate) mod producers;
 mod publisher;
 mod queue;
+mod reading;
+mod shared;
 mod subscriber;
 mod subscription;
 mod topic;
@@ -31,18 +35,22 @@ pub use catalogue::*;
 pub use draft::Draft;
 pub use envelope::{Data, Event, EventError, Home, MAX_DEPTH, MAX_EVENT};
 pub use filter::{BadFilter, Filter, Test};
-pub use history::{Kept, MAX_PAGE, Page, Query, Reading};
+pub use history::Kept;
 pub use limiter::RateLimiter;
 pub use monitor::{Collected, Monitor, MonitorError, SessionLimits};
+pub use past::{Past, PastPage, Resumed};
 pub use place::{BadPlace, PLACE, Place};
 pub use publisher::{BatchError, How, PublishError, Publisher, Receipt};
 pub use queue::{ATTEMPTS, Bounds, Counters, Told};
+pub use reading::{MAX_PAGE, Page, Query, Reading};
+pub use shared::{MAX_SHARED, MAX_SHARED_BYTES, SharedError};
 pub use subscriber::{Handler, Subscriber, SubscriberError, SubscriberFactory, SubscriberState};
-pub use subscription::{Delivery, Listening, Resumed, Subscription, SubscriptionView, Taken};
+pub use subscription::{Delivery, Listening, Subscription, SubscriptionView, Taken};
 pub use topic::{BadOrigin, BadTopics, MAX_ORIGIN, Topics, check_origin};
 
 use history::History;
 use jiff::Timestamp;
+use reading::Walk;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -247,24 +255,30 @@ impl Events {
         for queue in listeners {
             queue.push(told.clone());
         }
-        let words = Arc::clone(&told.event.words);
-        state.history.put(told, &words);
+        state.history.put(told);
         receipt
     }
 
-    /// What happened lately.
+    /// What happened lately. Looks at a bounded number of events, and blocks for some milliseconds at most: async code does
+    /// it in `spawn_blocking`; those who publish meanwhile wait for less.
     #[must_use]
     pub fn history(&self, query: &Query) -> Page {
-        self.state().history.page(query)
+        self.read(query).page
     }
 
     /// The same, with where the last event of all stands, and whether all that were asked for are still kept.
     #[must_use]
     pub fn read(&self, query: &Query) -> Reading {
-        let state = self.state();
-        let (page, position) = (state.history.page(query), state.position);
-        let whole = state.history.is_whole(query.topics.as_ref(), query.after.unwrap_or_default(), position);
-        Reading { page, position, whole }
+        let mut walk = Walk::new(query, 0);
+        loop {
+            let state = self.state();
+            if walk.step(&state.history, state.position) {
+                return walk.reading(state.position);
+            }
+            drop(state);
+            // Those who publish come first.
+            std::thread::yield_now();
+        }
     }
 
     /// The position of the last event.

@@ -181,6 +181,23 @@ impl Queue {
         }
     }
 
+    /// What waits is taken from elsewhere, with what had to go for it, if some had to and nothing was given to anybody yet.
+    pub(super) fn begin_anew(&self) -> bool {
+        let mut state = self.state();
+        if state.gap == 0 || state.counters.delivered > 0 {
+            return false;
+        }
+        state.counters.dropped -= std::mem::take(&mut state.gap);
+        (state.counters.waiting, state.counters.bytes) = (0, 0);
+        state.waiting.clear();
+        true
+    }
+
+    /// How many bytes may wait.
+    pub(super) fn most_bytes(&self) -> usize {
+        self.bounds.bytes
+    }
+
     pub(super) fn close(&self) {
         self.state().closed = true;
         self.rung.notify_one();

@@ -1,6 +1,7 @@
 //! One who hands what happens to a handler: initialized, then active, then terminated.
 
 use super::queue::{Bounds, Counters};
+use super::shared::SharedError;
 use super::subscription::{Delivery, Listening, Subscription};
 use super::{Events, Filter, Told, Topics};
 use crate::logging::unheard;
@@ -34,6 +35,9 @@ pub enum SubscriberError {
     /// It has ended.
     #[error("the subscriber to {0:?} was terminated: make another one")]
     Terminated(String),
+    /// The queue that it would share can't be had.
+    #[error(transparent)]
+    Shared(#[from] SharedError),
 }
 
 struct Shared {
@@ -45,6 +49,7 @@ struct Shared {
 pub struct Subscriber {
     events: Events,
     listening: Listening,
+    queue: Option<String>,
     shared: Arc<Shared>,
     state: SubscriberState,
     running: Option<(Arc<Subscription>, JoinHandle<()>)>,
@@ -65,7 +70,14 @@ impl Subscriber {
     pub fn new(events: &Events, listening: Listening) -> Self {
         let shared = Shared { handler: Mutex::default(), failures: std::sync::atomic::AtomicU64::new(0) };
         let (shared, state) = (Arc::new(shared), SubscriberState::Initialized);
-        Self { events: events.clone(), listening, shared, state, running: None }
+        Self { events: events.clone(), listening, queue: None, shared, state, running: None }
+    }
+
+    /// The queue that it shares with others from its next activation on.
+    #[must_use]
+    pub fn with_queue(mut self, name: &str) -> Self {
+        self.queue = Some(name.to_owned());
+        self
     }
 
     /// Where it is in its life.
@@ -87,7 +99,7 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// It has no handler, or has ended.
+    /// It has no handler, or has ended, or there is no room for the queue that it would share.
     ///
     /// # Panics
     ///
@@ -101,7 +113,11 @@ impl Subscriber {
         if self.shared.handler.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
             return Err(SubscriberError::NoHandler(self.topics()));
         }
-        let subscription = Arc::new(self.events.subscribe(&self.listening));
+        let subscription = match &self.queue {
+            Some(name) => self.events.share(name, &self.listening)?,
+            None => self.events.subscribe(&self.listening),
+        };
+        let subscription = Arc::new(subscription);
         let (gets, shared, topics) = (Arc::clone(&subscription), Arc::clone(&self.shared), self.topics());
         let task = tokio::spawn(async move {
             while let Some(delivery) = gets.next().await {
@@ -230,9 +246,9 @@ impl SubscriberFactory {
     /// A subscriber to these topics; none: to all.
     #[must_use]
     pub fn build(&self, topics: Option<Topics>) -> Subscriber {
-        let (filters, queue) = (self.filters.clone(), self.queue.clone());
-        let subscriber =
-            Subscriber::new(&self.events, Listening { topics, filters, queue, bounds: self.bounds, aside: false });
+        let listening = Listening { topics, filters: self.filters.clone(), bounds: self.bounds, aside: false };
+        let mut subscriber = Subscriber::new(&self.events, listening);
+        subscriber.queue.clone_from(&self.queue);
         subscriber.shared.handler.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.handler);
         subscriber
     }

@@ -62,6 +62,9 @@ struct State {
     publisher: Arc<Publisher>,
     plugins: Control,
     sessions: Sessions,
+    /// Of events, and who among them confirms what went well.
+    streams: events::Streams,
+    consumers: events::Consumers,
     /// The configuration file that the host was started with.
     file: Option<Arc<PathBuf>>,
     /// Since when it answers.
@@ -109,6 +112,7 @@ fn router(state: State) -> Router {
         .route(backup::PATH, get(backup::get))
         .route("/v1/events", get(events::list).post(events::publish))
         .route("/v1/events/stream", get(events::stream))
+        .route("/v1/events/consumers/{consumer}", post(events::confirm))
         .route("/v1/events/subscriptions", get(events::subscriptions))
         .route("/v1/events/types", get(events::types))
         .route("/v1/events/types/{type}", get(events::one_type))

@@ -1,5 +1,6 @@
 //! The doors: bound before anything starts, served after everything has.
 
+use super::events::{Consumers, Streams};
 use super::guard::{self, Rules};
 use super::session::Sessions;
 use super::{Happenings, State, router};
@@ -134,8 +135,20 @@ impl Server {
         let file = file.map(Arc::new);
         let started = jiff::Timestamp::now();
         let publisher = Arc::new(happenings.events.publisher("http"));
-        let state =
-            State { bus, catalog, datasources, happenings, publisher, plugins, sessions, file, started, stopping };
+        let state = State {
+            bus,
+            catalog,
+            datasources,
+            happenings,
+            publisher,
+            plugins,
+            sessions,
+            streams: Streams::default(),
+            consumers: Consumers::default(),
+            file,
+            started,
+            stopping,
+        };
         let app = router(state);
         let stop = |mut stopping: watch::Receiver<bool>| async move {
             let _ = stopping.wait_for(|stop| *stop).await;

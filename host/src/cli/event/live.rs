@@ -24,6 +24,7 @@ Examples:
   busway events --family LoggingEvent --origin 'busway.plugin.#'
   busway events --type PluginLifecycleEvent --where state=REFUSED --where driver=files
   busway events --since 1h --no-follow --output jsonl | jq -r .type | sort | uniq -c
+  busway events --before b9c2f9646cbdd4cf-4711 -n 100
 
 An origin may have wildcards: between dots, * is any word and # any number of words. A pattern is TYPE.ORIGIN.
 FIELD=VALUE: exactly that; FIELD^=START: begins so; FIELD=A|B: one of these. All of several --where must hold.
@@ -37,7 +38,10 @@ pub(crate) struct EventsArguments {
     /// What happened then or later: a time, or how long ago, such as 10m
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// So many of the past at most, the latest; else 10, and with --since or --no-follow all there are
+    /// Only what was published before this place: an event's buswayposition, as JSON lines show it
+    #[arg(long, value_name = "PLACE", conflicts_with_all = ["follow", "archived"])]
+    before: Option<String>,
+    /// So many of the past at most, the latest; else 10, and with --since, --before or --no-follow all there are
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(..=1000))]
     limit: Option<u64>,
     /// End after so many events
@@ -52,6 +56,13 @@ pub(crate) struct EventsArguments {
     /// Go on with what happens, as it does in any case
     #[arg(long, short, conflicts_with = "no_follow")]
     follow: bool,
+}
+
+impl EventsArguments {
+    /// Whether it ends with what happened.
+    fn is_past(&self) -> bool {
+        self.no_follow || self.archived || self.before.is_some()
+    }
 }
 
 /// Which events.
@@ -114,7 +125,7 @@ async fn print(client: &Client, arguments: &EventsArguments, output: &mut Output
             "{unreadable} events of the archive can't be read, and are left out: the host's log says more"
         ));
     }
-    let no_follow = arguments.no_follow || arguments.archived;
+    let no_follow = arguments.is_past();
     if no_follow && output.format() == Format::Json {
         let most = arguments.count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
         return output.json_document(&json!({"events": past.iter().take(most).collect::<Vec<_>>()}));
@@ -155,6 +166,7 @@ async fn print(client: &Client, arguments: &EventsArguments, output: &mut Output
 }
 
 /// What happened, as far as it was asked for.
+#[derive(Default)]
 struct Past {
     events: Vec<Value>,
     /// Behind which the present goes on.
@@ -174,29 +186,75 @@ async fn past(client: &Client, arguments: &EventsArguments, query: &[(String, St
     if arguments.archived {
         path.push_str("archived=true&");
     }
-    let unsaid = if arguments.no_follow || arguments.archived { None } else { Some(LATEST) };
-    let limit = arguments.limit.or(unsaid.filter(|_| arguments.since.is_none()));
-    let (mut events, mut after, mut unreadable) = (Vec::new(), None::<String>, 0);
+    let unsaid = if arguments.is_past() { None } else { Some(LATEST) };
+    match arguments.limit.or(unsaid.filter(|_| arguments.since.is_none())) {
+        Some(limit) => latest(client, arguments, &path, limit).await,
+        None => all(client, arguments, &path).await,
+    }
+}
+
+/// All there are.
+async fn all(client: &Client, arguments: &EventsArguments, path: &str) -> Result<Past, Failure> {
+    let before = arguments.before.as_ref().map(|place| format!("&before={}", part(place))).unwrap_or_default();
+    let (mut past, mut after) = (Past::default(), String::new());
     loop {
-        let page = match (limit, &after) {
-            // None of them, but the place.
-            (Some(limit), _) => format!("latest=true&limit={}", limit.max(1)),
-            (None, None) => format!("limit={PAGE}"),
-            (None, Some(after)) => format!("limit={PAGE}&after={}", part(after)),
-        };
-        let answer = client.read(&format!("/v1/events?{path}{page}")).await?;
-        let more = answer["events"].as_array().cloned().unwrap_or_default();
-        events.extend(more.into_iter().filter(|_| limit != Some(0)));
-        unreadable += answer["unreadable"].as_u64().unwrap_or_default();
-        // Whoever reads all of it goes on.
-        let cut = limit.is_some_and(|limit| limit > 0) && answer["cut"] == true;
-        match (answer["next"].as_str(), answer["position"].as_str()) {
-            (Some(next), _) if limit.is_none() => after = Some(next.to_owned()),
-            (_, Some(position)) => return Ok(Past { events, place: position.to_owned(), cut, unreadable }),
-            // What goes on behind it is not in the archive yet.
-            _ if arguments.archived => return Ok(Past { events, place: String::new(), cut, unreadable }),
-            _ => return Err(Failure::Unreadable("it does not say where its events end".to_owned())),
+        let mut answer = client.read(&format!("/v1/events?{path}limit={PAGE}{before}{after}")).await?;
+        past.events.append(&mut page_of(&mut answer));
+        past.unreadable += unreadable(&answer);
+        match answer["next"].as_str() {
+            // What is short goes on.
+            Some(next) => after = format!("&after={}", part(next)),
+            None => return Ok(Past { place: end_of(&answer, arguments)?, ..past }),
         }
+    }
+}
+
+/// The latest. A page of large ones, or of few among many, is short, and goes on backwards.
+async fn latest(client: &Client, arguments: &EventsArguments, path: &str, limit: u64) -> Result<Past, Failure> {
+    let (mut past, mut before, mut end) = (Past::default(), arguments.before.clone(), None);
+    loop {
+        // None of them, but the place.
+        let missing = limit.saturating_sub(past.events.len() as u64).max(1);
+        let ends = before.as_ref().map(|place| format!("&before={}", part(place))).unwrap_or_default();
+        let mut answer = client.read(&format!("/v1/events?{path}latest=true&limit={missing}{ends}")).await?;
+        let mut more = page_of(&mut answer);
+        more.append(&mut past.events);
+        (past.events, past.unreadable) = (more, past.unreadable + unreadable(&answer));
+        if end.is_none() {
+            end = Some(end_of(&answer, arguments)?);
+        }
+        match answer["previous"].as_str() {
+            Some(previous) if (past.events.len() as u64) < limit => before = Some(previous.to_owned()),
+            previous => {
+                past.cut = limit > 0 && previous.is_none() && answer["cut"] == true;
+                past.place = end.unwrap_or_default();
+                if limit == 0 {
+                    past.events.clear();
+                }
+                return Ok(past);
+            }
+        }
+    }
+}
+
+fn unreadable(answer: &Value) -> u64 {
+    answer["unreadable"].as_u64().unwrap_or_default()
+}
+
+fn page_of(answer: &mut Value) -> Vec<Value> {
+    match answer["events"].take() {
+        Value::Array(events) => events,
+        _ => Vec::new(),
+    }
+}
+
+/// Behind which place what happens goes on.
+fn end_of(answer: &Value, arguments: &EventsArguments) -> Result<String, Failure> {
+    match answer["position"].as_str() {
+        Some(position) => Ok(position.to_owned()),
+        // What goes on behind it is not in the archive yet.
+        None if arguments.archived => Ok(String::new()),
+        None => Err(Failure::Unreadable("it does not say where its events end".to_owned())),
     }
 }
 

@@ -8,6 +8,10 @@ fn publish(events: &Events, of: &str, origin: &str) -> u64 {
     events.publisher("p").with_limit(None).create_and_publish(of, Map::new(), how).unwrap().position
 }
 
+fn at(page: &PastPage) -> Vec<u64> {
+    page.events.iter().map(|told| told.position).collect()
+}
+
 fn positions(page: &Page) -> Vec<u64> {
     page.events.iter().map(|told| told.position).collect()
 }
@@ -69,11 +73,12 @@ fn who_reads_and_then_listens_misses_nothing() {
     let before: Vec<u64> = (0..5).map(|_| publish(&events, "ScheduleEvent", "o")).collect();
     let topics = Some(Topics::matching(events.catalogue(), "ScheduleEvent.#").unwrap());
     let resumed = events.resume(&Listening { topics, ..Listening::default() }, before[1]);
-    let Resumed { subscription, told, whole } = resumed;
-    assert!(whole);
+    let Resumed { subscription, mut past } = resumed;
     publish(&events, "AppLoaderEvent", "o");
     let after = publish(&events, "ScheduleEvent", "o");
-    assert_eq!(told.iter().map(|told| told.position).collect::<Vec<_>>(), before[2..]);
+    let page = past.next().unwrap();
+    assert!(page.whole && past.is_over() && past.next().is_none());
+    assert_eq!((page.after, at(&page)), (before[1], before[2..].to_vec()));
     let Some(Delivery::Event(next)) = subscription.try_next() else { panic!() };
     assert_eq!(next.told().position, after);
     assert!(subscription.try_next().is_none());
@@ -89,7 +94,7 @@ fn what_is_gone_is_known_by_who_asks_for_it() {
     let whole = |pattern: &str, after: u64| {
         let topics = Some(Topics::matching(events.catalogue(), pattern).unwrap());
         let listening = Listening { topics: topics.clone(), ..Listening::default() };
-        let resumed = events.resume(&listening, after).whole;
+        let resumed = events.resume(&listening, after).past.next().unwrap().whole;
         let read = events.read(&Query { topics, after: Some(after), ..Query::default() });
         assert_eq!((read.whole, read.position), (resumed, 5));
         resumed
@@ -105,14 +110,21 @@ fn what_is_gone_is_known_by_who_asks_for_it() {
     ] {
         assert_eq!(whole(pattern, after), expected, "{pattern} {after}");
     }
-    // Those whose whole shelf went are remembered as well.
-    let events = Events::new(Settings { kept: Kept { events: 9, bytes: 400 }, rate: None, ..Settings::default() });
-    publish(&events, "AppLoaderEvent", "o");
+    // Those whose whole shelf went are remembered as well; and of other types nothing is gone by that.
+    let events = Events::new(Settings { kept: Kept { events: 9, bytes: 1_400 }, rate: None, ..Settings::default() });
+    (0..2).for_each(|_| assert_ne!(publish(&events, "AppLoaderEvent", "o"), 0));
     publish(&events, "ScheduleEvent", "o");
-    assert!(events.resume(&Listening::default(), 0).told.len() == 1 && !events.resume(&Listening::default(), 0).whole);
+    publish(&events, "ScheduleEvent", "o");
+    let resume = |after| events.resume(&Listening::default(), after).past.next();
+    let page = resume(0).unwrap();
+    assert_eq!((at(&page), page.whole), (vec![3, 4], false));
+    assert!(!resume(1).unwrap().whole && resume(2).unwrap().whole && resume(4).is_none());
+    let topics = Some(Topics::matching(events.catalogue(), "ScheduleEvent.#").unwrap());
+    assert!(events.read(&Query { topics, after: Some(0), ..Query::default() }).whole);
     let off = Events::new(Settings { kept: Kept { events: 0, bytes: 0 }, ..Settings::default() });
     publish(&off, "ScheduleEvent", "o");
-    assert!(!off.resume(&Listening::default(), 0).whole && off.resume(&Listening::default(), 1).whole);
+    let resume = |after| off.resume(&Listening::default(), after).past.next();
+    assert_eq!((resume(0).map(|page| page.whole), resume(1)), (Some(false), None));
 }
 
 #[test]

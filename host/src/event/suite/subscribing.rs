@@ -32,10 +32,9 @@ fn the_oldest_go_first_and_the_gap_is_told() {
 #[test]
 fn who_means_it_twice_gets_it_once() {
     let events = quiet();
-    let queue = Some("q".to_owned());
     let topics = |pattern: &str| Some(Topics::matching(events.catalogue(), pattern).unwrap());
-    let one = events.subscribe(&Listening { topics: topics("2001.#"), queue: queue.clone(), ..Listening::default() });
-    let _two = events.subscribe(&Listening { topics: topics("*.o"), queue, ..Listening::default() });
+    let share = |pattern| events.share("q", &Listening { topics: topics(pattern), ..Listening::default() }).unwrap();
+    let (one, _two) = (share("2001.#"), share("*.o"));
     let id = publish(&events, json!({}));
     assert_eq!(ids(&one), [id]);
 }
@@ -74,10 +73,7 @@ fn filters_choose_by_fields() {
 #[test]
 fn shared_queues_belong_to_their_system() {
     let events = Events::new(Settings { bus_id: "ion".to_owned(), ..Settings::default() });
-    let named = |name: &str| {
-        let listening = Listening { queue: Some(name.to_owned()), ..Listening::default() };
-        events.subscribe(&listening).queue().unwrap().to_owned()
-    };
+    let named = |name: &str| events.share(name, &Listening::default()).unwrap().queue().unwrap().to_owned();
     assert_eq!(named("updates"), "ion.updates");
     assert_eq!(named("ion.updates"), "ion.updates");
     // The predecessor took this one for its own.
@@ -87,7 +83,7 @@ fn shared_queues_belong_to_their_system() {
 #[test]
 fn what_fails_is_given_again_and_given_up_in_the_end() {
     let events = quiet();
-    let shared = || events.subscribe(&Listening { queue: Some("q".to_owned()), ..Listening::default() });
+    let shared = || events.share("q", &Listening::default()).unwrap();
     let (one, two) = (shared(), shared());
     let id = publish(&events, json!({}));
     for attempt in 1..=ATTEMPTS {
@@ -104,7 +100,7 @@ fn what_fails_is_given_again_and_given_up_in_the_end() {
 #[test]
 fn a_shared_queue_outlives_its_last_consumer_for_a_while() {
     let events = quiet();
-    let shared = || events.subscribe(&Listening { queue: Some("q".to_owned()), ..Listening::default() });
+    let shared = || events.share("q", &Listening::default()).unwrap();
     drop(shared());
     let id = publish(&events, json!({}));
     assert_eq!(ids(&shared()), [id]);
@@ -125,18 +121,16 @@ fn a_subscription_that_ends_leaves_nothing_behind() {
 async fn once_among_consumers_that_die_at_random() {
     const EVENTS: usize = 400;
     let events = quiet();
-    let shared = Listening { queue: Some("q".to_owned()), ..Listening::default() };
-    let keeper = events.subscribe(&shared);
+    let keeper = events.share("q", &Listening::default()).unwrap();
     let handled: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
     let deaths = Arc::new(AtomicUsize::new(0));
     let consumers: Vec<_> = (0..4_u64)
         .map(|seed| {
-            let (events, shared, handled, deaths) =
-                (events.clone(), shared.clone(), Arc::clone(&handled), Arc::clone(&deaths));
+            let (events, handled, deaths) = (events.clone(), Arc::clone(&handled), Arc::clone(&deaths));
             tokio::spawn(async move {
                 let mut random = seed + 1;
                 loop {
-                    let consumer = events.subscribe(&shared);
+                    let consumer = events.share("q", &Listening::default()).unwrap();
                     while let Some(Delivery::Event(taken)) = consumer.next().await {
                         random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                         // Another consumer gets what it had; the last attempt is not failed, so that none is given up.
@@ -242,7 +236,7 @@ async fn what_went_well_while_its_subscriber_was_terminated_is_not_given_again()
         })
         .build(None);
     one.activate().unwrap();
-    let other = events.subscribe(&Listening { queue: Some("q".to_owned()), ..Listening::default() });
+    let other = events.share("q", &Listening::default()).unwrap();
     publish(&events, json!({}));
     // The other one gets nothing by itself: it is not asked yet.
     tokio::task::spawn_blocking(move || begins.recv().unwrap()).await.unwrap();

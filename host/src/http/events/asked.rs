@@ -1,5 +1,6 @@
 //! What a query about events asks for.
 
+use super::consumer::MOST_UNCONFIRMED;
 use super::fault::Fault;
 use crate::event::{Catalogue, Filter, Listening, MAX_PAGE, Place, Query, Topics, is_type_name};
 use crate::http::error::Error;
@@ -7,10 +8,13 @@ use crate::http::extract::bad_query;
 use jiff::{SignedDuration, Timestamp};
 
 /// What a page of the past may be asked by.
-pub(super) const OF_PAGES: [&str; 10] =
-    ["type", "origin", "pattern", "family", "where", "since", "after", "limit", "latest", "archived"];
+pub(super) const OF_PAGES: [&str; 11] =
+    ["type", "origin", "pattern", "family", "where", "since", "after", "before", "limit", "latest", "archived"];
+/// An answer has no more bytes of events, about; where to go on is said.
+const MOST_BYTES: usize = 8 << 20;
+
 /// What a stream may be asked by.
-pub(super) const OF_STREAMS: [&str; 7] = ["type", "origin", "pattern", "family", "where", "queue", "after"];
+pub(super) const OF_STREAMS: [&str; 8] = ["type", "origin", "pattern", "family", "where", "queue", "confirm", "after"];
 
 /// What a query asks for.
 #[derive(Debug, Default, PartialEq)]
@@ -21,9 +25,12 @@ pub(super) struct Asked {
     limit: Option<usize>,
     latest: bool,
     pub(super) queue: Option<String>,
+    /// Those who share the queue confirm what went well, and so many at most are on their way before they do.
+    pub(super) confirm: Option<usize>,
     /// Those of the archive, which has places of its own.
     pub(super) archived: bool,
     pub(super) after: Option<String>,
+    before: Option<String>,
 }
 
 impl Asked {
@@ -56,9 +63,14 @@ impl Asked {
                 "where" => asked.filters.push(value.parse()?),
                 "since" => asked.since = Some(since(&value, Timestamp::now()).ok_or(Fault::Since(value))?),
                 "after" => asked.after = Some(value),
+                "before" => asked.before = Some(value),
                 "limit" => {
                     let limit = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
                     asked.limit = Some(limit.ok_or(Fault::Limit(value))?);
+                }
+                "confirm" => {
+                    let most = value.parse().ok().filter(|most| (1..=MOST_UNCONFIRMED).contains(most));
+                    asked.confirm = Some(most.ok_or(Fault::Confirm(value))?);
                 }
                 "latest" => asked.latest = value.parse().map_err(|_| Fault::Flag { name, value })?,
                 "archived" => asked.archived = value.parse().map_err(|_| Fault::Flag { name, value })?,
@@ -68,6 +80,9 @@ impl Asked {
                         Some(Some(value.clone()).filter(|name| is_type_name(name)).ok_or(Fault::Queue(value))?)
                 }
             }
+        }
+        if asked.confirm.is_some() && asked.queue.is_none() {
+            return Err(Fault::ConfirmAndNoQueue);
         }
         let family = family.map(|family| whole(catalogue, &family));
         asked.topics = match (of.as_deref(), family.as_deref(), origin.as_deref(), pattern.as_deref()) {
@@ -85,21 +100,29 @@ impl Asked {
         Ok(self.after.as_deref().map(str::parse).transpose()?)
     }
 
-    /// The same, of the archive.
+    /// The place before which it ends.
+    pub(super) fn end(&self) -> Result<Option<Place>, Fault> {
+        Ok(self.before.as_deref().map(str::parse).transpose()?)
+    }
+
+    /// The same as [`place`](Self::place), of the archive.
     pub(super) fn archived_place(&self) -> Result<Option<u64>, Fault> {
+        if self.before.is_some() {
+            return Err(Fault::BeforeAndArchived);
+        }
         let read = |text: &String| text.parse().map_err(|_| Fault::Archived(text.clone()));
         self.after.as_ref().map(read).transpose()
     }
 
     /// As a question to the history.
-    pub(super) fn query(self, after: Option<u64>) -> Query {
+    pub(super) fn query(self, after: Option<u64>, before: Option<u64>) -> Query {
         let Self { topics, filters, since, limit, latest, .. } = self;
-        Query { topics, filters, since, after, limit, latest }
+        Query { topics, filters, since, after, before, limit, bytes: Some(MOST_BYTES), latest }
     }
 
     /// As what somebody listens to.
     pub(super) fn listening(self) -> Listening {
-        Listening { topics: self.topics, filters: self.filters, queue: self.queue, ..Listening::default() }
+        Listening { topics: self.topics, filters: self.filters, ..Listening::default() }
     }
 }
 

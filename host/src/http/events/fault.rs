@@ -1,6 +1,7 @@
 //! What can be wrong with a request about events.
 
-use crate::event::{BadFilter, BadPlace, BadTopics, EventError, MAX_PAGE, Place, PublishError};
+use super::consumer::MOST_UNCONFIRMED;
+use crate::event::{BadFilter, BadPlace, BadTopics, EventError, MAX_PAGE, Place, PublishError, SharedError};
 use crate::http::error::Error;
 use axum::http::StatusCode;
 use busway_plugin_api::options::nearest;
@@ -40,6 +41,21 @@ pub(in crate::http) enum Fault {
     Archived(String),
     #[error("events are not kept over restarts here: set events.durable in the configuration")]
     NoArchive,
+    #[error("the archive is read forwards only: leave before out, or archived")]
+    BeforeAndArchived,
+    #[error("confirm is for those who share a queue: name one with queue, or leave it out")]
+    ConfirmAndNoQueue,
+    #[error(
+        "confirm is how many events may be on their way unconfirmed, a whole number from 1 to {MOST_UNCONFIRMED}, not {0:?}"
+    )]
+    Confirm(String),
+    #[error(
+        "there is no such consumer: its stream has ended, and others get what it has not confirmed; the id is in the event \
+         consumer with which a stream begins that is asked for with confirm"
+    )]
+    NoConsumer,
+    #[error("{0} streams of events are open here, and there may be no more: end one, or try again later")]
+    Streams(usize),
     #[error("{0:?} can't be the name of a queue: it has 1 to 100 letters, digits, or characters of - _ . and /")]
     Queue(String),
     #[error("those who share a queue share its place, too: leave after and Last-Event-ID out, or queue")]
@@ -60,10 +76,18 @@ impl From<Fault> for Error {
             Fault::Topics(_) => (StatusCode::BAD_REQUEST, "BadTopics"),
             Fault::Filter(_) => (StatusCode::BAD_REQUEST, "BadFilter"),
             Fault::NoArchive => (StatusCode::NOT_FOUND, "NoArchive"),
+            Fault::NoConsumer => (StatusCode::NOT_FOUND, "ConsumerNotFound"),
+            Fault::Streams(_) => (StatusCode::SERVICE_UNAVAILABLE, "TooManyStreams"),
             Fault::OtherRun(_) => (StatusCode::GONE, "PlaceExpired"),
             _ => (StatusCode::BAD_REQUEST, "BadParameter"),
         };
         Self::new(status, fault.to_string()).with(json!({"kind": kind}))
+    }
+}
+
+impl From<SharedError> for Error {
+    fn from(error: SharedError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).with(json!({"kind": "TooManyQueues"}))
     }
 }
 

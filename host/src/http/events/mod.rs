@@ -1,18 +1,20 @@
 //! Events: published, looked up, followed, and what types there are.
 
 mod asked;
+mod consumer;
 mod fault;
 mod incoming;
 mod live;
 
+pub(super) use consumer::{Consumers, confirm};
 pub(super) use incoming::publish;
-pub(super) use live::stream;
+pub(super) use live::{Streams, stream};
 
 use super::State;
 use super::error::Error;
 use super::extract::Path;
 use super::json::written;
-use crate::event::{Archive, EventError, SubscriptionView, Told, describe};
+use crate::event::{Archive, EventError, Place, SubscriptionView, describe};
 use asked::{Asked, OF_PAGES};
 use axum::Json;
 use axum::extract::{RawQuery, State as Extract};
@@ -20,9 +22,6 @@ use axum::response::Response;
 pub(in crate::http) use fault::Fault;
 use serde_json::{Value, json};
 use std::sync::Arc;
-
-/// An answer has no more bytes of events, about; where to go on is said.
-const MOST_BYTES: usize = 8 << 20;
 
 /// What happened lately, in the order in which it was published.
 pub(super) async fn list(Extract(state): Extract<State>, RawQuery(query): RawQuery) -> Result<Response, Error> {
@@ -43,31 +42,20 @@ pub(super) async fn list(Extract(state): Extract<State>, RawQuery(query): RawQue
             None => return Err(Fault::OtherRun(place.clone()).into()),
         },
     };
-    let query = asked.query(after);
+    let end = |place: Place| events.position_of(&place).ok_or(Fault::OtherRun(place));
+    let before = asked.end()?.map(end).transpose()?;
+    let query = asked.query(after, before);
     // Looks at many events, and writes them.
     written(move || {
-        let mut read = events.read(&query);
-        let mut bytes = 0;
-        let mut fits = |told: &Told| {
-            bytes += told.bytes;
-            bytes <= MOST_BYTES
-        };
-        let all = &mut read.page.events;
-        if query.latest {
-            let fitting = all.iter().rev().take_while(|told| fits(told)).count().max(1);
-            all.drain(..all.len().saturating_sub(fitting));
-        } else {
-            let fitting = all.iter().take_while(|told| fits(told)).count().max(1);
-            if fitting < all.len() {
-                all.truncate(fitting);
-                read.page.next = all.last().map(|told| told.position);
-            }
-        }
+        let read = events.read(&query);
         let told: Vec<Value> = read.page.events.iter().map(|told| events.to_json(told)).collect();
         let place = |position: u64| events.place(position).to_string();
         let gap = query.after.is_some() && !read.whole;
-        let next = read.page.next.map(place);
-        Ok(json!({"events": told, "next": next, "position": place(read.position), "gap": gap, "cut": read.page.cut}))
+        let (next, previous) = (read.page.next.map(place), read.page.previous.map(place));
+        Ok(json!({
+            "events": told, "next": next, "previous": previous, "position": place(read.position), "gap": gap,
+            "cut": read.page.cut,
+        }))
     })
     .await
 }
@@ -75,7 +63,7 @@ pub(super) async fn list(Extract(state): Extract<State>, RawQuery(query): RawQue
 /// The same, over restarts.
 async fn archived(archive: Arc<Archive>, asked: Asked) -> Result<Response, Error> {
     let after = asked.archived_place()?;
-    let query = asked.query(after);
+    let query = asked.query(after, None);
     written(move || {
         let page = archive.page(&query).map_err(|error| Error::internal(&error))?;
         let next = page.next.map(|next| next.to_string());

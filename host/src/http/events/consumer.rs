@@ -1,0 +1,123 @@
+//! Who takes from a shared queue over HTTP and confirms what went well: what was not confirmed when the connection ends, is
+//! given to another.
+
+use super::fault::Fault;
+use crate::event::{Place, Taken};
+use crate::http::State;
+use crate::http::error::{Body, Error};
+use crate::http::extract::Path;
+use axum::Json;
+use axum::extract::State as Extract;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// So many events at most are on their way to one that has not confirmed them.
+pub(super) const MOST_UNCONFIRMED: usize = 1000;
+
+/// Those who confirm, by their ids.
+#[derive(Debug, Clone, Default)]
+pub(in crate::http) struct Consumers {
+    all: Arc<Mutex<HashMap<String, Arc<Window>>>>,
+}
+
+/// What one was given and has not confirmed, by position.
+#[derive(Debug)]
+struct Window {
+    most: usize,
+    /// None: it ended.
+    held: Mutex<Option<BTreeMap<u64, Taken>>>,
+    room: Notify,
+}
+
+impl Window {
+    fn held(&self) -> MutexGuard<'_, Option<BTreeMap<u64, Taken>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of them, for as long as its connection is there.
+#[derive(Debug)]
+pub(super) struct Consumer {
+    pub(super) id: String,
+    window: Arc<Window>,
+    consumers: Consumers,
+}
+
+impl Consumers {
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Arc<Window>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another one, who may have so many that he has not confirmed.
+    pub(super) fn enter(&self, most: usize) -> Consumer {
+        let id = Uuid::new_v4().simple().to_string();
+        let window = Arc::new(Window { most, held: Mutex::new(Some(BTreeMap::new())), room: Notify::new() });
+        self.all().insert(id.clone(), Arc::clone(&window));
+        Consumer { id, window, consumers: self.clone() }
+    }
+}
+
+impl Consumer {
+    /// Waits until he may have another.
+    pub(super) async fn room(&self) {
+        loop {
+            let rung = self.window.room.notified();
+            if self.window.held().as_ref().is_none_or(|held| held.len() < self.window.most) {
+                return;
+            }
+            rung.await;
+        }
+    }
+
+    /// He was given it.
+    pub(super) fn hold(&self, taken: Taken) {
+        if let Some(held) = self.window.held().as_mut() {
+            held.insert(taken.told().position, taken);
+        }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.consumers.all().remove(&self.id);
+        // The last first: each is put before all that wait.
+        let held = self.window.held().take().unwrap_or_default();
+        held.into_values().rev().for_each(drop);
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Confirmation {
+    done: Vec<String>,
+}
+
+/// These went well: nobody else gets them.
+pub(in crate::http) async fn confirm(
+    Extract(state): Extract<State>,
+    Path(consumer): Path<String>,
+    Body(body): Body,
+) -> Result<Json<Value>, Error> {
+    let form = "the body is {\"done\": [PLACE, …]}, the \"buswayposition\" of each event that went well";
+    let Confirmation { done } =
+        serde_json::from_value(body).map_err(|error| Error::bad_request(format!("{form}: {error}")))?;
+    let events = &state.happenings.events;
+    let places: Vec<Place> = done.iter().map(|place| place.parse()).collect::<Result<_, _>>().map_err(Fault::from)?;
+    let window = state.consumers.all().get(&consumer).cloned().ok_or(Fault::NoConsumer)?;
+    let (confirmed, unconfirmed) = {
+        let mut held = window.held();
+        let held = held.as_mut().ok_or(Fault::NoConsumer)?;
+        let positions = places.iter().filter_map(|place| events.position_of(place));
+        // What was confirmed before, or was not his, does not count.
+        let theirs: Vec<Taken> = positions.filter_map(|position| held.remove(&position)).collect();
+        let count = theirs.len();
+        theirs.into_iter().for_each(Taken::done);
+        (count, held.len())
+    };
+    window.room.notify_one();
+    Ok(Json(json!({"confirmed": confirmed, "unconfirmed": unconfirmed})))
+}
