@@ -20,6 +20,7 @@ mod datasources;
 mod dev;
 mod drivers;
 mod event_sessions;
+mod event_streams;
 mod events;
 mod faults;
 mod host;
