@@ -72,6 +72,7 @@ fn sweep(among: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn what_nobody_holds_goes_and_all_else_stays() {
@@ -88,7 +89,12 @@ mod tests {
         left.sort();
         assert_eq!(left, ["away", "busway-dev-held", "busway-dev-link", "other"]);
         drop(held);
-        sweep(among.path());
-        assert!(!path("busway-dev-held").exists() && path("away/state").exists());
+        // Another test may be starting a program, which holds what is open here for a moment more.
+        let end = Instant::now() + Duration::from_secs(20);
+        while path("busway-dev-held").exists() {
+            assert!(Instant::now() < end, "it stays");
+            sweep(among.path());
+        }
+        assert!(path("away/state").exists());
     }
 }

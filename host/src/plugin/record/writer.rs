@@ -149,6 +149,14 @@ mod tests {
         (writer, release, out)
     }
 
+    /// Puts one, which is then being written.
+    fn busy_with(writer: &Writer<usize>, first: usize) {
+        writer.put(first);
+        while !writer.shared.desk().waiting.is_empty() {
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn what_was_put_is_written_when_that_returns() {
         let (written, out) = mpsc::channel();
@@ -162,7 +170,7 @@ mod tests {
     #[test]
     fn a_disk_that_gives_no_answer_holds_up_nobody_and_loses_only_what_finds_no_room() {
         let (mut writer, release, out) = gated(false);
-        writer.put(0);
+        busy_with(&writer, 0);
         // It is waited for once: from now on this would take a minute each.
         writer.answer = Duration::from_secs(60);
         let begun = Instant::now();
@@ -170,7 +178,8 @@ mod tests {
         assert!(begun.elapsed() < Duration::from_secs(30));
         let kept = MOST + 1;
         (0..kept).for_each(|_| release.send(()).unwrap());
-        let came: Vec<usize> = out.iter().take(kept).collect();
+        let next = || out.recv_timeout(Duration::from_secs(20)).unwrap();
+        let came: Vec<usize> = (0..kept).map(|_| next()).collect();
         assert_eq!(came, (0..kept).collect::<Vec<_>>());
         // It has caught up: it is waited for again, and what is put is written though nobody stays for it.
         while writer.shared.desk().late {
@@ -189,7 +198,8 @@ mod tests {
     #[test]
     fn of_what_is_replaced_the_latest_is_written() {
         let (writer, release, out) = gated(true);
-        (0..MOST * 3).for_each(|next| writer.put(next));
+        busy_with(&writer, 0);
+        (1..MOST * 3).for_each(|next| writer.put(next));
         drop(release);
         drop(writer);
         assert_eq!(out.iter().collect::<Vec<_>>(), [0, MOST * 3 - 1]);
