@@ -137,15 +137,19 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
-    /// What hands on each that it writes, as soon as it is let.
+    /// What hands on each that it writes, as soon as it is let. It is at the first, 0, by now.
     fn gated(replaces: bool) -> (Writer<usize>, mpsc::Sender<()>, mpsc::Receiver<usize>) {
         let (release, gate) = mpsc::channel::<()>();
         let (written, out) = mpsc::channel();
+        let (begins, begun) = mpsc::channel();
         let mut writer = Writer::new("it", replaces, move |next| {
+            let _ = begins.send(());
             let _ = gate.recv();
             let _ = written.send(next);
         });
         writer.answer = Duration::from_millis(1);
+        writer.put(0);
+        begun.recv().unwrap();
         (writer, release, out)
     }
 
@@ -162,7 +166,6 @@ mod tests {
     #[test]
     fn a_disk_that_gives_no_answer_holds_up_nobody_and_loses_only_what_finds_no_room() {
         let (mut writer, release, out) = gated(false);
-        writer.put(0);
         // It is waited for once: from now on this would take a minute each.
         writer.answer = Duration::from_secs(60);
         let begun = Instant::now();
@@ -189,7 +192,7 @@ mod tests {
     #[test]
     fn of_what_is_replaced_the_latest_is_written() {
         let (writer, release, out) = gated(true);
-        (0..MOST * 3).for_each(|next| writer.put(next));
+        (1..MOST * 3).for_each(|next| writer.put(next));
         drop(release);
         drop(writer);
         assert_eq!(out.iter().collect::<Vec<_>>(), [0, MOST * 3 - 1]);
