@@ -10,7 +10,8 @@ use busway_plugin_api::abi::abi_stable::sabi_trait::TD_Opaque;
 use busway_plugin_api::abi::abi_stable::std_types::RStr;
 use busway_plugin_api::abi::object::Host_TO;
 use busway_plugin_api::abi::{
-    Host, HostObject, Incompatible, ModuleRef, ROOT_SYMBOL, Reply, SourceObject, Status, TableUpdate, root_module,
+    ArrowArray, Host, HostObject, Incompatible, ModuleRef, ROOT_SYMBOL, RawArray, Reply, SourceObject, Status,
+    TableUpdate, root_module,
 };
 use busway_plugin_api::info::{DriverInfo, TableInfo};
 use busway_plugin_api::message::{
@@ -30,7 +31,7 @@ use std::ops::Range;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Why a staged copy did not become a driver.
@@ -127,7 +128,9 @@ fn reason(error: &libloading::Error) -> String {
 /// of drivers that are open on the thread, or the driver whose thread it is: each in its node's file, one line, `SIGNAL CALL`.
 /// Once in a process's life.
 pub(super) fn note_deaths() -> io::Result<()> {
-    if NOTED.swap(true, Ordering::AcqRel) {
+    // SAFETY: it takes nothing and can't fail.
+    let process = unsafe { libc::getpid() };
+    if HOST.swap(process, Ordering::AcqRel) == process {
         return Ok(());
     }
     for (signal, former) in [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT].into_iter().zip(&FORMER) {
@@ -146,8 +149,8 @@ pub(super) fn note_deaths() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether they are.
-static NOTED: AtomicBool = AtomicBool::new(false);
+/// In which process they are.
+static HOST: AtomicI32 = AtomicI32::new(0);
 /// What was done about each signal before, in the order of [`note_deaths`].
 static FORMER: [OnceLock<libc::sigaction>; 5] = [const { OnceLock::new() }; 5];
 
@@ -157,8 +160,8 @@ extern "C" fn note_death(signal: c_int, info: *mut libc::siginfo_t, context: *mu
     let (sent, sender) = unsafe { ((*info).si_code <= 0, (*info).si_pid()) };
     // SAFETY: they take nothing and can't fail.
     let (thread, process) = unsafe { (libc::gettid().unsigned_abs(), libc::getpid()) };
-    // Whom another process ends did nothing.
-    if !sent || sender == process {
+    // Whom another process ends did nothing; and a child that a driver has forked is not the host.
+    if process == HOST.load(Ordering::Acquire) && (!sent || sender == process) {
         let mut named = false;
         marker::each(thread, |file, call| {
             named = true;
@@ -351,7 +354,7 @@ impl Source for AbiSource {
     fn poll(&self, call: Call<'_, PollRequest>) -> Result<Vec<Update>, CallError> {
         let polled = self.source.poll(headed(call).as_str().into());
         done(&polled.reply)?;
-        Ok(polled.updates.into_iter().map(import).collect())
+        Ok(polled.updates.into_iter().map(|update| import(traced(update))).collect())
     }
 
     fn subscribed(&self, call: Call<'_, SubscribedRequest>) -> Result<(), CallError> {
@@ -394,6 +397,35 @@ impl Source for AbiSource {
 
     fn close(&self, head: CallHead) -> Result<(), CallError> {
         done(&self.source.close(bare(head).as_str().into()))
+    }
+}
+
+/// Whoever lets go of a polled batch runs the driver's code, which leaves traces on the stack of a thread that is the host's:
+/// from then on that is known of it. What is published is let go of on the driver's own thread.
+fn traced(mut update: TableUpdate) -> TableUpdate {
+    for part in &mut update.parts {
+        part.batches = std::mem::take(&mut part.batches).into_iter().map(traced_array).collect();
+    }
+    update
+}
+
+fn traced_array(array: ArrowArray) -> ArrowArray {
+    if array.as_raw().release.is_none() {
+        return array;
+    }
+    let outer = RawArray { release: Some(let_go), ..*array.as_raw() };
+    let outer = RawArray { private_data: Box::into_raw(Box::new(array)).cast(), ..outer };
+    // SAFETY: it is the array that it was, which the interface lets be moved, and is released as that was: with it.
+    unsafe { ArrowArray::from_raw(outer) }
+}
+
+/// Releases what [`traced_array`] made.
+unsafe extern "C" fn let_go(array: *mut RawArray) {
+    marker::runs_drivers_code();
+    // SAFETY: the interface has this called once, with the structure that `traced_array` made; so the box is there.
+    unsafe {
+        (*array).release = None;
+        drop(Box::from_raw((*array).private_data.cast::<ArrowArray>()));
     }
 }
 
@@ -499,5 +531,70 @@ impl Host for HostSide {
 
     fn control(&self, op: RStr<'_>, _json: RStr<'_>) -> Reply {
         not_implemented(&format!("operation {op:?}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use busway_plugin_api::TableSpec;
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Row {
+        name: String,
+    }
+
+    #[test]
+    fn inv07_a_thread_that_let_go_of_a_drivers_rows_is_known_as_the_hosts() {
+        for polled in [true, false] {
+            let rows = TableSpec::of::<Row>("t").rows(&[Row { name: "a".to_owned() }]).unwrap();
+            let expected = rows.batches.clone();
+            let given = Update::bare("t", Change::Snapshot(rows)).export().unwrap();
+            let taken = import(if polled { traced(given) } else { given }).change;
+            let Change::Snapshot(batches) = taken else { panic!("{taken:?}") };
+            assert_eq!(batches.batches, expected);
+            // A part of it keeps all of it.
+            let column = Arc::clone(batches.batches[0].column(0));
+            let let_go = std::thread::spawn(move || {
+                drop(batches);
+                let before = marker::makes_calls();
+                drop(column);
+                (before, marker::makes_calls())
+            });
+            assert_eq!(let_go.join().unwrap(), (false, polled));
+        }
+    }
+
+    /// Stands for a driver's code.
+    #[inline(never)]
+    extern "C" fn drivers_code() {
+        // No tail call: it is there when it dies.
+        std::hint::black_box(std::process::abort as fn() -> !)();
+    }
+
+    #[test]
+    fn inv07_a_child_that_a_driver_forked_and_that_dies_accuses_nobody() {
+        const FOLDER: &str = "BUSWAY_TEST_FORKS_IN";
+        let name = "plugin::load::tests::inv07_a_child_that_a_driver_forked_and_that_dies_accuses_nobody";
+        if let Some(folder) = std::env::var_os(FOLDER) {
+            let marks = marker::Marks::begin(Path::new(&folder)).unwrap();
+            let [driver, version, sha256] = ["a", "1.0.0", "ab"].map(str::to_owned);
+            let begin = drivers_code as extern "C" fn() as usize;
+            marks.own(&marker::About { driver, version, sha256, datasource: None }, &(begin..begin + 64));
+            // SAFETY: the child does nothing but die.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                drivers_code();
+            }
+            let mut status = 0;
+            // SAFETY: it writes to what is this frame's.
+            unsafe { libc::waitpid(child, &raw mut status, 0) };
+            return assert!(libc::WIFSIGNALED(status));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        let ended = command.args(["--exact", name]).env(FOLDER, folder.path()).output().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        assert_eq!(std::fs::read_to_string(folder.path().join("death")).unwrap(), "");
     }
 }

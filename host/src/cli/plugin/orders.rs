@@ -29,7 +29,7 @@ that is under way passes over plain errors, too.
 
 Exit codes: 0 all that lies there serves; 6 something was refused or held back; 7 something was taken back on probation;
 8 something is tried again later: plain errors of its sources kept it from serving, or after ten seconds it was still being
-written.
+written, or came later than that.
 
 JSON: {\"schema_version\":1,\"good\",\"reports\":[{\"driver\",\"version\",\"outcome\",\"from\",\"to\",\"reason\",\"ledger\",…}],\"troubles\":[{\"file\",\"state\",\"reason\",…}]}
 JSON lines: one report's object a line, then one trouble's")]
@@ -215,6 +215,10 @@ fn told(answer: &Value, output: &mut Output) -> Result<(), Failure> {
         [] => Ok(()),
         // What is being written is no plugin yet, and no fault.
         all if all.iter().all(|trouble| trouble["state"] == "incomplete") => Err(unlike("incomplete")),
+        // Nor is what came too late to be waited for.
+        all if all.iter().all(|trouble| ["incomplete", "loading"].iter().any(|state| trouble["state"] == *state)) => {
+            Err(unlike("loading"))
+        }
         _ => Err(unlike("refused")),
     }
 }
@@ -223,6 +227,9 @@ fn unlike(outcome: &str) -> Failure {
     let (code, text) = match outcome {
         "rolled_back" => (exit::TAKEN_BACK, "a new build was taken back: what was there before serves"),
         "incomplete" => (exit::INCONCLUSIVE, "a file is still being written: it is looked at again when it rests"),
+        "loading" => {
+            (exit::INCONCLUSIVE, "a new build came late: it is being loaded, busway plugin list says how it goes")
+        }
         "inconclusive" => (exit::INCONCLUSIVE, "a new build is not in charge yet: it is tried again"),
         _ => (exit::REFUSED, "not all that lies in the plugin directories serves"),
     };
@@ -246,8 +253,9 @@ fn print(answer: &Value, reports: &[Value], troubles: &[Value], output: &mut Out
             for trouble in troubles {
                 let text = |key: &str| trouble[key].as_str().unwrap_or_default();
                 let state = super::predicate(text("state"));
-                let line = printable(&format!("{} is {state}: {}", text("file"), text("reason")));
-                output.line(&paint.put(YELLOW, &line))?;
+                let reason = Some(text("reason")).filter(|reason| !reason.is_empty());
+                let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+                output.line(&paint.put(YELLOW, &printable(&format!("{} is {state}{reason}", text("file")))))?;
             }
             let serving = list(answer, "serving");
             for file in serving {
@@ -310,6 +318,7 @@ mod tests {
         let arguments = ReloadArguments { driver: None, wait: true, accept_errors: false };
         let cases = [
             (vec![trouble("incomplete")], exit::INCONCLUSIVE),
+            (vec![trouble("incomplete"), trouble("loading")], exit::INCONCLUSIVE),
             (vec![trouble("incomplete"), trouble("refused")], exit::REFUSED),
         ];
         for (troubles, code) in cases {
@@ -324,6 +333,12 @@ mod tests {
                 data.text()
             );
         }
+        // What came too late has nothing to say yet.
+        let answer = json!({"troubles": [{"file": "/p/liba.so", "state": "loading", "reason": ""}]});
+        let host = ToldHost::start(vec![("POST /v1/plugins/reload", answer)]);
+        let (mut output, data, _) = pages(Format::Table, Some(100));
+        let failure = reload(&host.client(), &arguments, &mut output).await.unwrap_err();
+        assert_eq!((failure.code(), data.text().as_str()), (exit::INCONCLUSIVE, "/p/liba.so is loading\n"));
     }
 
     #[tokio::test]

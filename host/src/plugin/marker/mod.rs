@@ -5,8 +5,9 @@
 //! accuses nobody. The file outlives the process, not the machine.
 //!
 //! On a thread that a driver started no call is open. Then the driver is named whose code died, or called what did: the one to
-//! which the first return address on the thread's stack belongs. A thread that has ever made a call of a driver is the host's,
-//! and what lies on its stack may be left over: of such a one only code that died itself counts. Not seen is a thread whose
+//! which the first return address on the thread's stack belongs. A thread that has ever made a call of a driver, or let go of
+//! rows that one gave in a poll, is the host's, and what lies on its stack may be left over: of such a one only code that died
+//! itself counts. Not seen is a thread whose
 //! stack overflowed, since the handler runs on it too.
 
 mod grounds;
@@ -15,7 +16,7 @@ mod slots;
 
 pub(super) use grounds::{BEFORE, is_call, is_drivers, whose};
 pub(super) use marked::mark;
-pub(super) use slots::{TEXT, each, makes_calls};
+pub(super) use slots::{TEXT, each, makes_calls, runs_drivers_code};
 
 use serde::{Deserialize, Serialize};
 use slots::{Node, Slot};
@@ -109,7 +110,7 @@ impl Marks {
     }
 
     /// A driver's code lies there.
-    fn own(&self, about: &About, code: &Range<usize>) {
+    pub(super) fn own(&self, about: &About, code: &Range<usize>) {
         if !self.node.claim(code, &about.text(THREAD, 0)) {
             let About { driver, .. } = about;
             tracing::warn!(

@@ -42,13 +42,19 @@ static SLOTS: [Slot; CALLS] = [const {
 static FILES: [AtomicI32; NODES] = [const { AtomicI32::new(NONE) }; NODES];
 
 thread_local! {
-    /// A call began on this thread, at some time: it is the host's own. A handler may look: there is nothing to be made or dropped.
+    /// A call began on this thread, at some time, or rows of a driver were let go of: it is the host's own. A handler may look:
+    /// there is nothing to be made or dropped.
     static CALLER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread has made calls of drivers. Allowed in a signal's handler.
+/// Whether this thread has made calls of drivers, or run their code otherwise. Allowed in a signal's handler.
 pub(in crate::plugin) fn makes_calls() -> bool {
     CALLER.get()
+}
+
+/// This thread is the host's, and runs a driver's code though no call is open.
+pub(in crate::plugin) fn runs_drivers_code() {
+    CALLER.set(true);
 }
 
 /// The file of a node, as long as it is there.

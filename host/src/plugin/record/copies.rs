@@ -11,11 +11,18 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone)]
 pub(in crate::plugin) struct Copies {
     folder: PathBuf,
+    /// They are another's, who may run: they stay as they are.
+    frozen: bool,
 }
 
 impl Copies {
     pub(in crate::plugin) fn new(folder: PathBuf) -> Self {
-        Self { folder }
+        Self { folder, frozen: false }
+    }
+
+    /// From now on none is made or removed.
+    pub(in crate::plugin) fn freeze(&mut self) {
+        self.frozen = true;
     }
 
     fn path(&self, sha256: &str) -> PathBuf {
@@ -28,6 +35,9 @@ impl Copies {
     ///
     /// When it can't be written.
     pub(in crate::plugin) fn keep(&self, staged: &Path, sha256: &str) -> io::Result<()> {
+        if self.frozen {
+            return Ok(());
+        }
         let path = self.path(sha256);
         let inode = |path: &Path| fs::metadata(path).map(|about| (about.dev(), about.ino())).ok();
         // What serves is the kept one itself. Otherwise one that a dying machine left half is made anew.
@@ -40,6 +50,8 @@ impl Copies {
             return Ok(());
         }
         let next = path.with_extension("next");
+        // One that a dying host left can't be written to.
+        let _ = fs::remove_file(&next);
         fs::copy(staged, &next)?;
         fs::rename(&next, &path)
     }
@@ -60,7 +72,9 @@ impl Copies {
 
     /// Removes one that is of no use.
     pub(in crate::plugin) fn remove(&self, sha256: &str) {
-        let _ = fs::remove_file(self.path(sha256));
+        if !self.frozen {
+            let _ = fs::remove_file(self.path(sha256));
+        }
     }
 
     pub(in crate::plugin) fn has(&self, sha256: &str) -> bool {
@@ -70,6 +84,7 @@ impl Copies {
     /// Removes all but these.
     pub(in crate::plugin) fn retain(&self, kept: &BTreeSet<String>) {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let entries = entries.filter(|_| !self.frozen);
         for entry in entries {
             let name = entry.file_name();
             let stem = Path::new(&name).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();

@@ -137,24 +137,20 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
-    /// What hands on each that it writes, as soon as it is let.
+    /// What hands on each that it writes, as soon as it is let. It is at the first, 0, by now.
     fn gated(replaces: bool) -> (Writer<usize>, mpsc::Sender<()>, mpsc::Receiver<usize>) {
         let (release, gate) = mpsc::channel::<()>();
         let (written, out) = mpsc::channel();
+        let (begins, begun) = mpsc::channel();
         let mut writer = Writer::new("it", replaces, move |next| {
+            let _ = begins.send(());
             let _ = gate.recv();
             let _ = written.send(next);
         });
         writer.answer = Duration::from_millis(1);
+        writer.put(0);
+        begun.recv().unwrap();
         (writer, release, out)
-    }
-
-    /// Puts one, which is then being written.
-    fn busy_with(writer: &Writer<usize>, first: usize) {
-        writer.put(first);
-        while !writer.shared.desk().waiting.is_empty() {
-            std::thread::yield_now();
-        }
     }
 
     #[test]
@@ -170,7 +166,6 @@ mod tests {
     #[test]
     fn a_disk_that_gives_no_answer_holds_up_nobody_and_loses_only_what_finds_no_room() {
         let (mut writer, release, out) = gated(false);
-        busy_with(&writer, 0);
         // It is waited for once: from now on this would take a minute each.
         writer.answer = Duration::from_secs(60);
         let begun = Instant::now();
@@ -198,7 +193,6 @@ mod tests {
     #[test]
     fn of_what_is_replaced_the_latest_is_written() {
         let (writer, release, out) = gated(true);
-        busy_with(&writer, 0);
         (1..MOST * 3).for_each(|next| writer.put(next));
         drop(release);
         drop(writer);

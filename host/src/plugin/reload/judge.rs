@@ -217,6 +217,11 @@ impl Judge {
         self.seen.iter().filter(move |(_, seen)| open(seen)).map(|(path, seen)| (path, seen.id()))
     }
 
+    /// Since when a file has been seen as it is.
+    pub(super) fn lies_since(&self, path: &Path) -> Option<Instant> {
+        self.seen.get(path).map(|seen| seen.since)
+    }
+
     /// What a file claims now.
     pub(super) fn claim(&self, path: &Path) -> Option<&Claim> {
         match &self.seen.get(path)?.verdict {

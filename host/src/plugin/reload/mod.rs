@@ -161,11 +161,18 @@ impl<T: Tenants> Executor<T> {
         self
     }
 
-    /// Nothing is remembered: for a look without consequences.
+    /// Nothing is remembered, and copies that are kept stay as they are: for a look without consequences.
     #[must_use]
     pub fn forgetful(mut self) -> Self {
-        self.record.forget();
+        self.forget();
         self
+    }
+
+    fn forget(&mut self) {
+        self.record.forget();
+        if let Some(workshop) = Arc::get_mut(&mut self.workshop) {
+            workshop.copies.freeze();
+        }
     }
 
     /// Only bytes that are trusted are loaded; what is loaded already stays.

@@ -73,7 +73,7 @@ pub(super) enum Order {
     Explain { driver: String, reply: oneshot::Sender<Vec<String>> },
 }
 
-/// Who gave an order waits no longer than so for files that are being written, and for what began later than so.
+/// Who gave an order waits no longer than so for files that are being written, nor for those that came later than so.
 pub(super) const PATIENCE: Duration = FRESH;
 
 /// Somebody who waits until what was ordered is over.
@@ -121,9 +121,9 @@ impl Control {
     }
 
     /// Looks at the directories now, tries again what was put off, and waits until all of that is over: the probation of
-    /// what takes over, too. A file that is still being written after ten seconds is answered as incomplete, and what begins
-    /// later than that is not waited for. Of one driver, or of all. Of one driver: a fresh copy of the bytes that serve takes over when what
-    /// is mapped of them hangs, or has failed; and files of other drivers are not waited for.
+    /// what takes over, too. A file that is still being written after ten seconds is answered as incomplete, and what came
+    /// later than that is not waited for. Of one driver, or of all. Of one driver: a fresh copy of the bytes that serve takes
+    /// over when what is mapped of them hangs, or has failed; and files of other drivers are not waited for.
     ///
     /// # Errors
     ///
@@ -193,11 +193,14 @@ impl<T: Tenants> Executor<T> {
         let over = |waiter: &mut Waiter| {
             let until = waiter.since + self.patience;
             if Instant::now() >= until {
-                // What comes again and again is not waited for for ever.
-                return !self
-                    .busy
-                    .values()
-                    .any(|under_way| waiter.minds(&under_way.claim.id) && under_way.since <= until);
+                // What comes again and again is not waited for for ever; what lay there in time and had to wait for another
+                // is, once.
+                return !self.busy.values().any(|under_way| {
+                    let claim = &under_way.claim;
+                    let lay = || self.judge.lies_since(&claim.path).is_some_and(|since| since <= until);
+                    let told = || waiter.reports.iter().any(|report| report.sha256 == claim.sha256);
+                    waiter.minds(&claim.id) && (under_way.since <= until || (lay() && !told()))
+                });
             }
             match &waiter.driver {
                 None => quiet && self.busy.is_empty(),

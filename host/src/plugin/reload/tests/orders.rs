@@ -1,6 +1,6 @@
 //! `reload`: of what hangs, while another is copied, while it is under way.
 
-use super::super::super::catalog::FileView;
+use super::super::super::catalog::{FileState, FileView};
 use super::super::{Answer, Executor, OrderError, Outcome};
 use super::rig::{LONG, Rig, Sources, soon};
 use std::sync::mpsc;
@@ -136,6 +136,33 @@ async fn a_file_that_keeps_changing_is_answered_as_that_and_the_others_by_what_c
     );
     drop(over);
     writer.join().unwrap();
+}
+
+/// Another's probation may take longer than anybody waits for files.
+#[tokio::test]
+async fn what_lay_there_when_it_was_ordered_is_waited_for_though_another_holds_it_up() {
+    for driver in [None, Some("a")] {
+        let few = |executor: &mut Executor<Sources>| executor.patience = Duration::ZERO;
+        let rig = Rig::begin(tempfile::tempdir().unwrap(), &[("a.so", "a 1.0.0")], few).await;
+        rig.put("a.so", "a 2.0.0 waits");
+        rig.until_version("a", "2.0.0").await;
+        rig.put("a.so", "a 3.0.0");
+        let waits = |file: &FileView| file.version.as_deref() == Some("3.0.0") && file.state == FileState::Loading;
+        rig.until("loading", |rig| rig.views().iter().any(waits)).await;
+        let ordered = tokio::spawn({
+            let control = rig.control.clone();
+            async move { control.reload(driver, false).await }
+        });
+        // It is read before this is answered.
+        rig.control.quarantine().await.unwrap();
+        tokio::task::yield_now().await;
+        rig.control.quarantine().await.unwrap();
+        rig.sources.err();
+        let answer = soon(ordered).await.unwrap().unwrap();
+        let told: Vec<_> = answer.reports.iter().map(|report| (report.version.as_str(), report.outcome)).collect();
+        assert_eq!(told, [("2.0.0", Outcome::RolledBack), ("3.0.0", Outcome::Committed)], "{answer:?}");
+        assert_eq!(answer.troubles, []);
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! `rollback`: with and without a copy, while something is under way, after a file got another name.
 
-use super::super::{OrderError, Outcome};
+use super::super::{Copies, OrderError, Outcome, Record};
 use super::rig::{Rig, soon};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Version 2 serves, and version 1 did.
@@ -164,4 +165,34 @@ async fn while_a_build_is_tried_a_rollback_is_of_that() {
     let told: Vec<_> = answer.reports.iter().map(|r| (r.outcome, r.reason.clone().unwrap_or_default())).collect();
     assert_eq!(told, [(Outcome::Refused, "an operator rolled it back".to_owned())]);
     assert_eq!(rig.serves("a"), Some(("1.0.0".to_owned(), 1)));
+}
+
+/// The state directory may be that of a host that runs, and what is looked at be new.
+#[tokio::test]
+async fn a_look_without_consequences_neither_keeps_copies_nor_removes_them() {
+    for forgetful in [true, false] {
+        let rig = Rig::start(&[("a.so", "a 1.0.0")]).await;
+        rig.put("a.so", "a 2.0.0");
+        soon(rig.control.reload(Some("a"), false)).await.unwrap();
+        let folder = rig.stop().await;
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        let copies = || {
+            let kept = std::fs::read_dir(folder.path().join("good")).unwrap();
+            kept.map(|copy| copy.unwrap().file_name()).collect::<std::collections::BTreeSet<_>>()
+        };
+        let before = (copies(), read("plugins.json"));
+        assert_eq!(before.0.len(), 2);
+        let rig = Rig::begin(tempfile::tempdir().unwrap(), &[("a.so", "a 3.0.0")], |executor| {
+            let copies = Copies::new(folder.path().join("good"));
+            Arc::get_mut(&mut executor.workshop).unwrap().copies = copies;
+            executor.record = Record::read(&folder.path().join("plugins.json"));
+            if forgetful {
+                executor.forget();
+            }
+        })
+        .await;
+        rig.until_version("a", "3.0.0").await;
+        soon(rig.control.reload(Some("a"), false)).await.unwrap();
+        assert_eq!((copies(), read("plugins.json")) == before, forgetful);
+    }
 }
