@@ -15,8 +15,28 @@ fn with_other(options: &str) -> String {
     format!("{}[datasource.other]\ndriver = '{OTHER}'\npoll = '50ms'\n", datasources(options))
 }
 
-fn dies(host: &mut Host) {
-    assert_eq!(host.wait_end().signal(), Some(6));
+/// Holds each source at its second poll until it is lit: a host has started by then, however slow the machine is.
+struct Fuse(tempfile::TempDir);
+
+impl Fuse {
+    fn new() -> Self {
+        let fuse = Self(tempfile::tempdir().unwrap());
+        std::fs::write(fuse.0.path().join("end-1"), "").unwrap();
+        fuse
+    }
+
+    /// What a source has to have, to do so at that poll.
+    fn deadly(&self, fault: &str) -> String {
+        with_other(&format!("after = 1\ngate = '{}'\nfault = {fault}", self.0.path().display()))
+    }
+
+    /// The host dies of it, of that signal; the next one is held again.
+    fn light(&self, host: &mut Host, signal: i32) {
+        let second = self.0.path().join("end-2");
+        std::fs::write(&second, "").unwrap();
+        assert_eq!(host.wait_end().signal(), Some(signal));
+        std::fs::remove_file(second).unwrap();
+    }
 }
 
 /// What the log says of a death.
@@ -31,9 +51,10 @@ fn inv08_a_death_is_named_at_the_next_start_and_the_second_keeps_its_bytes_out()
     let bed = Bed::new();
     Fixture::new().rename_into(&bed.plugin(FILE));
     Fixture::new().id(OTHER).rename_into(&bed.plugin("libother.so"));
-    let deadly = with_other("fault = 'poll_abort'\nafter = 10");
+    let fuse = Fuse::new();
+    let deadly = fuse.deadly("'poll_abort'");
     let mut host = bed.start(&deadly);
-    dies(&mut host);
+    fuse.light(&mut host, 6);
     // Once may be chance.
     let host = host.kill_and_start(&with_other(""));
     let death = told(&host);
@@ -47,7 +68,7 @@ fn inv08_a_death_is_named_at_the_next_start_and_the_second_keeps_its_bytes_out()
     // Who is told to stop accuses nobody.
     let mut host = host.restart(&deadly);
     assert!(!host.log_text().contains("an earlier host died"));
-    dies(&mut host);
+    fuse.light(&mut host, 6);
     let host = host.kill_and_start(&deadly);
     assert_eq!(told(&host)["deaths"], 2);
     let held = host.wait_plugin(FILE, "refused");
@@ -69,14 +90,15 @@ fn inv08_after_two_deaths_in_a_new_build_the_kept_copy_of_the_one_before_serves(
     let bed = Bed::new();
     Fixture::new().rename_into(&bed.plugin(FILE));
     Fixture::new().id(OTHER).rename_into(&bed.plugin("libother.so"));
-    let deadly = with_other("fault = 'poll_abort'\nfault_of = 2\nafter = 10");
+    let fuse = Fuse::new();
+    let deadly = fuse.deadly("'poll_abort'\nfault_of = 2");
     let mut host = bed.start(&deadly);
     runs_on(&host, 1);
     // It serves well, until it does not.
     Fixture::new().revision(2).rename_into(&host.plugin(FILE));
-    dies(&mut host);
+    fuse.light(&mut host, 6);
     let mut host = host.kill_and_start(&deadly);
-    dies(&mut host);
+    fuse.light(&mut host, 6);
     let host = host.kill_and_start(&deadly);
     runs_on(&host, 1);
     host.wait_plugin(FILE, "held back");
@@ -91,7 +113,8 @@ fn inv07_a_death_in_a_thread_that_a_driver_started_is_named_and_the_second_keeps
         let bed = Bed::new();
         Fixture::new().rename_into(&bed.plugin(FILE));
         Fixture::new().id(OTHER).rename_into(&bed.plugin("libother.so"));
-        let deadly = with_other(&format!("fault = '{fault}'\nafter = 5"));
+        let fuse = Fuse::new();
+        let deadly = fuse.deadly(&format!("'{fault}'"));
         let place = format!("a thread that it started itself, by {signal}");
         let told = |host: &Host, deaths: u32| {
             let said = format!("an earlier host died in a driver: the host died in {place}");
@@ -101,10 +124,10 @@ fn inv07_a_death_in_a_thread_that_a_driver_started_is_named_and_the_second_keeps
             lines[0]["sha256"].as_str().unwrap().to_owned()
         };
         let mut host = bed.start(&deadly);
-        assert_eq!(host.wait_end().signal(), Some(number));
+        fuse.light(&mut host, number);
         let mut host = host.kill_and_start(&deadly);
         let hash = told(&host, 1);
-        assert_eq!(host.wait_end().signal(), Some(number));
+        fuse.light(&mut host, number);
         let host = host.kill_and_start(&deadly);
         assert_eq!(told(&host, 2), hash);
         let held = host.wait_plugin(FILE, "refused");
