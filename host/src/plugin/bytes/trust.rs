@@ -175,7 +175,7 @@ impl Trust {
         Self { list: None, read, asked: Errands::default(), seen: None, known: Ok(TrustList::default()) }
     }
 
-    /// Only what this list has is loaded; nothing, before it is [read](Self::refresh).
+    /// Only what this list has is loaded; nothing, before it is read.
     #[must_use]
     pub fn listed(list: PathBuf) -> Self {
         let silent = Err(Self::silent(&list));
