@@ -88,7 +88,8 @@ fn who_comes_back_and_does_not_read_holds_no_history() {
             _ => found.push(event.data["data"]["task_id"].as_str().unwrap().parse::<usize>().unwrap()),
         }
     }
-    assert_eq!((found[0], gaps), (1, 1), "{found:?}");
+    // More than one, if the host read on while they were published: each is told where it is found.
+    assert!(found[0] == 1 && gaps >= 1, "{gaps} gaps in {found:?}");
     assert!(found.windows(2).all(|two| two[0] < two[1]), "{found:?}");
     // All that is still kept came, though it is far more than may wait for a client.
     assert!(found.ends_with(&(150..300).collect::<Vec<_>>()), "{found:?}");

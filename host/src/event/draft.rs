@@ -5,6 +5,7 @@ use super::envelope::{self, Data, Event, EventError, MAX_DEPTH, MAX_EVENT, attri
 use super::topic::{self, BadOrigin, Words, check_origin};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// An event in the making: made of a type and fields, may be changed, and is published.
@@ -56,9 +57,13 @@ impl Draft {
         self.source.as_deref()
     }
 
-    /// What it says in an attribute of its own.
-    pub(super) fn said(&self, attribute: &str) -> Option<&str> {
-        self.extensions.get(attribute)?.as_str()
+    /// What it says in an attribute of its own, as text.
+    pub(super) fn said(&self, attribute: &str) -> Option<Cow<'_, str>> {
+        match self.extensions.get(attribute)? {
+            Value::String(text) => Some(text.into()),
+            // A name may look like a number.
+            other => Some(other.to_string().into()),
+        }
     }
 
     /// An event of a type, by its name or its number, with these fields: those that all events have, and those of its own.

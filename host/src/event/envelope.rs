@@ -392,7 +392,7 @@ fn extension(value: Value) -> Result<Option<Value>, ()> {
 fn data(plain: Option<Value>, base64: Option<Value>, content_type: Option<&str>) -> Result<Data, EventError> {
     use base64::Engine as _;
     let is_json = content_type.is_none_or(|of| {
-        let of = of.split(';').next().unwrap_or(of).trim();
+        let of = of.split(';').next().unwrap_or(of).trim().to_ascii_lowercase();
         of.ends_with("/json") || of.ends_with("+json")
     });
     match (plain, base64) {

@@ -21,11 +21,11 @@ impl Events {
             _ => Ok(()),
         };
         if let Some(bus) = draft.said("buswaybus").filter(|bus| *bus != settings.bus_id) {
-            return Err(EventError::OtherBus { bus: bus.to_owned(), own: settings.bus_id.clone() });
+            return Err(EventError::OtherBus { bus: bus.into_owned(), own: settings.bus_id.clone() });
         }
         ours("source", draft.source(), own)?;
-        ours("sender", draft.said("sender"), &settings.node)?;
-        ours("buswaynode", draft.said("buswaynode"), &settings.node)?;
+        ours("sender", draft.said("sender").as_deref(), &settings.node)?;
+        ours("buswaynode", draft.said("buswaynode").as_deref(), &settings.node)?;
         Ok(draft)
     }
 }
@@ -33,7 +33,7 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::super::suite::quiet;
-    use super::super::{Delivery, How, Listening, Subscription, Topics};
+    use super::super::{Delivery, How, Listening, PublishError, Settings, Subscription, Topics};
     use super::*;
     use serde_json::json;
 
@@ -81,6 +81,26 @@ mod tests {
         // Another node of this bus may be handed on.
         let other = [("source", "/busway/beta"), ("buswaybus", "busway"), ("buswaynode", "beta"), ("sender", "beta")];
         events.publish_json(event("busway.ScheduleEvent", &other), How::default()).unwrap();
+    }
+
+    /// CloudEvents' attributes may be numbers, and names may look like them.
+    #[test]
+    fn nobody_else_is_this_host_in_numbers() {
+        let events = Events::new(Settings { bus_id: "5".to_owned(), node: "7".to_owned(), ..Settings::default() });
+        for (attribute, value) in [("sender", json!(7)), ("buswaynode", json!(7)), ("buswaybus", json!(6))] {
+            let mut event = event("com.example.door", &[]);
+            event[attribute] = value;
+            let refused = events.publish_json(event, How::default());
+            assert!(
+                matches!(
+                    refused,
+                    Err(PublishError::Event(EventError::NotTheHost { .. } | EventError::OtherBus { .. }))
+                ),
+                "{attribute}"
+            );
+        }
+        let own = event("com.example.door", &[("buswaybus", "5"), ("buswaynode", "8")]);
+        events.publish_json(own, How::default()).unwrap();
     }
 
     /// What the catalogue has is told by its whole name; what others have looks like it at most.

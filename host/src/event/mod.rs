@@ -273,7 +273,7 @@ impl Events {
         loop {
             let state = self.state();
             if walk.step(&state.history, state.position) {
-                return walk.reading(state.position);
+                return walk.reading();
             }
             drop(state);
             // Those who publish come first.

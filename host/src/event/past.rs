@@ -82,7 +82,7 @@ impl Past {
             state = self.events.state();
         }
         self.gone = walk.known_gone();
-        let Reading { page, position, whole } = walk.reading(state.position);
+        let (Reading { page, whole, .. }, position) = (walk.reading(), state.position);
         // Nobody publishes meanwhile: all that is later is in the queue, or is taken out of it here.
         let topics = self.query.topics.as_ref();
         let has_later = || state.history.is_on() && state.history.gone(topics, u64::MAX) <= self.until;

@@ -55,7 +55,8 @@ pub struct Page {
 pub struct Reading {
     /// What was asked for.
     pub page: Page,
-    /// Where the last event of all stands.
+    /// Where the last event of all stands; of the latest, where it stood when they were begun with: what came since is not
+    /// among them.
     pub position: u64,
     /// Whether no event of these topics that came after the position that was asked for is gone.
     pub whole: bool,
@@ -74,18 +75,22 @@ pub(super) struct Walk<'a> {
     /// Up to which position it is known that some are gone.
     gone: u64,
     whole: bool,
+    /// What is later may not have been looked at.
+    position: Option<u64>,
 }
 
 impl<'a> Walk<'a> {
     /// `gone`: who asks knows that some are gone up to there.
     pub(super) fn new(query: &'a Query, gone: u64) -> Self {
         let (after, before) = (query.after.unwrap_or_default(), query.before.unwrap_or(u64::MAX));
-        Self { query, after, before, looked: 0, bytes: 0, page: Page::default(), gone, whole: true }
+        Self { query, after, before, looked: 0, bytes: 0, page: Page::default(), gone, whole: true, position: None }
     }
 
     /// Goes on; answers whether that was the last stretch. `last`: where the last event of all stands.
     pub(super) fn step(&mut self, history: &History, last: u64) -> bool {
         let query = self.query;
+        // Going back, what comes between two stretches is behind it.
+        self.position = self.position.filter(|_| query.latest).or(Some(last));
         let gone = history.gone(query.topics.as_ref(), self.before);
         self.whole &= gone <= self.after.max(self.gone) && (history.is_on() || self.after >= last);
         self.gone = self.gone.max(gone);
@@ -170,9 +175,9 @@ impl<'a> Walk<'a> {
         self.gone
     }
 
-    /// What was read. `position`: where the last event of all stands.
-    pub(super) fn reading(self, position: u64) -> Reading {
-        Reading { page: self.page, position, whole: self.whole }
+    /// What was read.
+    pub(super) fn reading(self) -> Reading {
+        Reading { page: self.page, position: self.position.unwrap_or_default(), whole: self.whole }
     }
 }
 
@@ -267,6 +272,30 @@ mod tests {
             before = page.previous;
         }
         assert_eq!(found, sevenths.into_iter().rev().collect::<Vec<_>>());
+    }
+
+    /// Who goes on behind the position that is said gets what was published while the page was read.
+    #[test]
+    fn what_comes_while_a_page_is_read_is_on_it_or_behind_its_position() {
+        let count = u64::try_from(AT_ONCE + 100).unwrap();
+        for latest in [true, false] {
+            let events = many(count);
+            let query = Query { latest, ..filtered("task_id=new") };
+            let mut walk = Walk::new(&query, 0);
+            let stretch = |walk: &mut Walk<'_>| {
+                let state = events.state();
+                walk.step(&state.history, state.position)
+            };
+            assert!(!stretch(&mut walk));
+            let fields = json!({"task_id": "new"}).as_object().unwrap().clone();
+            let publisher = events.publisher("p").with_origin("o");
+            publisher.create_and_publish("ScheduleEvent", fields, How::default()).unwrap();
+            assert!(stretch(&mut walk));
+            let Reading { page, position, .. } = walk.reading();
+            let found: Vec<u64> = page.events.iter().map(|told| told.position).collect();
+            let expected = if latest { (vec![], count) } else { (vec![count + 1], count + 1) };
+            assert_eq!((found, position), expected, "{latest}");
+        }
     }
 
     #[test]

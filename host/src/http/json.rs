@@ -7,6 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
+use tokio::sync::Semaphore;
 
 /// Any value, in none of whose objects a key stands twice.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +31,21 @@ pub(super) async fn written(make: impl FnOnce() -> Result<Value, Error> + Send +
     let written = tokio::task::spawn_blocking(write).await.map_err(|error| Error::internal(&error))?;
     let bytes = written?.map_err(|error| Error::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
+}
+
+/// The same of what may wait long for others of its kind: no more of it is at work than has a turn, so that all else finds
+/// threads. Who is not there any more when his turn comes is left out.
+pub(super) async fn written_in_turn(
+    turns: &'static Semaphore,
+    make: impl FnOnce() -> Result<Value, Error> + Send + 'static,
+) -> Result<Response, Error> {
+    let turn = turns.acquire().await.map_err(|error| Error::internal(&error))?;
+    written(move || {
+        // To the end, whoever has gone meanwhile.
+        let _turn = turn;
+        make()
+    })
+    .await
 }
 
 struct Reader;
@@ -95,9 +111,43 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
+    use std::time::Duration;
+    use tokio::sync::watch;
 
     fn read(text: &str) -> Result<Value, String> {
         serde_json::from_str(text).map(|Unique(value)| value).map_err(|e| e.to_string())
+    }
+
+    /// As many as there are threads want to be made, and none comes to an end: another finds one all the same.
+    #[test]
+    fn what_waits_for_others_leaves_threads_for_all_else() {
+        static TURNS: Semaphore = Semaphore::const_new(2);
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().max_blocking_threads(3).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (open, gate) = watch::channel(false);
+            let make = |gate: &watch::Receiver<bool>| {
+                let mut gate = gate.clone();
+                let wait = async move { gate.wait_for(|open| *open).await.map(drop) };
+                written_in_turn(&TURNS, move || {
+                    tokio::runtime::Handle::current().block_on(wait).unwrap();
+                    Ok(json!(1))
+                })
+            };
+            let all: Vec<_> = (0..8).map(|_| tokio::spawn(make(&gate))).collect();
+            tokio::task::yield_now().await;
+            let (gone, _) = all.split_at(4);
+            // The turn of who has gone is another's only when what it began has ended.
+            gone.iter().for_each(tokio::task::JoinHandle::abort);
+            tokio::task::yield_now().await;
+            assert_eq!(TURNS.available_permits(), 0);
+            let other = tokio::time::timeout(Duration::from_secs(20), tokio::task::spawn_blocking(|| 7)).await;
+            assert_eq!(other.expect("it finds no thread").unwrap(), 7);
+            open.send_replace(true);
+            for one in all.into_iter().skip(4) {
+                assert_eq!(one.await.unwrap().unwrap().status(), 200);
+            }
+        });
     }
 
     #[test]

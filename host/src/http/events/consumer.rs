@@ -18,24 +18,47 @@ use uuid::Uuid;
 /// So many events at most are on their way to one that has not confirmed them.
 pub(super) const MOST_UNCONFIRMED: usize = 1000;
 
+/// And no more bytes of them, about, but at least one event.
+const MOST_BYTES: usize = 8 << 20;
+
 /// Those who confirm, by their ids.
 #[derive(Debug, Clone, Default)]
 pub(in crate::http) struct Consumers {
     all: Arc<Mutex<HashMap<String, Arc<Window>>>>,
 }
 
-/// What one was given and has not confirmed, by position.
+/// What may be on its way to one.
 #[derive(Debug)]
 struct Window {
     most: usize,
     /// None: it ended.
-    held: Mutex<Option<BTreeMap<u64, Taken>>>,
+    held: Mutex<Option<Held>>,
     room: Notify,
 }
 
 impl Window {
-    fn held(&self) -> MutexGuard<'_, Option<BTreeMap<u64, Taken>>> {
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one was given and has not confirmed.
+#[derive(Debug, Default)]
+struct Held {
+    by_position: BTreeMap<u64, Taken>,
+    bytes: usize,
+}
+
+impl Held {
+    fn put(&mut self, taken: Taken) {
+        self.bytes += taken.told().bytes;
+        self.by_position.insert(taken.told().position, taken);
+    }
+
+    fn take(&mut self, position: u64) -> Option<Taken> {
+        let taken = self.by_position.remove(&position)?;
+        self.bytes -= taken.told().bytes;
+        Some(taken)
     }
 }
 
@@ -55,7 +78,7 @@ impl Consumers {
     /// Another one, who may have so many that he has not confirmed.
     pub(super) fn enter(&self, most: usize) -> Consumer {
         let id = Uuid::new_v4().simple().to_string();
-        let window = Arc::new(Window { most, held: Mutex::new(Some(BTreeMap::new())), room: Notify::new() });
+        let window = Arc::new(Window { most, held: Mutex::new(Some(Held::default())), room: Notify::new() });
         self.all().insert(id.clone(), Arc::clone(&window));
         Consumer { id, window, consumers: self.clone() }
     }
@@ -66,7 +89,8 @@ impl Consumer {
     pub(super) async fn room(&self) {
         loop {
             let rung = self.window.room.notified();
-            if self.window.held().as_ref().is_none_or(|held| held.len() < self.window.most) {
+            let has_room = |held: &Held| held.by_position.len() < self.window.most && held.bytes < MOST_BYTES;
+            if self.window.held().as_ref().is_none_or(has_room) {
                 return;
             }
             rung.await;
@@ -76,7 +100,7 @@ impl Consumer {
     /// He was given it.
     pub(super) fn hold(&self, taken: Taken) {
         if let Some(held) = self.window.held().as_mut() {
-            held.insert(taken.told().position, taken);
+            held.put(taken);
         }
     }
 }
@@ -86,7 +110,7 @@ impl Drop for Consumer {
         self.consumers.all().remove(&self.id);
         // The last first: each is put before all that wait.
         let held = self.window.held().take().unwrap_or_default();
-        held.into_values().rev().for_each(drop);
+        held.by_position.into_values().rev().for_each(drop);
     }
 }
 
@@ -113,11 +137,45 @@ pub(in crate::http) async fn confirm(
         let held = held.as_mut().ok_or(Fault::NoConsumer)?;
         let positions = places.iter().filter_map(|place| events.position_of(place));
         // What was confirmed before, or was not his, does not count.
-        let theirs: Vec<Taken> = positions.filter_map(|position| held.remove(&position)).collect();
+        let theirs: Vec<Taken> = positions.filter_map(|position| held.take(position)).collect();
         let count = theirs.len();
         theirs.into_iter().for_each(Taken::done);
-        (count, held.len())
+        (count, held.by_position.len())
     };
     window.room.notify_one();
     Ok(Json(json!({"confirmed": confirmed, "unconfirmed": unconfirmed})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Bounds, Delivery, Events, How, Listening};
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    /// Whoever confirms nothing holds little.
+    #[test]
+    fn large_events_take_more_room() {
+        let events = Events::default();
+        let bounds = Bounds { events: 1000, bytes: 64 << 20 };
+        let subscription = events.share("q", &Listening { bounds, ..Listening::default() }).unwrap();
+        let publisher = events.publisher("p").with_origin("o");
+        for _ in 0..100 {
+            let fields = serde_json::Map::from_iter([("task_id".to_owned(), "x".repeat(200_000).into())]);
+            publisher.create_and_publish("ScheduleEvent", fields, How::default()).unwrap();
+        }
+        let consumer = Consumers::default().enter(MOST_UNCONFIRMED);
+        let has_room = || pin!(consumer.room()).poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(());
+        let mut bytes = 0;
+        while has_room() {
+            let Some(Delivery::Event(taken)) = subscription.try_next() else { panic!("it has room for all") };
+            bytes += taken.told().bytes;
+            consumer.hold(taken);
+        }
+        assert!((MOST_BYTES..MOST_BYTES + 250_000).contains(&bytes), "{bytes}");
+        consumer.window.held().as_mut().unwrap().take(1).unwrap().done();
+        assert!(has_room());
+        drop(consumer);
+        assert_eq!(subscription.counters().redelivered, 41, "all but the one that went well");
+    }
 }

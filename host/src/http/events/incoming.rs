@@ -261,6 +261,9 @@ mod tests {
         assert_eq!(read(&[], b"[1]"), with(json!({"data": [1]})));
         let json = [("content-type", "application/vnd.a+json; charset=utf-8")];
         let kind = "application/vnd.a+json; charset=utf-8";
+        // As its other modes, it has media types in any case.
+        let capital = read(&[("content-type", "application/JSON")], b"{\"a\": 1}");
+        assert!(Draft::of_json(Events::default().catalogue(), capital, false).is_ok());
         assert_eq!(read(&json, b"{\"a\": 1}"), with(json!({"datacontenttype": kind, "data": {"a": 1}})));
         let text = read(&[("content-type", "text/plain")], b"hi");
         assert_eq!(text, with(json!({"datacontenttype": "text/plain", "data": "hi"})));

@@ -13,7 +13,7 @@ pub(super) use live::{Streams, stream};
 use super::State;
 use super::error::Error;
 use super::extract::Path;
-use super::json::written;
+use super::json::{written, written_in_turn};
 use crate::event::{Archive, EventError, Place, SubscriptionView, describe};
 use asked::{Asked, OF_PAGES};
 use axum::Json;
@@ -22,6 +22,10 @@ use axum::response::Response;
 pub(in crate::http) use fault::Fault;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// So many look into the archive, or wait for its readers; more wait without a thread.
+static OF_ARCHIVE: Semaphore = Semaphore::const_new(16);
 
 /// What happened lately, in the order in which it was published.
 pub(super) async fn list(Extract(state): Extract<State>, RawQuery(query): RawQuery) -> Result<Response, Error> {
@@ -64,7 +68,7 @@ pub(super) async fn list(Extract(state): Extract<State>, RawQuery(query): RawQue
 async fn archived(archive: Arc<Archive>, asked: Asked) -> Result<Response, Error> {
     let after = asked.archived_place()?;
     let query = asked.query(after, None);
-    written(move || {
+    written_in_turn(&OF_ARCHIVE, move || {
         let page = archive.page(&query).map_err(|error| Error::internal(&error))?;
         let next = page.next.map(|next| next.to_string());
         let events: Vec<Value> = page.events.into_iter().map(|(_, event)| event).collect();
