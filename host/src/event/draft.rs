@@ -1,7 +1,7 @@
 //! An event in the making.
 
 use super::catalogue::{Catalogue, EventType, PREFIX, Role, read_all};
-use super::envelope::{self, Data, Event, EventError, MAX_DEPTH, MAX_EVENT, attribute_of, common, is_common};
+use super::envelope::{self, Data, Event, EventError, MAX_DEPTH, MAX_EVENT, Subject, attribute_of, common, is_common};
 use super::topic::{self, BadOrigin, Words, check_origin};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -14,6 +14,8 @@ pub struct Draft {
     of: Option<Arc<EventType>>,
     kind: Arc<str>,
     origin: Option<String>,
+    /// What it says of that, as it came.
+    subject: Subject,
     time: Option<Timestamp>,
     id: Option<String>,
     source: Option<String>,
@@ -109,6 +111,7 @@ impl Draft {
             of,
             kind,
             origin: None,
+            subject: Subject::Origin,
             time: None,
             id: None,
             source: None,
@@ -142,12 +145,15 @@ impl Draft {
                 return Err(EventError::Malformed(why));
             }
         };
+        // To whom it happened that another system tells of, if not to itself.
+        let is_meant = of.is_some() || parts.subject.as_ref().is_some_and(|subject| subject != "unknown");
         let mut draft = Self {
             kind: of.as_ref().map_or_else(|| parts.kind.as_str().into(), |of| Arc::clone(&of.name)),
-            origin: parts
-                .subject
-                .filter(|subject| of.is_some() || subject != "unknown")
-                .or_else(|| of.is_none().then(|| parts.source.clone())),
+            origin: if is_meant { parts.subject.clone() } else { Some(parts.source.clone()) },
+            subject: match parts.subject {
+                _ if is_meant => Subject::Origin,
+                said => Subject::Unsaid(said.map(Into::into)),
+            },
             of,
             time: parts.time,
             id: Some(parts.id),
@@ -249,17 +255,22 @@ impl Draft {
         sender: Option<&str>,
         made: impl FnOnce() -> (String, Arc<str>),
     ) -> Result<Event, EventError> {
+        let is_told = origin.is_some();
         let said = origin.map(str::to_owned).or(self.origin).or_else(|| last.map(str::to_owned)).unwrap_or_default();
         let (origin, subject) = match self.source {
             // Others need not know what can stand in a topic here.
             Some(_) => {
                 let origin = topic::foreign_origin(&said).ok_or(BadOrigin::None)?;
-                let subject = (origin != said).then(|| said.into());
+                let own = if is_told { Subject::Origin } else { self.subject };
+                let subject = match own {
+                    Subject::Origin if origin != said => Subject::Other(said.into()),
+                    subject => subject,
+                };
                 (origin, subject)
             }
             None => {
                 check_origin(&said)?;
-                (said, None)
+                (said, Subject::Origin)
             }
         };
         let mut extensions = self.extensions;
@@ -304,7 +315,11 @@ impl Event {
         };
         let extensions: usize = self.extensions.iter().map(|(name, value)| name.len() + 4 + size(value)).sum();
         let rest = [&self.source, &self.kind, &self.origin].iter().map(|text| text.len()).sum::<usize>();
-        let rest = rest + self.subject.as_ref().map_or(0, |subject| subject.len());
+        let rest = rest
+            + match &self.subject {
+                Subject::Other(text) | Subject::Unsaid(Some(text)) => text.len(),
+                Subject::Origin | Subject::Unsaid(None) => 0,
+            };
         160 + self.id.len() + rest + extensions + data + self.schema.as_ref().map_or(0, String::len)
     }
 }

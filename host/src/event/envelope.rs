@@ -68,6 +68,18 @@ pub struct Home {
     pub node: String,
 }
 
+/// What a CloudEvent says of its origin. What comes from another system is given to others as it came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Subject {
+    /// The origin, as all events say that are published here.
+    #[default]
+    Origin,
+    /// Something that can't stand in a topic so.
+    Other(Arc<str>),
+    /// Nothing, or a word that means nothing: its origin is who said it.
+    Unsaid(Option<Arc<str>>),
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -81,8 +93,8 @@ pub struct Event {
     pub of: Option<Arc<EventType>>,
     /// To what it happened, as it stands in its topic.
     pub origin: Arc<str>,
-    /// What another system wrote of that, if it can't stand in a topic so: it is given to others as it came.
-    pub subject: Option<Arc<str>>,
+    /// What its CloudEvent says of that.
+    pub subject: Subject,
     /// When.
     pub time: Timestamp,
     /// Where it was published; none: it came from elsewhere, and says so itself if it does.
@@ -229,7 +241,9 @@ impl Event {
         all.insert("id".to_owned(), json!(self.id));
         all.insert("source".to_owned(), json!(&*self.source));
         all.insert("type".to_owned(), json!(&*self.kind));
-        all.insert("subject".to_owned(), json!(self.subject()));
+        if let Some(subject) = self.subject() {
+            all.insert("subject".to_owned(), json!(subject));
+        }
         all.insert("time".to_owned(), json!(self.time.to_string()));
         if let Some(schema) = &self.schema {
             all.insert("dataschema".to_owned(), json!(schema));
@@ -258,8 +272,21 @@ impl Event {
         Value::Object(all)
     }
 
-    fn subject(&self) -> &str {
-        self.subject.as_deref().unwrap_or(&self.origin)
+    fn subject(&self) -> Option<&str> {
+        match &self.subject {
+            Subject::Origin => Some(&self.origin),
+            Subject::Other(subject) => Some(subject),
+            Subject::Unsaid(said) => said.as_deref(),
+        }
+    }
+
+    /// Its origin as it came.
+    fn said_origin(&self) -> &str {
+        match &self.subject {
+            Subject::Origin => &self.origin,
+            Subject::Other(subject) => subject,
+            Subject::Unsaid(_) => &self.source,
+        }
     }
 
     /// A field of the data as text; empty: it has none of that name.
@@ -283,7 +310,8 @@ impl Event {
             "id" => Some(json!(self.id)),
             "source" => Some(json!(&*self.source)),
             "type" => Some(json!(&*self.kind)),
-            "subject" => Some(json!(self.subject())),
+            "subject" if is_common(name) => Some(json!(self.said_origin())),
+            "subject" => self.subject().map(Value::from),
             "buswaybus" if self.home.is_some() => self.home.as_ref().map(|home| json!(home.bus_id)),
             "buswaynode" if self.home.is_some() => self.home.as_ref().map(|home| json!(home.node)),
             "time" if is_common(name) => Some(json!(self.time.to_string())),

@@ -4,7 +4,10 @@ use super::catalogue::PREFIX;
 use super::envelope::Event;
 use super::topic;
 use crate::logging::Handling;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+/// Under which word all events of the log are told.
+static OF_THE_LOG: LazyLock<String> = LazyLock::new(|| topic::family_word(&format!("{PREFIX}LoggingEvent")));
 
 /// So many are known of a subscription; the first of more are forgotten.
 const MOST: usize = 64;
@@ -16,7 +19,7 @@ pub(super) struct Heeding(Mutex<Vec<Handling>>);
 impl Heeding {
     /// Who runs this takes an event.
     pub(super) fn take(&self, event: &Event) {
-        if !event.words.contains(&topic::family_word(&format!("{PREFIX}LoggingEvent"))) {
+        if !event.words.contains(&OF_THE_LOG) {
             return;
         }
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

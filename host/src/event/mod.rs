@@ -33,7 +33,7 @@ mod topic;
 pub use archive::{Archive, ArchiveCounters, ArchiveError, Archived, FILE as ARCHIVE_FILE};
 pub use catalogue::*;
 pub use draft::Draft;
-pub use envelope::{Data, Event, EventError, Home, MAX_DEPTH, MAX_EVENT};
+pub use envelope::{Data, Event, EventError, Home, MAX_DEPTH, MAX_EVENT, Subject};
 pub use filter::{BadFilter, Filter, Test};
 pub use history::Kept;
 pub use limiter::RateLimiter;

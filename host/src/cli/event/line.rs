@@ -29,7 +29,8 @@ pub(super) fn line(event: &Value, zone: &TimeZone, most: Option<usize>, paint: P
     let text = |name: &str| event[name].as_str().unwrap_or_default();
     let time = text("time").parse::<Timestamp>().map_or_else(|_| text("time").to_owned(), |time| when(time, zone));
     let kind = printable(text("type").strip_prefix(PREFIX).unwrap_or(text("type")));
-    let origin = printable(text("subject"));
+    // Of what says nothing else it is who said it.
+    let origin = printable(event["subject"].as_str().unwrap_or(text("source")));
     let parts =
         [(time, 0, DIM), (kind, TYPES, style(event).bold()), (origin, ORIGINS, BOLD), (says(event), 0, Style::new())];
     let (mut line, mut room) = (String::new(), most.unwrap_or(usize::MAX));
@@ -125,6 +126,8 @@ mod tests {
             plain(&foreign, None),
             "2026-01-31 12:00:00  com.example.door        front         sender=s data=[1] source=/x"
         );
+        let of_itself = json!({"type": "com.example.door", "source": "/x", "time": "2026-01-31T12:00:00Z"});
+        assert_eq!(plain(&of_itself, None), "2026-01-31 12:00:00  com.example.door        /x            source=/x");
         let bare = json!({"type": "busway.ScheduleEvent", "subject": "1001", "time": "2026-01-31T12:00:00Z", "buswaynode": "a"});
         assert_eq!(plain(&bare, None), "2026-01-31 12:00:00  ScheduleEvent           1001");
     }

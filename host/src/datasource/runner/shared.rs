@@ -36,6 +36,8 @@ pub(in crate::datasource) struct Shared {
     coming: Mutex<Coming>,
     /// Rung when something wants a poll out of turn.
     pub(in crate::datasource) bell: Arc<Notify>,
+    /// Rung when the datasource ends.
+    end: Notify,
     news: Arc<News>,
     /// The datasource's.
     name: Arc<str>,
@@ -73,8 +75,8 @@ impl Shared {
     /// Of the datasource of that name.
     pub(in crate::datasource) fn new(news: Arc<News>, name: &str) -> Self {
         let standing = watch::Sender::new(Standing::Absent);
-        let (status, coming, bell, restored) = Default::default();
-        Self { status, standing, coming, bell, news, name: name.into(), restored }
+        let (status, coming, bell, end, restored) = Default::default();
+        Self { status, standing, coming, bell, end, news, name: name.into(), restored }
     }
 
     /// Where it is told what happens.
@@ -102,6 +104,7 @@ impl Shared {
             coming.ended = true;
             std::mem::take(&mut coming.ingest)
         };
+        self.end.notify_waiters();
         let open = self.open().map(|open| Arc::clone(&open.ingest));
         open.into_iter().chain(coming.upgrade()).for_each(|ingest| ingest.cancel_all());
     }
@@ -109,6 +112,14 @@ impl Shared {
     /// Whether the datasource ends.
     pub(super) fn is_ended(&self) -> bool {
         self.coming().ended
+    }
+
+    /// Comes when the datasource ends.
+    pub(super) async fn ended(&self) {
+        let end = self.end.notified();
+        if !self.is_ended() {
+            end.await;
+        }
     }
 
     pub(in crate::datasource) fn status(&self) -> MutexGuard<'_, Status> {

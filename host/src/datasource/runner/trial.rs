@@ -209,7 +209,11 @@ impl Runner {
             drop(closes);
         });
         if exclusive {
-            let _ = closed.await;
+            // At the end of all nobody goes on, and what is left is closed beside it.
+            tokio::select! {
+                _ = closed => {}
+                () = self.shared.ended() => {}
+            }
         } else if tokio::time::timeout(RELEASE, closed).await.is_err() {
             tracing::warn!(
                 datasource = self.service.name(),
@@ -248,6 +252,9 @@ impl Runner {
             } else {
                 self.let_go(new, exclusive).await;
             }
+        }
+        if self.shared.is_ended() {
+            return ledger;
         }
         // Before it goes on: what it publishes then is newer.
         self.give_back(&written);

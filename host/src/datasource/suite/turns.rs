@@ -91,6 +91,32 @@ async fn inv05_what_failed_and_does_not_close_is_not_waited_for_long() {
     tokio::time::timeout(LONG, stopping).await.unwrap().unwrap();
 }
 
+/// Where only one can be open the former source waits for it; the host's end does not.
+#[tokio::test]
+async fn inv05_at_the_end_of_all_the_former_source_is_closed_though_what_failed_does_not() {
+    let bed = Bed::two(|script| (1..=2).for_each(|generation| script.exclusive(generation))).await;
+    bed.switch(2, Terms::default()).await.unwrap().unwrap();
+    bed.script.hold_deaf("close one 2.0");
+    let revert = tokio::spawn({
+        let all = bed.all.clone();
+        async move { all.revert("fake").await }
+    });
+    bed.script.saw("close one 2.0").await;
+    pass(Duration::from_secs(5)).await;
+    settle().await;
+    assert!(!bed.script.has("resume one 1.0"), "{:#?}", bed.script.log());
+    let stopping = tokio::spawn({
+        let all = bed.all.clone();
+        async move { all.stop(LONG).await }
+    });
+    // Sooner than what failed is given up.
+    tokio::time::timeout(OVERDUE / 2, bed.script.saw("close one 1.0")).await.unwrap();
+    assert!(!bed.script.has("resume one 1.0"), "{:#?}", bed.script.log());
+    bed.script.free("close one 2.0");
+    tokio::time::timeout(LONG, stopping).await.unwrap().unwrap();
+    revert.await.unwrap();
+}
+
 /// What a new source was not asked to remember can't be unchanged.
 #[tokio::test]
 async fn inv05_a_new_source_whose_first_word_is_unchanged_breaks_the_contract() {

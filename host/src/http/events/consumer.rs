@@ -4,10 +4,12 @@
 use super::fault::Fault;
 use crate::event::{Place, Taken};
 use crate::http::State;
-use crate::http::error::{Body, Error};
+use crate::http::error::{Error, MOST_BYTES as MOST_BODY, parsed, unread};
 use crate::http::extract::Path;
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State as Extract;
+use axum::extract::rejection::BytesRejection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -116,6 +118,7 @@ impl Drop for Consumer {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[serde(expecting = "an object")]
 struct Confirmation {
     done: Vec<String>,
 }
@@ -124,11 +127,11 @@ struct Confirmation {
 pub(in crate::http) async fn confirm(
     Extract(state): Extract<State>,
     Path(consumer): Path<String>,
-    Body(body): Body,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Error> {
     let form = "the body is {\"done\": [PLACE, …]}, the \"buswayposition\" of each event that went well";
-    let Confirmation { done } =
-        serde_json::from_value(body).map_err(|error| Error::bad_request(format!("{form}: {error}")))?;
+    let body = body.map_err(|rejection| unread(&rejection, MOST_BODY, ", which is the most that is read here"))?;
+    let Confirmation { done } = parsed(&body, form)?;
     let events = &state.happenings.events;
     let places: Vec<Place> = done.iter().map(|place| place.parse()).collect::<Result<_, _>>().map_err(Fault::from)?;
     let window = state.consumers.all().get(&consumer).cloned().ok_or(Fault::NoConsumer)?;
