@@ -250,7 +250,7 @@ Exit codes:
   5    the configuration is invalid
   6    a plugin was refused (check, plugin inspect, plugin reload, plugin test)
   7    a new build was taken back on probation (plugin reload)
-  8    a new build is not in charge yet, and is tried again, or is still being written (plugin reload)
+  8    a new build is not in charge yet: tried again, or still being written (plugin reload)
   130  interrupted
 ";
     assert!(help.ends_with(codes), "{help}");

@@ -90,14 +90,14 @@ fn inv08_after_two_deaths_in_a_new_build_the_kept_copy_of_the_one_before_serves(
     let bed = Bed::new();
     Fixture::new().rename_into(&bed.plugin(FILE));
     Fixture::new().id(OTHER).rename_into(&bed.plugin("libother.so"));
-    let fuse = Fuse::new();
-    let deadly = fuse.deadly("'poll_abort'\nfault_of = 2");
+    let deadly = with_other("fault = 'poll_abort'\nfault_of = 2\nafter = 10");
     let mut host = bed.start(&deadly);
     runs_on(&host, 1);
     // It serves well, until it does not.
     Fixture::new().revision(2).rename_into(&host.plugin(FILE));
-    fuse.light(&mut host, 6);
-    let mut host = host.kill_and_start(&deadly);
+    assert_eq!(host.wait_end().signal(), Some(6));
+    let fuse = Fuse::new();
+    let mut host = host.kill_and_start(&fuse.deadly("'poll_abort'\nfault_of = 2"));
     fuse.light(&mut host, 6);
     let host = host.kill_and_start(&deadly);
     runs_on(&host, 1);
