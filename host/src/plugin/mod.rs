@@ -7,6 +7,7 @@
 mod bytes;
 mod catalog;
 pub(crate) mod conformance;
+mod content;
 mod driver;
 mod generation;
 mod load;
@@ -26,6 +27,7 @@ pub use bytes::{
     TrustError, TrustList, Trusted, Version, examine, facts, inspect,
 };
 pub use catalog::{Catalog, FileState, FileView, GenerationView, Retired, Tally};
+pub use content::Content;
 pub use driver::{Call, CallError, Driver, HostCalls, Source};
 pub use generation::{Generation, GenerationState, Health};
 pub use load::{LoadError, load};

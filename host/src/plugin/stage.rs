@@ -1,6 +1,7 @@
 //! A plugin's bytes, read once, and private copies of them. The operator's file is never mapped: whatever is done to it,
 //! mapped code does not change under the host's feet.
 
+use super::content::Content;
 use super::record::Copies;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -21,7 +22,7 @@ const MAX_BYTES: u64 = 1 << 30;
 #[derive(Clone)]
 pub struct Bytes {
     /// The bytes.
-    pub bytes: Vec<u8>,
+    pub bytes: Content,
     /// Their SHA-256, in hexadecimal.
     pub sha256: String,
 }
@@ -35,20 +36,23 @@ impl Bytes {
     pub fn read(path: &Path) -> Result<Self, StageError> {
         let refuse = |source| StageError::Read { source };
         let file = fs::File::open(path).map_err(refuse)?;
-        // One piece of memory from the start: libraries are large.
         let size = file.metadata().map_or(0, |about| about.len().min(MAX_BYTES));
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
+        let mut bytes = Content::room(usize::try_from(size).unwrap_or_default() + 1);
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(refuse)?;
         if bytes.len() as u64 > MAX_BYTES {
             return Err(StageError::TooLarge);
         }
-        Ok(Self::of(bytes))
+        Ok(Self::hashed(bytes.into()))
     }
 
     /// Of bytes.
     #[must_use]
     pub fn of(bytes: Vec<u8>) -> Self {
-        let sha256 = Sha256::digest(&bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        Self::hashed(bytes.into())
+    }
+
+    fn hashed(bytes: Content) -> Self {
+        let sha256 = Sha256::digest(&*bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
             // Writing to a String never fails.
             let _ = write!(text, "{byte:02x}");
             text
@@ -242,7 +246,7 @@ mod tests {
         for damaged in [of(PIECE + 5, 8), of(PIECE + 4, 7), of(PIECE, 7), of(PIECE + 6, 7), Vec::new()] {
             fs::write(&kept, &damaged).unwrap();
             let path = stage.put(&bytes).unwrap();
-            assert_eq!(fs::read(&path).unwrap(), bytes.bytes);
+            assert_eq!(fs::read(&path).unwrap(), *bytes.bytes);
             assert_ne!(fs::metadata(&path).unwrap().ino(), fs::metadata(&kept).unwrap().ino());
         }
     }

@@ -112,7 +112,7 @@ mod tests {
         copies.keep(&staged, &sha256).unwrap();
         copies.keep(&staged, &sha256).unwrap();
         fs::remove_file(&staged).unwrap();
-        assert_eq!(copies.read(&sha256).unwrap().bytes, b"good");
+        assert_eq!(*copies.read(&sha256).unwrap().bytes, *b"good");
         copies.retain(&BTreeSet::from([sha256.clone()]));
         assert!(copies.has(&sha256));
         fs::write(copies.path(&sha256), "bad").unwrap();

@@ -1,6 +1,7 @@
 //! What is known of each file since it last changed: whether anybody still writes it, and what its bytes are.
 
 use super::super::bytes::{self, FRESH, Libraries};
+use super::super::content::Reuse;
 use super::super::plan::{Claim, Unclear};
 use super::super::scan::{Found, ScanError, look};
 use super::super::stage::Stage;
@@ -167,6 +168,7 @@ impl Judge {
         }
         let readers = std::thread::available_parallelism().map_or(1, usize::from);
         let libraries = Arc::new(Libraries::of_system());
+        let _spare = Reuse::begin(readers);
         let silent: Mutex<BTreeSet<PathBuf>> = Mutex::default();
         let read = |(path, found, old): (PathBuf, Found, bool)| {
             let (stage, libraries, silent) = (stage, &libraries, &silent);

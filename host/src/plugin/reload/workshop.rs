@@ -321,6 +321,6 @@ mod tests {
         assert!(matches!(read(&file, ""), Err(Failure::Changed)), "it holds other bytes");
         assert!(matches!(read(folder.path(), ""), Err(Failure::Stage(_))));
         let sha256 = Bytes::of(b"a".to_vec()).sha256;
-        assert_eq!(read(&file, &sha256).unwrap().bytes, b"a");
+        assert_eq!(*read(&file, &sha256).unwrap().bytes, *b"a");
     }
 }

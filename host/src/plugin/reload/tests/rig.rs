@@ -53,7 +53,7 @@ fn read(bytes: &[u8]) -> Option<(String, String, String)> {
 fn examine(path: &Path, _: &Found, stage: &Stage, _: &Libraries) -> Examined {
     let Ok(bytes) = Bytes::read(path) else { return (Verdict::Refused("it can't be read".to_owned(), None), None) };
     match read(&bytes.bytes) {
-        None if bytes.bytes == b"half" => (Verdict::Incomplete("it is half a plugin".to_owned()), None),
+        None if *bytes.bytes == *b"half" => (Verdict::Incomplete("it is half a plugin".to_owned()), None),
         None => (Verdict::Refused("it is no plugin".to_owned(), None), None),
         Some((id, version, _)) => {
             let copy = stage.put(&bytes).ok().map(|path| Staged { path, note: note(&id, &version) });
