@@ -1,8 +1,9 @@
 //! A file on disk becomes a serving generation, or is refused with a reason.
 //!
-//! bytes (what they say, unrun) -> stage (a private copy) -> vet (tried in a child process) -> load (mapped, checked, described) -> catalog (who serves which
-//! driver id). `scan` and `watch` tell what lies in the directories, `plan` decides, `reload` acts, `record`
-//! remembers, `marker` notes which calls are open. Knows no datasource: sources are moved through the trait [`Tenants`].
+//! bytes (what they say, unrun) -> stage (a private copy) -> vet (tried in a child process) -> load (mapped, checked,
+//! described) -> catalog (who serves which driver id). `scan` and `watch` tell what lies in the directories, `plan` decides,
+//! `reload` acts, `record` remembers, `marker` notes which calls are open, `content` has the memory that files are read into.
+//! Knows no datasource: sources are moved through the trait [`Tenants`].
 
 mod bytes;
 mod catalog;
