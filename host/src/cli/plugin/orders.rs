@@ -113,7 +113,7 @@ pub(super) async fn quarantine(client: &Client, output: &mut Output) -> Result<(
         Format::Table => held.iter().try_for_each(|one| {
             let text = |key: &str| one[key].as_str().unwrap_or_default();
             let brief: String = text("sha256").chars().take(12).collect();
-            let (driver, version, since, by) = (text("driver"), text("version"), text("since"), text("by"));
+            let (driver, version, since, by) = (text("driver"), text("version"), second(text("since")), text("by"));
             let line = format!("{brief}  {driver} {version}  since {since} by {by}: {}", text("reason"));
             output.line(&printable(&line))
         }),
@@ -192,8 +192,12 @@ fn entry(entry: &Value) -> Option<String> {
         "transaction" => sentence(entry),
         _ => return None,
     };
-    let at = text("at").parse::<Timestamp>().map_or_else(|_| text("at").to_owned(), |at| format!("{at:.0}"));
-    Some(format!("{at}  {what}"))
+    Some(format!("{}  {what}", second(text("at"))))
+}
+
+/// A time, to the second: nobody reads on.
+fn second(time: &str) -> String {
+    time.parse::<Timestamp>().map_or_else(|_| time.to_owned(), |time| format!("{time:.0}"))
 }
 
 /// A report as a line. One of a host that says more than this program knows stands as it came.
@@ -339,6 +343,19 @@ mod tests {
         let (mut output, data, _) = pages(Format::Table, Some(100));
         let failure = reload(&host.client(), &arguments, &mut output).await.unwrap_err();
         assert_eq!((failure.code(), data.text().as_str()), (exit::INCONCLUSIVE, "/p/liba.so is loading\n"));
+    }
+
+    #[tokio::test]
+    async fn what_is_in_quarantine_is_a_line_each() {
+        let held = json!({"driver": "files", "version": "1.1.0", "sha256": "0123456789abcdef", "by": "operator",
+            "since": "2026-01-31T12:00:00.723578608Z", "reason": "an operator rolled it back"});
+        let host = ToldHost::start(vec![("GET /v1/plugins/quarantine", json!({"results": [held]}))]);
+        let (mut output, data, _) = pages(Format::Table, Some(100));
+        quarantine(&host.client(), &mut output).await.unwrap();
+        assert_eq!(
+            data.text(),
+            "0123456789ab  files 1.1.0  since 2026-01-31T12:00:00Z by operator: an operator rolled it back\n"
+        );
     }
 
     #[tokio::test]
