@@ -1,6 +1,6 @@
 //! The host's own side of a reload panics, or is gone: the former sources serve on all the same, with their books in order.
 
-use super::{Bed, LONG, settle};
+use super::{Bed, LONG, count, settle};
 use crate::datasource::Phase;
 use crate::datasource::fleet::faults;
 use crate::plugin::{Ledger, Tenants, Terms};
@@ -27,10 +27,6 @@ async fn two(kind: Kind) -> Bed {
         Kind::Exclusive => script.exclusive(2),
     })
     .await
-}
-
-fn count(bed: &Bed, step: &str) -> usize {
-    bed.script.log().iter().filter(|one| *one == step).count()
 }
 
 /// The former sources serve, have never been closed, are polled, and take what comes; of the new ones none is left open.

@@ -184,3 +184,20 @@ async fn the_task_of_a_datasource_is_small() {
     let (runner_size, size) = (size_of_val(&runner), size_of_val(&live(runner, noted, shared)));
     assert!(size <= 1280, "{size} bytes, {runner_size} of them what it is");
 }
+
+/// How often a source came to a step.
+fn count(bed: &Bed, step: &str) -> usize {
+    bed.script.log().iter().filter(|one| *one == step).count()
+}
+
+/// When it first did, among all steps of all.
+fn at(bed: &Bed, step: &str) -> usize {
+    let log = bed.script.log();
+    log.iter().position(|one| one == step).unwrap_or_else(|| panic!("no {step:?} in {log:#?}"))
+}
+
+/// It is polled, and clients reach it.
+async fn serves(bed: &Bed, name: &str) {
+    bed.all.refreshed(name).await.unwrap();
+    bed.all.webhook(name, Some("t".to_owned()), json!(1)).await.unwrap();
+}

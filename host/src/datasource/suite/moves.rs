@@ -1,25 +1,10 @@
 //! A reload of several sources: what one does costs the others nothing, and it can end at any step.
 
-use super::{Bed, LONG, address, pass, settle};
+use super::{Bed, LONG, address, at, count, pass, serves, settle};
 use crate::datasource::Phase;
 use crate::plugin::{Tenants, Terms};
 use serde_json::json;
 use std::time::{Duration, Instant};
-
-fn count(bed: &Bed, step: &str) -> usize {
-    bed.script.log().iter().filter(|one| *one == step).count()
-}
-
-fn at(bed: &Bed, step: &str) -> usize {
-    let log = bed.script.log();
-    log.iter().position(|one| one == step).unwrap_or_else(|| panic!("no {step:?} in {log:#?}"))
-}
-
-/// It is polled, and clients reach it.
-async fn serves(bed: &Bed, name: &str) {
-    bed.all.refreshed(name).await.unwrap();
-    bed.all.webhook(name, Some("t".to_owned()), json!(1)).await.unwrap();
-}
 
 #[tokio::test]
 async fn inv05_while_one_is_slow_to_open_or_be_polled_the_others_serve() {

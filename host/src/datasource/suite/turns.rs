@@ -1,33 +1,18 @@
 //! Who serves while another takes its turn: on the way there, on the way back, and when a step of it hangs.
 
-use super::{Bed, LONG, pass, settle};
+use super::{Bed, LONG, at, count, pass, serves, settle};
 use crate::datasource::Phase;
 use crate::plugin::{HostCalls as _, Tenants, Terms};
 use busway_plugin_api::TableSpec;
 use busway_plugin_api::abi::Status as Code;
 use busway_plugin_api::table::{Change, Update};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Serialize, Deserialize)]
 struct Row {
     by: String,
-}
-
-fn count(bed: &Bed, step: &str) -> usize {
-    bed.script.log().iter().filter(|one| *one == step).count()
-}
-
-fn at(bed: &Bed, step: &str) -> usize {
-    let log = bed.script.log();
-    log.iter().position(|one| one == step).unwrap_or_else(|| panic!("no {step:?} in {log:#?}"))
-}
-
-async fn serves(bed: &Bed, name: &str) {
-    bed.all.refreshed(name).await.unwrap();
-    bed.all.webhook(name, Some("t".to_owned()), json!(1)).await.unwrap();
 }
 
 async fn stateful() -> Bed {
